@@ -1,0 +1,1 @@
+//! The suite every machine passes. Filled by the machines' author; see `run`.

@@ -1,0 +1,166 @@
+//! The user-visible state of a processor.
+
+/// General-purpose registers in the order instructions encode them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+#[allow(missing_docs)]
+pub enum Reg {
+    Rax,
+    Rcx,
+    Rdx,
+    Rbx,
+    Rsp,
+    Rbp,
+    Rsi,
+    Rdi,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+}
+
+/// Everything a program can see of its processor. Silicon loads and stores it at the boundary; BPE/U works on it in
+/// place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C, align(16))]
+pub struct UserContext {
+    /// RAX to R15, indexed by [`Reg`].
+    pub gpr: [u64; 16],
+    /// Next instruction.
+    pub rip: u64,
+    /// Flags; bit 1 is always set, IF appears set.
+    pub rflags: u64,
+    /// Base of FS.
+    pub fs_base: u64,
+    /// Base of GS.
+    pub gs_base: u64,
+    /// x87, MMX and SSE state.
+    pub fx: FxState,
+}
+
+/// x87 and SSE state, laid out as `FXSAVE64` writes it (Intel SDM volume 1, table 10-2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C, align(16))]
+#[allow(missing_docs)]
+pub struct FxState {
+    pub fcw: u16,
+    pub fsw: u16,
+    /// Abridged tag word: bit `i` is set when *physical* register `i` holds a value.
+    pub ftw: u8,
+    pub reserved0: u8,
+    pub fop: u16,
+    pub fip: u64,
+    pub fdp: u64,
+    pub mxcsr: u32,
+    pub mxcsr_mask: u32,
+    /// ST0 to ST7 in *stack* order: 10 bytes each and 6 of padding.
+    pub st: [[u8; 16]; 8],
+    pub xmm: [u128; 16],
+    pub reserved1: [u8; 96],
+}
+
+const _: () = assert!(size_of::<FxState>() == 512);
+
+impl FxState {
+    /// The state a new program starts with: all exceptions masked, round to nearest, x87 at 64-bit precision.
+    pub const fn new() -> Self {
+        Self {
+            fcw: 0x37f,
+            fsw: 0,
+            ftw: 0,
+            reserved0: 0,
+            fop: 0,
+            fip: 0,
+            fdp: 0,
+            mxcsr: 0x1f80,
+            mxcsr_mask: 0xffff,
+            st: [[0; 16]; 8],
+            xmm: [0; 16],
+            reserved1: [0; 96],
+        }
+    }
+
+    /// The 512 bytes `FXSAVE64` would write.
+    pub fn to_bytes(&self) -> [u8; 512] {
+        let mut out = [0; 512];
+        out[0..2].copy_from_slice(&self.fcw.to_le_bytes());
+        out[2..4].copy_from_slice(&self.fsw.to_le_bytes());
+        out[4] = self.ftw;
+        out[6..8].copy_from_slice(&self.fop.to_le_bytes());
+        out[8..16].copy_from_slice(&self.fip.to_le_bytes());
+        out[16..24].copy_from_slice(&self.fdp.to_le_bytes());
+        out[24..28].copy_from_slice(&self.mxcsr.to_le_bytes());
+        out[28..32].copy_from_slice(&self.mxcsr_mask.to_le_bytes());
+        for (i, st) in self.st.iter().enumerate() {
+            out[32 + i * 16..42 + i * 16].copy_from_slice(&st[..10]);
+        }
+        for (i, xmm) in self.xmm.iter().enumerate() {
+            out[160 + i * 16..176 + i * 16].copy_from_slice(&xmm.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads what `FXRSTOR64` would load; reserved MXCSR bits are dropped, so loading it cannot fault.
+    pub fn from_bytes(bytes: &[u8; 512]) -> Self {
+        let u16_at = |i: usize| u16::from_le_bytes([bytes[i], bytes[i + 1]]);
+        let mut wide = [0; 16];
+        let mut at = |i: usize, n: usize| {
+            wide = [0; 16];
+            wide[..n].copy_from_slice(&bytes[i..i + n]);
+            u128::from_le_bytes(wide)
+        };
+        let mut fx = Self::new();
+        fx.fcw = u16_at(0);
+        fx.fsw = u16_at(2);
+        fx.ftw = bytes[4];
+        fx.fop = u16_at(6);
+        fx.fip = at(8, 8) as u64;
+        fx.fdp = at(16, 8) as u64;
+        fx.mxcsr = at(24, 4) as u32 & 0xffff;
+        for i in 0..8 {
+            fx.st[i][..10].copy_from_slice(&bytes[32 + i * 16..42 + i * 16]);
+        }
+        for i in 0..16 {
+            fx.xmm[i] = at(160 + i * 16, 16);
+        }
+        fx
+    }
+}
+
+impl Default for FxState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl UserContext {
+    /// Flags a program may change with a signal frame or `POPF`: CF PF AF ZF SF TF DF OF NT RF AC ID.
+    pub const USER_FLAGS: u64 = 0x0025_4dd5;
+    /// The trap flag.
+    pub const TRAP_FLAG: u64 = 1 << 8;
+    /// The direction flag.
+    pub const DIRECTION_FLAG: u64 = 1 << 10;
+
+    /// A context that starts at `rip` with stack `rsp` and everything else as Linux gives it to a new program.
+    pub const fn new(rip: u64, rsp: u64) -> Self {
+        let mut gpr = [0; 16];
+        gpr[Reg::Rsp as usize] = rsp;
+        Self { gpr, rip, rflags: 0x202, fs_base: 0, gs_base: 0, fx: FxState::new() }
+    }
+    /// Reads a general-purpose register.
+    pub const fn reg(&self, reg: Reg) -> u64 {
+        self.gpr[reg as usize]
+    }
+    /// Writes a general-purpose register.
+    pub const fn set_reg(&mut self, reg: Reg, value: u64) {
+        self.gpr[reg as usize] = value;
+    }
+    /// The flags with bit 1 and IF as the processor shows them to a program.
+    pub const fn set_flags(&mut self, flags: u64) {
+        self.rflags = (flags & Self::USER_FLAGS) | 0x202;
+    }
+}
