@@ -31,13 +31,7 @@ impl Processor {
 
     /// Runs user code until a trap, or until `fuel` instructions have retired: then [`Trap::Interrupted`]. `fuel` is
     /// decreased by what retired.
-    pub fn run(
-        &mut self,
-        cpu: &mut UserContext,
-        space: SpaceRoot,
-        fuel: &mut u64,
-        env: &mut dyn Environment,
-    ) -> Trap {
+    pub fn run(&mut self, cpu: &mut UserContext, space: SpaceRoot, fuel: &mut u64, env: &mut dyn Environment) -> Trap {
         let _ = (cpu, space, env, &self.memory);
         self.retired += *fuel;
         *fuel = 0;
