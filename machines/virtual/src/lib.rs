@@ -22,6 +22,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use aurora_bpe::{Environment, Processor};
 use aurora_machine::{Instant, Machine, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange};
 
+pub use aurora_kernel::{BootError, Next};
 use clock::Clock;
 pub use clock::Time;
 pub use driver::Driver;
