@@ -1,4 +1,4 @@
-// A page without a terminal: carries a system's two byte streams to the server it came from. `aurora run --machine
+// A page without a terminal: carries a system's two byte streams to the WebSockets it was told of. `aurora run --machine
 // browser` opens it.
 import { System } from "./system.js";
 
@@ -9,7 +9,7 @@ const query = new URLSearchParams(location.search);
 const names = ["console", "link"];
 const sockets = await Promise.all(
   names.map((name) => {
-    const socket = new WebSocket(new URL(`./stream/${name}`, location.href.replace(/^http/, "ws")));
+    const socket = new WebSocket(new URL(`stream/${name}`, query.get("stream")));
     socket.binaryType = "arraybuffer";
     return new Promise((resolve, reject) => {
       socket.onopen = () => resolve(socket);

@@ -94,6 +94,12 @@ impl Hosted {
         self.join()
     }
 
+    /// Turns it off, unless it is. An error is why it ended before.
+    pub fn stop(mut self) -> Result<End, BootError> {
+        self.machine.host().turn_off();
+        self.join()
+    }
+
     /// Instructions its programs have retired.
     pub fn retired(&self) -> u64 {
         self.machine.retired()
