@@ -24,7 +24,8 @@ fn answer(command: &mut Command) -> Option<String> {
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
 
-fn is_root() -> bool {
+/// Whether things may be installed.
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
