@@ -46,11 +46,3 @@ pub fn shell(script: &str) -> Spawn {
     let argv = ["busybox", "sh", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec();
     Spawn { tty: false, cwd: Vec::new(), argv, env: aurora_cli::link::environment(None) }
 }
-
-/// The `aurora` built with the tests.
-pub fn aurora() -> std::path::PathBuf {
-    // Cargo puts the programs of a workspace into the folder above the tests'.
-    let test = std::env::current_exe().expect("a test knows where it is");
-    let folder = test.parent().and_then(|deps| deps.parent()).expect("tests are in target/PROFILE/deps");
-    folder.join("aurora")
-}
