@@ -1,0 +1,100 @@
+//! Interrupts from devices: vectors, the I/O APIC that routes them, and what is pending for the kernel.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use aurora_machine::{PhysAddr, Port};
+use x86_64::instructions::port::Port as IoPort;
+
+use crate::layout::DEVICE_MAP;
+use crate::{apic, entropy, serial};
+
+/// The timer of this processor.
+pub(crate) const TIMER: u64 = 0xf0;
+/// An interrupt the local APIC took back.
+pub(crate) const SPURIOUS: u64 = 0xff;
+const COM1: u64 = 0x24;
+const COM2: u64 = 0x23;
+
+/// Where PCs and QEMU's machines have the first I/O APIC. Its inputs 3 and 4 are the ISA lines of the serial ports.
+pub(crate) const IO_APIC: PhysAddr = PhysAddr(0xfec0_0000);
+
+/// One bit per port that has something for the kernel.
+static PENDING: AtomicU8 = AtomicU8::new(0);
+
+const fn bit(port: Port) -> u8 {
+    1 << port as u8
+}
+
+/// Handles an interrupt, whether it came in user mode or while idle.
+pub(crate) fn handle(vector: u64) {
+    entropy::stir();
+    match vector {
+        TIMER => apic::timer_fired(),
+        COM1 => serial_interrupt(Port::Console),
+        COM2 => serial_interrupt(Port::Link),
+        // Not acknowledged, by the manual.
+        SPURIOUS => return,
+        _ => {}
+    }
+    apic::end_of_interrupt();
+}
+
+fn serial_interrupt(port: Port) {
+    if serial::interrupt(port) {
+        PENDING.fetch_or(bit(port), Ordering::Relaxed);
+    }
+}
+
+/// Whether a port waits for the kernel.
+pub(crate) fn is_pending() -> bool {
+    PENDING.load(Ordering::Relaxed) != 0
+}
+
+/// Takes the ports that wait for the kernel.
+pub(crate) fn take_pending() -> impl Iterator<Item = Port> {
+    let taken = PENDING.swap(0, Ordering::Relaxed);
+    [Port::Console, Port::Link].into_iter().filter(move |&port| taken & bit(port) != 0)
+}
+
+/// Silences the old interrupt controllers and routes the serial lines to this processor.
+pub(crate) fn init() {
+    mask_pics();
+    route(4, COM1);
+    route(3, COM2);
+}
+
+/// The 8259s could still raise a spurious interrupt: it must not look like an exception.
+fn mask_pics() {
+    let writes: [(u16, u8); 10] = [
+        (0x20, 0x11),
+        (0xa0, 0x11),
+        (0x21, 0x20), // vectors from 0x20 and 0x28 on
+        (0xa1, 0x28),
+        (0x21, 4), // the second is on line 2 of the first
+        (0xa1, 2),
+        (0x21, 1),
+        (0xa1, 1),
+        (0x21, 0xff), // all masked
+        (0xa1, 0xff),
+    ];
+    for (port, value) in writes {
+        // SAFETY: the initialisation sequence of the 8259, whose ports exist or are ignored.
+        unsafe { IoPort::new(port).write(value) };
+    }
+}
+
+/// Sends an edge-triggered input of the I/O APIC to this processor as `vector`.
+fn route(input: u32, vector: u64) {
+    let entry = 0x10 + input * 2;
+    write_io_apic(entry + 1, apic::id() << 24);
+    write_io_apic(entry, vector as u32);
+}
+
+fn write_io_apic(register: u32, value: u32) {
+    let base = (DEVICE_MAP + IO_APIC.0) as *mut u32;
+    // SAFETY: paging.rs mapped the I/O APIC here: an index register, and 16 bytes further a window on what it names.
+    unsafe {
+        base.write_volatile(register);
+        base.add(4).write_volatile(value);
+    }
+}

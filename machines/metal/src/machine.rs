@@ -1,0 +1,141 @@
+//! The machine the kernel gets: memory divided at boot, and the contract's calls spread over this crate's parts.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use aurora_machine::{
+    BootInfo, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
+};
+use raw_cpuid::CpuId;
+use x86_64::instructions::interrupts;
+
+use crate::layout::{DIRECT_MAP, KERNEL_BASE, direct, image_end, image_start};
+use crate::memory_map::MemoryMap;
+use crate::pvh::{Archive, Loaded};
+use crate::user::Spaces;
+use crate::{apic, clock, entropy, heap, irq, paging, power, serial};
+
+const MIB: u64 = 1 << 20;
+
+/// A PC.
+pub(crate) struct Metal {
+    memory: Arc<PhysMemory>,
+    heap: u64,
+    processor: String,
+    spaces: Spaces,
+}
+
+/// Turns what the loader left into a machine, and what the kernel is told.
+pub(crate) fn set_up(loaded: Loaded) -> (Metal, BootInfo) {
+    let mut free = loaded.ram.clone();
+    free.remove(image_start() - KERNEL_BASE, image_end() - KERNEL_BASE);
+    if let Some(archive) = loaded.archive {
+        let end = archive.start.0 + archive.len;
+        assert!(loaded.ram.contains(archive.start.0, end), "the initial archive is not in RAM");
+        free.remove(archive.start.0, end);
+    }
+    let devices = [apic::base(), irq::IO_APIC, PhysAddr(power::MICROVM_SLEEP.0)];
+    let root = paging::build(&loaded.ram, &mut free, &devices);
+    apic::init();
+    irq::init();
+    clock::init();
+    entropy::init();
+    let heap = set_up_heap(&loaded, &mut free);
+    let info = BootInfo {
+        command_line: String::from_utf8_lossy(loaded.command_line()).into_owned(),
+        initramfs: loaded.archive.map(copy_archive).unwrap_or_default(),
+    };
+    if let Some(archive) = loaded.archive {
+        free.add(archive.start.0, archive.start.0 + archive.len);
+    }
+    // SAFETY: the direct map shows all RAM, and `free` holds only what nobody else uses: not the image, the tables, the
+    // heap, nor any more the archive. The loader's own structures in it have been copied.
+    let memory = unsafe { PhysMemory::new(direct(PhysAddr(0)), free.ranges(), Some(root)) };
+    debug_assert!(memory.window() as u64 == DIRECT_MAP);
+    let metal = Metal { memory, heap, processor: processor_name(), spaces: Spaces::new(root) };
+    (metal, info)
+}
+
+/// An eighth of RAM, between 16 MiB and 1 GiB; more by what boot puts there: the archive, and 8 bytes per frame.
+fn set_up_heap(loaded: &Loaded, free: &mut MemoryMap) -> u64 {
+    let ram = loaded.ram.bytes();
+    let last = loaded.ram.ranges().iter().map(|r| r.end.frame_number()).max().unwrap_or(0);
+    let archive = loaded.archive.map_or(0, |a| a.len);
+    let wanted = (ram / 8).clamp(16 * MIB, 1024 * MIB) + archive + last * 9;
+    let bytes = wanted.next_multiple_of(PAGE_SIZE);
+    let Some(start) = free.take(bytes, PAGE_SIZE, u64::MAX) else {
+        panic!(
+            "{} MiB of RAM are too few: the kernel's heap wants {} MiB in one piece, the largest is {} MiB",
+            ram / MIB,
+            bytes / MIB,
+            free.largest() / MIB
+        )
+    };
+    // SAFETY: just taken from the free memory, and the direct map shows it.
+    unsafe { heap::init(start, bytes) };
+    bytes
+}
+
+fn copy_archive(archive: Archive) -> Vec<u8> {
+    // SAFETY: RAM at the direct map that was kept out of the free memory: the loader wrote it, nobody does now.
+    unsafe { core::slice::from_raw_parts(direct::<u8>(archive.start), archive.len as usize) }.to_owned()
+}
+
+fn processor_name() -> String {
+    let cpuid = CpuId::new();
+    let brand = cpuid.get_processor_brand_string();
+    brand.as_ref().map_or("x86-64", |b| b.as_str().trim()).to_owned()
+}
+
+impl Metal {
+    /// Waits for an interrupt, at most until `until`.
+    pub(crate) fn idle(&self, until: Instant) {
+        // With interrupts off a port cannot become pending between the look and the HLT: STI takes effect after it.
+        while !irq::is_pending() && clock::now() < until {
+            apic::arm(until);
+            interrupts::enable_and_hlt();
+            interrupts::disable();
+        }
+    }
+}
+
+impl Machine for Metal {
+    fn name(&self) -> &'static str {
+        "metal"
+    }
+    fn processor_name(&self) -> &str {
+        &self.processor
+    }
+    fn memory(&self) -> &Arc<PhysMemory> {
+        &self.memory
+    }
+    fn heap_limit(&self) -> u64 {
+        self.heap
+    }
+    fn run(&self, cpu: &mut UserContext, space: SpaceRoot, until: Instant) -> Trap {
+        self.spaces.run(cpu, space, until)
+    }
+    fn invalidate(&self, space: SpaceRoot, range: VirtRange) {
+        self.spaces.invalidate(space, range);
+    }
+    fn retire(&self, space: SpaceRoot) {
+        self.spaces.retire(space);
+    }
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+    fn realtime_ns(&self) -> u64 {
+        clock::realtime_ns()
+    }
+    fn entropy(&self, buffer: &mut [u8]) {
+        entropy::fill(buffer);
+    }
+    fn port_write(&self, port: Port, bytes: &[u8]) -> usize {
+        serial::write(port, bytes)
+    }
+    fn port_read(&self, port: Port, buffer: &mut [u8]) -> usize {
+        serial::read(port, buffer)
+    }
+}

@@ -1,0 +1,71 @@
+//! Aurora on bare x86-64: a machine for the kernel, made of the processor itself.
+//!
+//! The boot processor runs everything, on one stack. What always holds: interrupts are off in the kernel except while it
+//! is idle, so a handler only ever interrupts a program or nothing; it acknowledges, sets a bit, and never allocates.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod apic;
+mod clock;
+mod entropy;
+mod gdt;
+mod heap;
+mod irq;
+mod layout;
+mod machine;
+mod memory_map;
+mod paging;
+mod power;
+mod pvh;
+mod report;
+mod rtc;
+mod serial;
+mod trap;
+mod user;
+
+use alloc::sync::Arc;
+use core::arch::global_asm;
+
+use aurora_kernel::{Kernel, Next};
+use aurora_machine::{BootInfo, Machine};
+use machine::Metal;
+
+global_asm!(include_str!("boot.s"), options(att_syntax));
+
+/// How long the kernel runs before the ports are looked at again.
+const SLICE_NS: u64 = 4_000_000;
+
+/// Where boot.s arrives: 64-bit mode, the higher half, interrupts off.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_start(start_info: u64) -> ! {
+    serial::init();
+    gdt::load();
+    trap::load();
+    let (machine, info) = machine::set_up(pvh::Loaded::read(start_info));
+    let machine = Arc::new(machine);
+    if info.command_line.split_ascii_whitespace().any(|word| word == "conformance") {
+        report::conformance(machine);
+    }
+    drive(machine, info)
+}
+
+/// Boots the kernel and gives it the processor until it is done with the machine.
+fn drive(machine: Arc<Metal>, info: BootInfo) -> ! {
+    let kernel = match Kernel::boot(machine.clone(), info) {
+        Ok(kernel) => kernel,
+        Err(error) => report::cannot_start(&error.0),
+    };
+    loop {
+        for port in irq::take_pending() {
+            kernel.port_ready(port);
+        }
+        match kernel.run(machine.now() + SLICE_NS) {
+            Next::Again => {}
+            Next::Idle { until } => machine.idle(until),
+            Next::PowerOff => power::off(),
+            Next::Restart => power::restart(),
+        }
+    }
+}
