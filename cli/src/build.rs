@@ -9,33 +9,15 @@ use anyhow::{Context as _, Result};
 use crate::setup::{self, Compiler};
 use crate::{image, project, ui};
 
-/// Features every engine of the last years has, and BPE/U is faster with.
-const WASM_FLAGS: &str = "-Ctarget-feature=+simd128,+bulk-memory,+tail-call,+multivalue,+sign-ext,+nontrapping-fptoint,\
-                          +mutable-globals,+reference-types -Clink-arg=--export-table -Clink-arg=--growable-table";
-const METAL_FLAGS: &str = "-Crelocation-model=static -Clink-arg=-Tlink.ld -Clink-arg=-zmax-page-size=4096";
-
+/// A machine that is a workspace of its own: its target and flags are in its `.cargo/config.toml`.
 struct Target {
     name: &'static str,
     folder: &'static str,
-    flags: &'static str,
-    features: &'static [&'static str],
     product: &'static str,
 }
 
-const WASM: Target = Target {
-    name: "wasm32-unknown-unknown",
-    folder: "machines/wasm",
-    flags: WASM_FLAGS,
-    features: &[],
-    product: "aurora_wasm.wasm",
-};
-const METAL: Target = Target {
-    name: "x86_64-unknown-none",
-    folder: "machines/metal",
-    flags: METAL_FLAGS,
-    features: &["-Zbuild-std-features=compiler-builtins-mem"],
-    product: "aurora-metal",
-};
+const WASM: Target = Target { name: "wasm32-unknown-unknown", folder: "machines/wasm", product: "aurora_wasm.wasm" };
+const METAL: Target = Target { name: "x86_64-unknown-none", folder: "machines/metal", product: "aurora-metal" };
 
 /// The kernel for WebAssembly engines.
 pub fn wasm() -> Result<PathBuf> {
@@ -51,17 +33,15 @@ fn build(target: &Target) -> Result<PathBuf> {
     let compiler = setup::compiler(target.name)?;
     let _lock = project::lock(target.name)?;
     let made = project::made(target.name)?;
-    let mut flags = target.flags.to_owned();
     let mut cargo = cargo();
     cargo.current_dir(project::root().join(target.folder)).env("CARGO_TARGET_DIR", &made);
-    cargo.args(["build", "--release", "--locked", "--target", target.name]);
+    cargo.args(["build", "--release", "--locked"]);
     if let Compiler::Debian { linker } = compiler {
         // The only way a stable compiler builds its own library.
-        cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc").arg("-Zbuild-std=core,alloc");
-        cargo.args(target.features);
-        flags.push_str(&format!(" -Clinker={linker}"));
+        cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
+        let variable = target.name.to_uppercase().replace('-', "_");
+        cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), linker);
     }
-    cargo.env("RUSTFLAGS", flags);
     ui::run_quietly(&format!("building {}", target.folder), &mut cargo)?;
     Ok(made.join(target.name).join("release").join(target.product))
 }
