@@ -86,8 +86,12 @@ fn hardware() -> u64 {
         // SAFETY: used only where CPUID says the instruction exists; it writes a register and the carry flag.
         unsafe {
             match source {
-                Source::RdSeed => asm!("rdseed {}", "setc {}", out(reg) word, out(reg_byte) ok, options(nomem, nostack)),
-                Source::RdRand => asm!("rdrand {}", "setc {}", out(reg) word, out(reg_byte) ok, options(nomem, nostack)),
+                Source::RdSeed => {
+                    asm!("rdseed {}", "setc {}", out(reg) word, out(reg_byte) ok, options(nomem, nostack))
+                }
+                Source::RdRand => {
+                    asm!("rdrand {}", "setc {}", out(reg) word, out(reg_byte) ok, options(nomem, nostack))
+                }
                 Source::None => return 0,
             }
         }

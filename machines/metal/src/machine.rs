@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use aurora_machine::{
     BootInfo, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
 };
-use raw_cpuid::CpuId;
+use raw_cpuid::{CpuId, Hypervisor};
 use x86_64::instructions::interrupts;
 
 use crate::layout::{DIRECT_MAP, KERNEL_BASE, direct, image_end, image_start};
@@ -83,10 +83,15 @@ fn copy_archive(archive: Archive) -> Vec<u8> {
     unsafe { core::slice::from_raw_parts(direct::<u8>(archive.start), archive.len as usize) }.to_owned()
 }
 
+/// The brand string; QEMU's own processor says so, whatever model it plays, because it is not exactly that one.
 fn processor_name() -> String {
     let cpuid = CpuId::new();
-    let brand = cpuid.get_processor_brand_string();
-    brand.as_ref().map_or("x86-64", |b| b.as_str().trim()).to_owned()
+    let mut name = cpuid.get_processor_brand_string().map_or("x86-64".to_owned(), |b| b.as_str().trim().to_owned());
+    let hypervisor = cpuid.get_hypervisor_info().map(|h| h.identify());
+    if hypervisor == Some(Hypervisor::QEMU) && !name.contains("QEMU") {
+        name.push_str(" on QEMU");
+    }
+    name
 }
 
 impl Metal {

@@ -88,7 +88,9 @@ pub(crate) fn has_fsgsbase() -> bool {
 }
 
 fn new_table(free: &mut MemoryMap) -> PhysAddr {
-    let Some(phys) = free.take(PAGE_SIZE, PAGE_SIZE, BOOT_MAPPED) else { panic!("no memory for the kernel's page tables") };
+    let Some(phys) = free.take(PAGE_SIZE, PAGE_SIZE, BOOT_MAPPED) else {
+        panic!("no memory for the kernel's page tables")
+    };
     // SAFETY: the frame was free and the boot tables map it.
     unsafe { direct::<u8>(phys).write_bytes(0, PAGE_SIZE as usize) };
     phys

@@ -76,8 +76,7 @@ impl Loaded {
             }
         }
         let archive = (info.modules > 0).then(|| read::<Module>(info.module_list));
-        let archive =
-            archive.filter(|m| m.size > 0).map(|m| Archive { start: PhysAddr(m.address), len: m.size });
+        let archive = archive.filter(|m| m.size > 0).map(|m| Archive { start: PhysAddr(m.address), len: m.size });
         let mut loaded = Self { ram, archive, command_line: [0; COMMAND_LINE_MAX], command_line_len: 0 };
         loaded.copy_command_line(info.command_line);
         loaded
