@@ -11,8 +11,8 @@ const HIGHEST_EXTENDED: u32 = 0x8000_0008;
 const SIGNATURE: u32 = 0x0006_00f1;
 /// FPU, TSC, CX8, CMOV, CLFSH, MMX, FXSR, SSE, SSE2.
 const FEATURES_EDX: u32 = 1 | 1 << 4 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26;
-/// CX16, MOVBE, POPCNT, RDRAND, hypervisor.
-const FEATURES_ECX: u32 = 1 << 13 | 1 << 22 | 1 << 23 | 1 << 30 | 1 << 31;
+/// SSE3, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, RDRAND, hypervisor.
+const FEATURES_ECX: u32 = 1 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 30 | 1 << 31;
 /// Cache lines of 64 bytes.
 const LINE: u32 = 8 << 8;
 /// REP MOVSB and STOSB are fast, RDSEED.

@@ -19,11 +19,13 @@ mod core;
 mod cpuid;
 mod decode;
 mod flags;
+mod float;
 mod lower;
 mod op;
 mod ops;
 mod processor;
 mod tlb;
+mod vector;
 mod width;
 
 pub use processor::{Environment, Processor};

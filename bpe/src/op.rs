@@ -54,7 +54,7 @@ pub(crate) struct Op {
     pub(crate) index: u8,
     /// How far the index is shifted left.
     pub(crate) scale: u8,
-    /// Bits of [`Op::STACK`] and [`Op::ALIGNED`].
+    /// [`Op::STACK`] and [`Op::WIDE`].
     pub(crate) attributes: u8,
     /// Where the instruction begins, from the start of the page.
     pub(crate) ip: u16,
@@ -69,6 +69,8 @@ pub(crate) struct Op {
 impl Op {
     /// The memory operand is relative to the stack: a non-canonical address is a stack fault.
     pub(crate) const STACK: u8 = 1;
+    /// Implicit operands have 64 bits.
+    pub(crate) const WIDE: u8 = 2;
 
     /// Where the next instruction begins, from the start of the page.
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! From decoded instructions to ops: which handler, and where its operands are.
 
 mod integer;
+mod vector;
 
 use alloc::vec::Vec;
 
@@ -64,7 +65,7 @@ pub(crate) fn instruction(
     let op = Op { ip: insn.ip() as u16, len: insn.len() as u8, count, ..blank(system::invalid) };
     let mut lowering = Lowering { insn, op, ops, previous };
     lowering.operands();
-    let lowered = lowering.integer();
+    let lowered = lowering.integer().or_else(|| lowering.vector());
     if let Some(run) = lowered {
         lowering.op.run = run;
     }
