@@ -29,6 +29,9 @@ pub(crate) fn arguments(kernel: &str, image: &str, command_line: &str, memory: u
         "-display",
         "none",
         "-no-reboot",
+        // A kernel that cannot go on ends QEMU with a status of its own.
+        "-device",
+        "isa-debug-exit,iobase=0xf4,iosize=4",
         "-kernel",
         kernel,
         "-initrd",
