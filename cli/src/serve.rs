@@ -14,7 +14,7 @@ pub fn serve(port: u16) -> Result<()> {
         ui::say(package);
     }
     let server = PageServer::start(folder, HashMap::new(), port)?;
-    println!("http://{}/", server.address()?);
+    println!("http://{}/", server.address());
     ui::say("open that in a browser; ^C ends");
     loop {
         std::thread::park();

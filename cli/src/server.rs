@@ -3,63 +3,106 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use anyhow::{Context as _, Result, anyhow};
-use tiny_http::{Header, Request, Response, Server, StatusCode};
+use anyhow::{Context as _, Result};
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
+/// The longest request that is read: a browser's are below 2 KB.
+const MAX_REQUEST: u64 = 16 * 1024;
+
 /// A running server. It ends when dropped.
 pub struct PageServer {
-    server: Arc<Server>,
-    sent: Arc<AtomicU64>,
+    address: SocketAddr,
+    site: Arc<Site>,
+}
+
+/// What is served.
+struct Site {
+    folder: PathBuf,
+    /// Files held in memory, by path.
+    files: HashMap<String, Vec<u8>>,
+    sent: AtomicU64,
+    ended: AtomicBool,
 }
 
 impl PageServer {
-    /// Serves `folder`, and files held in memory under names of their own. Port 0 is any free one.
+    /// Serves `folder`, and files held in memory under paths of their own. Port 0 is any free one.
     pub fn start(folder: PathBuf, files: HashMap<String, Vec<u8>>, port: u16) -> Result<Self> {
-        let server = Server::http(("127.0.0.1", port)).map_err(|e| anyhow!("cannot listen on port {port}: {e}"))?;
-        let server = Arc::new(server);
-        let sent = Arc::new(AtomicU64::new(0));
-        let files = Arc::new(files);
-        // A few threads: a browser asks for several files at once.
-        for _ in 0..4 {
-            let (server, sent, folder, files) = (server.clone(), sent.clone(), folder.clone(), files.clone());
-            std::thread::spawn(move || {
-                for request in server.incoming_requests() {
-                    answer(request, &folder, &files, &sent);
+        let listener =
+            TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("cannot listen on port {port}"))?;
+        let address = listener.local_addr()?;
+        let site = Arc::new(Site { folder, files, sent: AtomicU64::new(0), ended: AtomicBool::new(false) });
+        let inside = site.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(io::Result::ok) {
+                if inside.ended.load(Ordering::Relaxed) {
+                    return;
                 }
-            });
-        }
-        Ok(Self { server, sent })
+                let site = inside.clone();
+                // A browser that goes away in the middle of an answer is no error of ours.
+                std::thread::spawn(move || drop(site.serve(stream)));
+            }
+        });
+        Ok(Self { address, site })
     }
 
     /// Where it listens.
-    pub fn address(&self) -> Result<SocketAddr> {
-        self.server.server_addr().to_ip().context("a server on loopback has an address")
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// Bytes of files sent so far, as they went over the wire.
+    /// Bytes sent so far, headers included.
     pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.site.sent.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for PageServer {
     fn drop(&mut self) {
-        // Wakes all threads' `incoming_requests`, each once.
-        (0..4).for_each(|_| self.server.unblock());
+        self.site.ended.store(true, Ordering::Relaxed);
+        // The thread that accepts sees it with the next connection: this one.
+        let _ = TcpStream::connect(self.address);
     }
 }
 
-fn header(name: &str, value: &str) -> Option<Header> {
-    Header::from_bytes(name, value).ok()
+/// What of a request matters here.
+struct Request {
+    path: String,
+    head_only: bool,
+    accepts_gzip: bool,
+}
+
+/// Reads one request; `None` when there is none, or none that is understood.
+fn read_request(reader: &mut impl io::BufRead) -> io::Result<Option<Request>> {
+    let mut head = Vec::new();
+    let mut limited = reader.take(MAX_REQUEST);
+    while !head.ends_with(b"\r\n\r\n") {
+        if limited.read_until(b'\n', &mut head)? == 0 {
+            return Ok(None);
+        }
+    }
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    if request.parse(&head).is_err() {
+        return Ok(None);
+    }
+    let (Some(method @ ("GET" | "HEAD")), Some(target)) = (request.method, request.path) else { return Ok(None) };
+    let path = match target.split('?').next() {
+        None | Some("/") => "/index.html",
+        Some(path) => path,
+    };
+    let accepts_gzip = request
+        .headers
+        .iter()
+        .any(|h| h.name.eq_ignore_ascii_case("accept-encoding") && String::from_utf8_lossy(h.value).contains("gzip"));
+    Ok(Some(Request { path: path.to_owned(), head_only: method == "HEAD", accepts_gzip }))
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -80,41 +123,45 @@ fn locate(folder: &Path, path: &str) -> Option<PathBuf> {
     inside.then(|| folder.join(relative))
 }
 
-fn answer(request: Request, folder: &Path, files: &HashMap<String, Vec<u8>>, sent: &AtomicU64) {
-    let path = match request.url().split('?').next() {
-        None | Some("/") => "/index.html".to_owned(),
-        Some(path) => path.to_owned(),
-    };
-    let accepts_gzip = request
-        .headers()
-        .iter()
-        .any(|h| h.field.equiv("Accept-Encoding") && h.value.as_str().split(',').any(|e| e.trim().starts_with("gzip")));
-    let mut compressed = false;
-    let body = files.get(&path).cloned().or_else(|| {
-        let file = locate(folder, &path)?;
-        let mut gz = file.clone().into_os_string();
-        gz.push(".gz");
-        if accepts_gzip && let Ok(bytes) = fs::read(&gz) {
-            compressed = true;
-            return Some(bytes);
+impl Site {
+    /// Answers a connection's requests until the browser ends it.
+    fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        while let Some(request) = read_request(&mut reader)? {
+            let (body, head) = match self.find(&request) {
+                Some((body, encoding)) => {
+                    let kind = content_type(&request.path);
+                    // The same server shows the next build of the page as well: nothing is kept.
+                    let fields = format!("Content-Type: {kind}\r\nCache-Control: no-cache\r\n{encoding}");
+                    let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+                    (body, head)
+                }
+                None => (Vec::new(), "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()),
+            };
+            let mut answer = head.into_bytes();
+            if !request.head_only {
+                answer.extend(body);
+            }
+            self.sent.fetch_add(answer.len() as u64, Ordering::Relaxed);
+            stream.write_all(&answer)?;
         }
-        fs::read(file).ok()
-    });
-    let Some(body) = body else {
-        let _ = request.respond(Response::empty(StatusCode(404)));
-        return;
-    };
-    sent.fetch_add(body.len() as u64, Ordering::Relaxed);
-    let mut response = Response::from_data(body);
-    // The same server shows the next build of the page as well.
-    let mut headers = vec![("Content-Type", content_type(&path)), ("Cache-Control", "no-cache")];
-    if compressed {
-        headers.push(("Content-Encoding", "gzip"));
+        Ok(())
     }
-    for header in headers.into_iter().filter_map(|(name, value)| header(name, value)) {
-        response.add_header(header);
+
+    /// A file's bytes, and the header that says how they are encoded.
+    fn find(&self, request: &Request) -> Option<(Vec<u8>, &'static str)> {
+        if let Some(bytes) = self.files.get(&request.path) {
+            return Some((bytes.clone(), ""));
+        }
+        let file = locate(&self.folder, &request.path)?;
+        let mut compressed = file.clone().into_os_string();
+        compressed.push(".gz");
+        match fs::read(compressed) {
+            Ok(bytes) if request.accepts_gzip => Some((bytes, "Content-Encoding: gzip\r\n")),
+            _ => Some((fs::read(file).ok()?, "")),
+        }
     }
-    let _ = request.respond(response);
 }
 
 /// Waits for a browser's connections on `/stream/console` and `/stream/link`.
@@ -218,5 +265,33 @@ impl Write for StreamWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[test]
+    fn requests_on_one_connection_are_answered_in_order_and_nothing_outside_is_served() {
+        let files =
+            HashMap::from([("/a".to_owned(), b"first".to_vec()), ("/index.html".to_owned(), b"index".to_vec())]);
+        let server = PageServer::start(std::env::temp_dir(), files, 0).unwrap();
+        let two = ask(server.address(), "GET /a?x HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(two.find("first").unwrap() < two.find("index").unwrap(), "{two}");
+        for path in ["/../etc/passwd", "//etc/passwd", "/none"] {
+            let answer = ask(server.address(), &format!("GET {path} HTTP/1.1\r\n\r\n"));
+            assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+        }
+        assert_eq!(ask(server.address(), "nonsense\r\n\r\n"), "");
     }
 }

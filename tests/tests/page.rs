@@ -16,7 +16,7 @@ fn page(test: &str) {
     let node = setup::node().unwrap_or_else(|e| panic!("{e:#}"));
     let _turn = ONE_AT_A_TIME.lock();
     let server = PageServer::start(folder, HashMap::new(), 0).expect("the page is served");
-    let url = format!("http://{}/", server.address().expect("a server has an address"));
+    let url = format!("http://{}/", server.address());
     let out = Command::new(node)
         .arg(project::root().join("web/test/page.mjs"))
         .arg(chromium)

@@ -48,7 +48,7 @@ pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
     let streams = StreamServer::start()?;
     let url = format!(
         "http://{}/link.html?stream=ws://{}/&memory={}&command-line={}",
-        page.address()?,
+        page.address(),
         streams.address(),
         megabytes(boot.memory)?,
         percent_encode(&boot.command_line)
