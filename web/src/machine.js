@@ -111,6 +111,8 @@ export class Runner {
   #timer;
   #due = false;
   #stopped = false;
+  /** How the machine ended, while its last output is on its way. */
+  #end;
 
   /**
    * `soon(callback)` runs it after pending events; `output(port, bytes)` takes bytes and answers with `acknowledge`;
@@ -167,17 +169,20 @@ export class Runner {
   #turn() {
     this.#due = false;
     if (this.#stopped) return;
+    if (this.#end === undefined) this.#run();
+    for (const port of [CONSOLE, LINK]) this.#take(port);
+    if (this.#end !== undefined && this.#unacknowledged.every((count) => count === 0)) {
+      this.stop();
+      this.#ended(this.#end);
+    }
+  }
+
+  #run() {
     for (const port of [CONSOLE, LINK]) this.#give(port);
     const next = this.#machine.run(TURN_MS);
-    for (const port of [CONSOLE, LINK]) this.#take(port);
-    if (next < 0) {
-      this.stop();
-      this.#ended(next);
-    } else if (next < 1) {
-      this.wake();
-    } else if (next < Infinity) {
-      this.#timer = setTimeout(() => this.wake(), Math.min(next, 0x7fffffff));
-    }
+    if (next < 0) this.#end = next;
+    else if (next < 1) this.wake();
+    else if (next < Infinity) this.#timer = setTimeout(() => this.wake(), Math.min(next, 0x7fffffff));
   }
 
   #give(port) {
