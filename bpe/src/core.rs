@@ -45,7 +45,7 @@ pub(crate) struct Core {
     pub(crate) code_frame: PhysAddr,
     /// What a handler wants with [`Stop::Environment`].
     pub(crate) request: Request,
-    /// x87, MMX and SSE registers.
+    /// x87, MMX and SSE registers, the x87 ones in physical order.
     pub(crate) fx: FxState,
     /// Cached translations.
     pub(crate) tlb: Tlb,
@@ -79,7 +79,7 @@ impl Core {
         self.set(slot::GS, cpu.gs_base);
         self.rip = cpu.rip;
         self.set_rflags(cpu.rflags);
-        self.fx.clone_from(&cpu.fx);
+        self.set_fx_image(&cpu.fx);
     }
 
     /// Gives them back.
@@ -89,7 +89,25 @@ impl Core {
         cpu.gs_base = self.get(slot::GS);
         cpu.rip = self.rip;
         cpu.rflags = self.rflags();
-        cpu.fx.clone_from(&self.fx);
+        cpu.fx = self.fx_image();
+    }
+
+    /// The x87 and SSE state as `FXSAVE` has it: the x87 registers in stack order.
+    pub(crate) fn fx_image(&self) -> FxState {
+        let mut fx = self.fx.clone();
+        fx.st.rotate_left(usize::from(fx.fsw >> 11 & 7));
+        fx
+    }
+
+    /// Takes over such a state.
+    pub(crate) fn set_fx_image(&mut self, fx: &FxState) {
+        self.fx.clone_from(fx);
+        self.registers_to_physical();
+    }
+
+    fn registers_to_physical(&mut self) {
+        let top = usize::from(self.fx.fsw >> 11 & 7);
+        self.fx.st.rotate_right(top);
     }
 
     /// All flags.

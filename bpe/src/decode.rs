@@ -31,11 +31,8 @@ pub(crate) fn block(core: &mut Core, at: PhysAddr, limit: usize) -> Result<Block
     let mut insn = Instruction::default();
     let mut count = 0;
     let mut previous = None;
-    while count < limit {
-        let start = decoder.position();
-        if start >= here {
-            break;
-        }
+    let mut start = 0;
+    while count < limit && start < here {
         decoder.decode_out(&mut insn);
         if insn.is_invalid() {
             let cut_off = here - start < LONGEST && decoder.last_error() == DecoderError::NoMoreBytes;
@@ -50,11 +47,12 @@ pub(crate) fn block(core: &mut Core, at: PhysAddr, limit: usize) -> Result<Block
         }
         previous = lower::instruction(&insn, count as u8, previous, &mut ops);
         count += 1;
+        start = decoder.position();
         if ends_block(&insn) {
             return Ok(Block::new(ops, count as u64, None));
         }
     }
-    branch::lower_fall_through(&mut ops, (offset + decoder.position()) as u16, count as u8);
+    branch::lower_fall_through(&mut ops, (offset + start) as u16, count as u8);
     Ok(Block::new(ops, count as u64, None))
 }
 

@@ -27,5 +27,6 @@ mod processor;
 mod tlb;
 mod vector;
 mod width;
+mod x87;
 
 pub use processor::{Environment, Processor};

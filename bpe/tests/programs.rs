@@ -32,7 +32,7 @@ impl Process {
         let (entry, phoff, phnum) = (u64_at(image, 24), u64_at(image, 32), u16_at(image, 56));
         // PIE images are put where they are at home.
         let base = if u16_at(image, 16) == 3 { 0x5555_0000_0000 } else { 0 };
-        let mut brk = 0;
+        let (mut brk, mut headers) = (0, 0);
         for i in 0..phnum as usize {
             let header = &image[phoff as usize + i * 56..];
             if u64_at(header, 0) as u32 != 1 {
@@ -40,6 +40,9 @@ impl Process {
             }
             let (offset, addr) = (u64_at(header, 8), base + u64_at(header, 16));
             let (filesz, memsz) = (u64_at(header, 32), u64_at(header, 40));
+            if offset == 0 {
+                headers = addr + phoff;
+            }
             let start = addr & !4095;
             let mut page = start;
             while page < addr + memsz {
@@ -61,7 +64,7 @@ impl Process {
         }
         guest.write(STACK_TOP - 64, &[7; 16]);
         words.extend([0, 0]);
-        let aux = [(3, base + phoff), (4, 56), (5, phnum), (6, 4096), (9, base + entry), (25, STACK_TOP - 64), (0, 0)];
+        let aux = [(3, headers), (4, 56), (5, phnum), (6, 4096), (9, base + entry), (25, STACK_TOP - 64), (0, 0)];
         words.extend(aux.iter().flat_map(|&(k, v)| [k, v]));
         let sp = (STACK_TOP - 8192) & !15;
         guest.write(sp, &words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>());

@@ -180,3 +180,53 @@ fn root(radicand: u128) -> (u128, bool) {
     }
     (root, rest != 0)
 }
+
+/// The remainder of finite, non-zero numbers: with the quotient truncated or, with `nearest`, rounded to nearest even.
+/// Also the quotient's low bits, or `None` if the exponents are so far apart that only part of the way was gone.
+pub(crate) fn partial_remainder(a: Float, b: Float, nearest: bool) -> (Float, Option<u64>) {
+    let distance = a.exponent - b.exponent;
+    if distance < if nearest { -1 } else { 0 } {
+        return (a, Some(0));
+    }
+    let divisor = u128::from(b.significand);
+    if distance == -1 {
+        // Less than the divisor, but maybe more than half of it.
+        let dividend = u128::from(a.significand);
+        if dividend <= divisor {
+            return (a, Some(0));
+        }
+        return (scaled(!a.sign, b.exponent - 1, divisor * 2 - dividend), Some(1));
+    }
+    let complete = distance < 64;
+    let steps = if complete { distance } else { distance & 31 | 32 };
+    let (mut rest, mut quotient) = (u128::from(a.significand), 0u64);
+    for step in 0..=steps {
+        quotient <<= 1;
+        if rest >= divisor {
+            rest -= divisor;
+            quotient |= 1;
+        }
+        if step < steps {
+            rest <<= 1;
+        }
+    }
+    let mut sign = a.sign;
+    if complete && nearest {
+        let twice = rest * 2;
+        if twice > divisor || twice == divisor && quotient & 1 != 0 {
+            rest = divisor - rest;
+            sign = !sign;
+            quotient = quotient.wrapping_add(1);
+        }
+    }
+    (scaled(sign, b.exponent + distance - steps, rest), complete.then_some(quotient))
+}
+
+/// `significand / 2^63 * 2^exponent`, exactly; it has at most 64 significant bits.
+fn scaled(sign: bool, exponent: i32, significand: u128) -> Float {
+    if significand == 0 {
+        return Float::zero(sign);
+    }
+    let shift = significand.leading_zeros();
+    Float::finite(sign, exponent + 64 - shift as i32, (significand << shift >> 64) as u64)
+}

@@ -8,7 +8,7 @@ mod arithmetic;
 mod format;
 mod integer;
 
-pub(crate) use arithmetic::order;
+pub(crate) use arithmetic::partial_remainder;
 pub(crate) use format::{F32, F64, F80, Format, Packed, pack, pack80, unpack, unpack80};
 
 /// Invalid operation.
@@ -130,10 +130,6 @@ impl Env {
     pub(crate) fn invalid(&mut self) -> Float {
         self.raise(INVALID);
         Float::INDEFINITE
-    }
-
-    fn unmasked(&self, exception: u8) -> bool {
-        self.masked & exception == 0
     }
 
     /// Whether cutting off `rest`, of which `half` is the top bit, rounds away from zero.

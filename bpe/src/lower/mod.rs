@@ -2,6 +2,7 @@
 
 mod integer;
 mod vector;
+mod x87;
 
 use alloc::vec::Vec;
 
@@ -65,7 +66,7 @@ pub(crate) fn instruction(
     let op = Op { ip: insn.ip() as u16, len: insn.len() as u8, count, ..blank(system::invalid) };
     let mut lowering = Lowering { insn, op, ops, previous };
     lowering.operands();
-    let lowered = lowering.integer().or_else(|| lowering.vector());
+    let lowered = lowering.integer().or_else(|| lowering.x87()).or_else(|| lowering.vector());
     if let Some(run) = lowered {
         lowering.op.run = run;
     }

@@ -80,23 +80,17 @@ impl Core {
         })
     }
 
-    /// An MMX register. The file is kept in stack order, so the top of the x87 stack comes in.
+    /// An MMX register, which is the significand of a physical x87 register.
     pub(crate) fn mmx(&self, n: u8) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.fx.st[self.mmx_slot(n)];
+        let [a, b, c, d, e, f, g, h, ..] = self.fx.st[usize::from(n & 7)];
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// Sets an MMX register: its exponent becomes all ones.
     pub(crate) fn set_mmx(&mut self, n: u8, value: u64) {
-        let slot = self.mmx_slot(n);
-        self.fx.st[slot] = [0; 16];
-        self.fx.st[slot][..8].copy_from_slice(&value.to_le_bytes());
-        self.fx.st[slot][8..10].fill(0xff);
-    }
-
-    fn mmx_slot(&self, n: u8) -> usize {
-        let top = self.fx.fsw >> 11 & 7;
-        usize::from((u16::from(n).wrapping_sub(top)) & 7)
+        let register = &mut self.fx.st[usize::from(n & 7)];
+        register[..8].copy_from_slice(&value.to_le_bytes());
+        register[8..10].fill(0xff);
     }
 
     /// What every MMX instruction but `EMMS` does to the x87 state: all registers valid, top of stack 0. A pending x87
@@ -106,9 +100,6 @@ impl Core {
         if self.fx.fsw & SUMMARY != 0 {
             return Err(self.exception(aurora_machine::Exception::X87));
         }
-        let top = usize::from(self.fx.fsw >> 11 & 7);
-        // Register n is at stack place n - top; with top 0 it is at n.
-        self.fx.st.rotate_right(top);
         self.fx.fsw &= !(7 << 11);
         self.fx.ftw = 0xff;
         Ok(())

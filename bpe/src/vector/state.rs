@@ -34,7 +34,7 @@ pub(crate) fn fxsave(core: &mut Core, op: &Op) -> Flow {
         return Err(core.misaligned(addr));
     }
     let span = core.span(op, addr, WRITTEN, Access::Write)?;
-    span.write(&core.fx.to_bytes()[..WRITTEN]);
+    span.write(&core.fx_image().to_bytes()[..WRITTEN]);
     Ok(())
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn fxrstor(core: &mut Core, op: &Op) -> Flow {
     if mxcsr & !MXCSR_MASK != 0 {
         return Err(core.general_protection());
     }
-    core.fx = FxState::from_bytes(&bytes);
+    core.set_fx_image(&FxState::from_bytes(&bytes));
     Ok(())
 }
 
