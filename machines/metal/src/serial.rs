@@ -8,15 +8,21 @@ use aurora_machine::Port;
 use spin::Mutex;
 use x86_64::instructions::port::Port as IoPort;
 
+use crate::clock;
+
 const CONSOLE: u16 = 0x3f8;
 const LINK: u16 = 0x2f8;
 const FIFO: usize = 16;
 /// Input kept for the kernel, so that one interrupt's worth does not have to be fetched before the next.
 const RING: usize = 16 * 1024;
 
+/// How long a stopped machine waits for somebody to take its last 16 bytes.
+const DRAIN_NS: u64 = 10_000_000_000;
+
 // Registers, from the base (a 16550's data sheet); DATA and the next two change meaning with the divisor latch.
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
+const INTERRUPT_ID: u16 = 2;
 const FIFO_CONTROL: u16 = 2;
 const LINE_CONTROL: u16 = 3;
 const MODEM_CONTROL: u16 = 4;
@@ -25,6 +31,7 @@ const SCRATCH: u16 = 7;
 
 const ENABLE_RECEIVED: u8 = 1;
 const ENABLE_SENT: u8 = 2;
+const NO_INTERRUPT: u8 = 1;
 const RECEIVED: u8 = 1;
 const SENT: u8 = 0x20;
 const IDLE: u8 = 0x40;
@@ -71,11 +78,12 @@ pub(crate) fn read(port: Port, buffer: &mut [u8]) -> usize {
     uart(port).read(buffer)
 }
 
-/// Waits until everything written has left the machine.
+/// Waits until everything written has left the machine, unless nobody takes it for a long time.
 pub(crate) fn drain() {
+    let patience = clock::now() + DRAIN_NS;
     for port in &PORTS {
         let port = port.lock();
-        while port.present && port.get(LINE_STATUS) & IDLE == 0 {
+        while port.present && port.get(LINE_STATUS) & IDLE == 0 && clock::now() < patience {
             core::hint::spin_loop();
         }
     }
@@ -117,13 +125,18 @@ impl Uart {
         self.set(INTERRUPT_ENABLE, interrupts);
     }
 
+    /// Goes on until the UART has nothing left to say: its line is edge-triggered, so one cause that stays raised would
+    /// hide all others.
     fn interrupt(&mut self) -> bool {
-        let received = self.fetch();
-        let sent = self.enabled & ENABLE_SENT != 0 && self.get(LINE_STATUS) & SENT != 0;
-        if sent {
-            self.enable(self.enabled & !ENABLE_SENT);
+        let mut ready = false;
+        while self.present && self.get(INTERRUPT_ID) & NO_INTERRUPT == 0 {
+            ready |= self.fetch();
+            if self.enabled & ENABLE_SENT != 0 && self.get(LINE_STATUS) & SENT != 0 {
+                self.enable(self.enabled & !ENABLE_SENT);
+                ready = true;
+            }
         }
-        received || sent
+        ready
     }
 
     /// Moves input from the UART to the ring. When the ring is full the UART keeps it, and stops interrupting.
