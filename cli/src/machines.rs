@@ -16,6 +16,8 @@ use clap::ValueEnum;
 
 use crate::link::Client;
 
+pub(crate) use qemu::arguments as qemu_arguments;
+
 /// A machine programs can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Kind {

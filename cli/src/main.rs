@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use aurora_cli::run::{self, MACHINE_FAILED, RunArgs};
-use aurora_cli::{doctor, serve};
+use aurora_cli::{bench, doctor, long, serve};
 use clap::{Parser, Subcommand};
 
 /// One operating system kernel for silicon and for browser tabs
@@ -26,6 +26,28 @@ enum Command {
     Run(RunArgs),
     /// Say what is here and what is missing
     Doctor,
+    /// Measure
+    Bench {
+        /// What
+        #[arg(value_enum)]
+        what: Bench,
+    },
+    /// Run tests
+    Test {
+        /// The long ones, which leave reports in tests/reports
+        #[arg(long, required = true)]
+        long: bool,
+        /// Only these: boot, differential, fuzz
+        only: Vec<String>,
+    },
+    /// Take the README's pictures of the page anew
+    Pictures,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Bench {
+    /// The time to a prompt, or to the end of a small program
+    Boot,
 }
 
 fn main() -> ExitCode {
@@ -44,5 +66,8 @@ fn command(cli: &Cli) -> Result<u8> {
         None => serve::serve(cli.port).map(|()| 0),
         Some(Command::Run(arguments)) => run::run(arguments),
         Some(Command::Doctor) => doctor::doctor().map(|()| 0),
+        Some(Command::Bench { what: Bench::Boot }) => bench::boot().map(|_| 0),
+        Some(Command::Test { only, .. }) => long::run(only).map(|()| 0),
+        Some(Command::Pictures) => bench::pictures().map(|()| 0),
     }
 }

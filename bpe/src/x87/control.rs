@@ -194,4 +194,3 @@ pub(crate) fn restore(core: &mut Core, op: &Op) -> Result<(), Stop> {
     }
     Ok(())
 }
-
