@@ -1,0 +1,47 @@
+//! What `CPUID` says. Only what works is announced.
+
+/// The brand string.
+pub(crate) const BRAND: &str = "Aurora BPE/U";
+const VENDOR: &[u8; 12] = b"AuroraBPE/U ";
+
+const HIGHEST: u32 = 7;
+const HIGHEST_EXTENDED: u32 = 0x8000_0008;
+
+/// Family 6, so that programs which look take it for something modern.
+const SIGNATURE: u32 = 0x0006_00f1;
+/// FPU, TSC, CX8, CMOV, CLFSH, MMX, FXSR, SSE, SSE2.
+const FEATURES_EDX: u32 = 1 | 1 << 4 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26;
+/// SSE3, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, RDRAND, hypervisor.
+const FEATURES_ECX: u32 = 1 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 30 | 1 << 31;
+/// Cache lines of 64 bytes.
+const LINE: u32 = 8 << 8;
+/// REP MOVSB and STOSB are fast, RDSEED.
+const STRUCTURED_EBX: u32 = 1 << 9 | 1 << 18;
+/// SYSCALL, NX, RDTSCP, long mode.
+const EXTENDED_EDX: u32 = 1 << 11 | 1 << 20 | 1 << 27 | 1 << 29;
+/// LAHF in 64-bit mode, LZCNT.
+const EXTENDED_ECX: u32 = 1 | 1 << 5;
+/// 52 bits of physical address, 48 of virtual.
+const ADDRESS_SIZES: u32 = 48 << 8 | 52;
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    let byte = |i: usize| u32::from(bytes.get(at + i).copied().unwrap_or(0));
+    byte(0) | byte(1) << 8 | byte(2) << 16 | byte(3) << 24
+}
+
+/// EAX, EBX, ECX and EDX for a leaf and subleaf.
+pub(crate) fn leaf(leaf: u32, subleaf: u32) -> [u32; 4] {
+    match (leaf, subleaf) {
+        (0, _) => [HIGHEST, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
+        (1, _) => [SIGNATURE, LINE | 1 << 16, FEATURES_ECX, FEATURES_EDX],
+        (7, 0) => [0, STRUCTURED_EBX, 0, 0],
+        (0x8000_0000, _) => [HIGHEST_EXTENDED, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
+        (0x8000_0001, _) => [SIGNATURE, 0, EXTENDED_ECX, EXTENDED_EDX],
+        (0x8000_0002..=0x8000_0004, _) => {
+            let at = (leaf - 0x8000_0002) as usize * 16;
+            [0, 4, 8, 12].map(|i| word(BRAND.as_bytes(), at + i))
+        }
+        (0x8000_0008, _) => [ADDRESS_SIZES, 0, 0, 0],
+        _ => [0; 4],
+    }
+}

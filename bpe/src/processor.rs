@@ -1,0 +1,382 @@
+//! The processor: its loop, and what the machine around it may do to it.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use aurora_machine::{Exception, PAGE_SIZE, PhysAddr, PhysMemory, SpaceId, SpaceRoot, Trap, UserContext, VirtRange};
+
+use crate::blocks::{Block, Blocks};
+use crate::core::Core;
+use crate::cpuid;
+use crate::decode::{self, LONGEST_BLOCK};
+use crate::op::{Op, Stop, slot};
+use crate::ops::system;
+use crate::tlb::ASIDS;
+
+/// What a processor takes from the machine around it.
+pub trait Environment {
+    /// The time-stamp counter: never goes back.
+    fn tsc(&mut self) -> u64;
+    /// 64 unpredictable bits for `RDRAND` and `RDSEED`.
+    fn random(&mut self) -> u64;
+}
+
+/// What the processor knows of an address space.
+#[derive(Clone, Copy)]
+struct Space {
+    asid: u64,
+    /// Changes when cached ways from virtual addresses to blocks stop being right.
+    stamp: u64,
+}
+
+/// One virtual processor, with its caches.
+pub struct Processor {
+    core: Box<Core>,
+    blocks: Blocks,
+    spaces: BTreeMap<SpaceId, Space>,
+    /// The space in the core now.
+    current: Option<SpaceId>,
+    stamp: u64,
+    next_asid: u64,
+    next_stamp: u64,
+    /// `PhysMemory::code_writes` when blocks were last known to be right.
+    code_writes: u64,
+    retired: u64,
+    /// The next instruction is executed alone, outside any block.
+    stepping: bool,
+}
+
+// SAFETY: the raw pointers inside are to guest memory, which `PhysMemory` shares between threads, and to blocks the
+// processor owns.
+unsafe impl Send for Processor {}
+
+impl Processor {
+    /// A processor over `memory`, its caches empty.
+    pub fn new(memory: Arc<PhysMemory>) -> Self {
+        Self {
+            code_writes: memory.code_writes(),
+            core: Box::new(Core::new(memory)),
+            blocks: Blocks::new(),
+            spaces: BTreeMap::new(),
+            current: None,
+            stamp: 0,
+            next_asid: 1,
+            next_stamp: 1,
+            retired: 0,
+            stepping: false,
+        }
+    }
+
+    /// Runs user code until a trap, or until `fuel` instructions have retired: then [`Trap::Interrupted`]. `fuel` is
+    /// decreased by what retired; each iteration of a repeated string instruction counts as one.
+    pub fn run(&mut self, cpu: &mut UserContext, space: SpaceRoot, fuel: &mut u64, env: &mut dyn Environment) -> Trap {
+        self.enter_space(space);
+        self.drop_stale_code();
+        self.core.load_context(cpu);
+        self.core.fuel = *fuel;
+        self.stepping = false;
+        let trap = self.execute(env);
+        self.core.store_context(cpu);
+        self.retired += *fuel - self.core.fuel;
+        *fuel = self.core.fuel;
+        trap
+    }
+
+    /// Forgets cached translations of `range` in `space`.
+    pub fn invalidate(&mut self, space: SpaceRoot, range: VirtRange) {
+        let Some(known) = self.spaces.get_mut(&space.id) else { return };
+        if self.core.tlb.invalidate(known.asid, range) {
+            known.stamp = self.next_stamp;
+            self.next_stamp += 1;
+            self.current = None;
+        }
+    }
+
+    /// Forgets all of `space`, which is about to be freed.
+    pub fn retire(&mut self, space: SpaceRoot) {
+        if let Some(known) = self.spaces.remove(&space.id) {
+            self.core.tlb.retire(known.asid);
+            self.current = None;
+        }
+    }
+
+    /// Instructions retired so far.
+    pub fn retired(&self) -> u64 {
+        self.retired
+    }
+
+    /// The processor's name, the same as `CPUID` gives.
+    pub fn name() -> &'static str {
+        cpuid::BRAND
+    }
+
+    fn enter_space(&mut self, space: SpaceRoot) {
+        self.core.root = space.root;
+        if self.current == Some(space.id) {
+            return;
+        }
+        if !self.spaces.contains_key(&space.id) && self.next_asid == ASIDS {
+            self.core.tlb.flush();
+            self.spaces.clear();
+            self.next_asid = 1;
+        }
+        let known = *self.spaces.entry(space.id).or_insert_with(|| {
+            let new = Space { asid: self.next_asid, stamp: self.next_stamp };
+            self.next_asid += 1;
+            self.next_stamp += 1;
+            new
+        });
+        self.core.asid = known.asid;
+        self.stamp = known.stamp;
+        self.current = Some(space.id);
+    }
+
+    /// Forgets every cached way from a virtual address to a block.
+    fn restamp(&mut self) {
+        for space in self.spaces.values_mut() {
+            space.stamp = self.next_stamp;
+            self.next_stamp += 1;
+        }
+        if let Some(space) = self.current.and_then(|id| self.spaces.get(&id)) {
+            self.stamp = space.stamp;
+        }
+    }
+
+    /// Drops blocks whose frames were written since they were decoded.
+    fn drop_stale_code(&mut self) {
+        let writes = self.core.memory.code_writes();
+        if writes == self.code_writes {
+            return;
+        }
+        self.code_writes = writes;
+        for frame in self.blocks.frames() {
+            if self.core.memory.code_is_stale(frame) {
+                self.blocks.drop_frame(frame);
+            }
+        }
+        self.restamp();
+    }
+
+    /// The loop: blocks, one after the other, until something stops them.
+    fn execute(&mut self, env: &mut dyn Environment) -> Trap {
+        let mut next: Option<*const Block> = None;
+        loop {
+            let block = match next.take() {
+                Some(block) => block,
+                None => {
+                    // Only instructions that end a block can have changed what this looks at.
+                    while self.stepping || self.core.control_flags & UserContext::TRAP_FLAG != 0 {
+                        if let Err(trap) = self.step(env) {
+                            return trap;
+                        }
+                    }
+                    match self.lookup() {
+                        Ok(block) => block,
+                        Err(trap) => return trap,
+                    }
+                }
+            };
+            // SAFETY: links and lookups give blocks that `self.blocks` owns, and nothing is dropped until `block` has
+            // been left: only the arms below drop blocks, and they continue with a new look-up.
+            let block = unsafe { &*block };
+            if self.core.fuel < block.count {
+                if self.core.fuel == 0 {
+                    return Trap::Interrupted;
+                }
+                if let Err(trap) = self.step(env) {
+                    return trap;
+                }
+                continue;
+            }
+            self.core.fuel -= block.count;
+            let (stop, op) = run_ops(&mut self.core, &block.ops);
+            match stop {
+                Stop::Link0 => next = self.follow(block, 0),
+                Stop::Link1 => next = self.follow(block, 1),
+                Stop::Jump => {}
+                _ => {
+                    if let Err(trap) = self.stopped(stop, *op, block.count, env) {
+                        return trap;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The block a link leads to, linking it if it is not yet.
+    #[inline(always)]
+    fn follow(&mut self, block: &Block, link: usize) -> Option<*const Block> {
+        let linked = block.links[link].get();
+        if !linked.is_null() {
+            return Some(linked);
+        }
+        let found = self.link_target()?;
+        block.links[link].set(found);
+        Some(found)
+    }
+
+    /// The block at RIP if it may be linked to. It is in the same page as its predecessor, which therefore stays.
+    #[cold]
+    fn link_target(&mut self) -> Option<*const Block> {
+        if self.blocks.is_full() {
+            return None;
+        }
+        let found = self.lookup().ok()?;
+        // SAFETY: just looked up.
+        unsafe { &*found }.crosses_into.is_none().then_some(found)
+    }
+
+    /// Deals with what stopped a block at `op`, other than its end. `Ok` means go on at RIP.
+    #[cold]
+    fn stopped(&mut self, stop: Stop, op: Op, count: u64, env: &mut dyn Environment) -> Result<(), Trap> {
+        let undone = count - u64::from(op.count);
+        let here = self.core.page().wrapping_add(u64::from(op.ip));
+        match stop {
+            Stop::Fault => {
+                self.core.fuel += undone;
+                self.core.rip = here;
+                Err(self.core.trap)
+            }
+            Stop::Trap => {
+                self.core.fuel += undone - 1;
+                Err(self.core.trap)
+            }
+            Stop::Fuel => {
+                self.core.fuel += undone - 1;
+                self.core.rip = here;
+                Ok(())
+            }
+            Stop::Environment => {
+                self.core.fuel += undone - 1;
+                system::answer(&mut self.core, env);
+                Ok(())
+            }
+            Stop::CodeWrite => {
+                self.core.fuel += undone;
+                self.core.rip = here;
+                self.core.memory.note_write(self.core.code_frame);
+                self.drop_stale_code();
+                // Decoding this instruction into a block would mark its own frame again, which it may be about to write.
+                self.stepping = true;
+                Ok(())
+            }
+            Stop::Link0 | Stop::Link1 | Stop::Jump => Ok(()),
+        }
+    }
+
+    /// Executes one instruction, decoded afresh, and the trap after it if the trap flag was set before it.
+    #[cold]
+    fn step(&mut self, env: &mut dyn Environment) -> Result<(), Trap> {
+        if self.core.fuel == 0 {
+            return Err(Trap::Interrupted);
+        }
+        self.stepping = false;
+        let trapping = self.core.control_flags & UserContext::TRAP_FLAG != 0;
+        let at = self.fetch()?;
+        let block = decode::block(&mut self.core, at, 1).map_err(|_| self.core.trap)?;
+        self.core.set(slot::PAGE, self.core.rip & !(PAGE_SIZE - 1));
+        // A repeated instruction takes what fuel there is, but under the trap flag one iteration at a time.
+        let kept = if trapping { self.core.fuel - 1 } else { 0 };
+        self.core.fuel -= 1 + kept;
+        let (stop, op) = run_ops(&mut self.core, &block.ops);
+        let result = match stop {
+            Stop::Link0 | Stop::Link1 | Stop::Jump => Ok(()),
+            _ => self.stopped(stop, *op, 1, env),
+        };
+        self.core.fuel += kept;
+        match result {
+            Ok(()) if trapping && !self.stepping => Err(Trap::Exception(Exception::Debug)),
+            result => result,
+        }
+    }
+
+    /// Where the instruction at RIP is.
+    fn fetch(&mut self) -> Result<PhysAddr, Trap> {
+        let rip = self.core.rip;
+        let frame = match self.core.tlb.execute(rip, self.core.asid) {
+            Some(frame) => frame,
+            None => {
+                let frame = self.core.fetch_frame(rip).map_err(|_| self.core.trap)?;
+                if self.core.tlb.fill_code(rip, self.core.asid, frame) {
+                    // Jumps into the page that had to go must not outlive its entry.
+                    self.restamp();
+                }
+                frame
+            }
+        };
+        Ok(PhysAddr(frame.0 + rip % PAGE_SIZE))
+    }
+
+    /// The block at RIP, decoded if need be.
+    fn lookup(&mut self) -> Result<*const Block, Trap> {
+        let rip = self.core.rip;
+        self.core.set(slot::PAGE, rip & !(PAGE_SIZE - 1));
+        if let Some(block) = self.blocks.jump(rip, self.stamp) {
+            return Ok(block);
+        }
+        self.find_or_decode()
+    }
+
+    #[cold]
+    fn find_or_decode(&mut self) -> Result<*const Block, Trap> {
+        let rip = self.core.rip;
+        let at = self.fetch()?;
+        if let Some(block) = self.blocks.find(at) {
+            let found = &raw const *block;
+            let into = block.crosses_into;
+            if into.is_none() || into == Some(self.fetch_next_page(rip)?) {
+                self.blocks.remember(rip, self.stamp, found);
+                return Ok(found);
+            }
+        }
+        if self.blocks.is_full() {
+            self.blocks.clear();
+            self.restamp();
+        }
+        let block = decode::block(&mut self.core, at, LONGEST_BLOCK).map_err(|_| self.core.trap)?;
+        self.mark_code(at);
+        if let Some(frame) = block.crosses_into {
+            self.fetch_next_page(rip)?;
+            self.mark_code(frame);
+            // It may replace the block of another mapping.
+            self.restamp();
+        }
+        let found = self.blocks.insert(at, block);
+        self.blocks.remember(rip, self.stamp, found);
+        Ok(found)
+    }
+
+    /// The frame after the page of `rip`, entered in the TLB so that its invalidation is noticed.
+    fn fetch_next_page(&mut self, rip: u64) -> Result<PhysAddr, Trap> {
+        let next = (rip & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE);
+        self.core.rip = next;
+        let found = self.fetch();
+        self.core.rip = rip;
+        found
+    }
+
+    /// From now on writes to the frame at `at` are noticed.
+    fn mark_code(&mut self, at: PhysAddr) {
+        let frame = PhysAddr(at.0 & !(PAGE_SIZE - 1));
+        if !self.core.memory.has_code(frame) {
+            self.core.memory.mark_code(frame);
+            let host = self.core.memory.window().wrapping_add(frame.0 as usize);
+            self.core.tlb.forbid_writes(host);
+        }
+    }
+}
+
+/// Runs ops until one stops.
+#[inline(always)]
+fn run_ops<'a>(core: &mut Core, ops: &'a [Op]) -> (Stop, &'a Op) {
+    let mut at = ops.as_ptr();
+    loop {
+        // SAFETY: a block's last op never returns `Ok`, so `at` stays inside the slice.
+        let op: &'a Op = unsafe { &*at };
+        match (op.run)(core, op) {
+            Ok(()) => at = at.wrapping_add(1),
+            Err(stop) => return (stop, op),
+        }
+    }
+}

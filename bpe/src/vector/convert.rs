@@ -1,0 +1,156 @@
+//! Conversions between floating-point formats and integers.
+
+use super::float::{Native, source};
+use super::lanes::{build, lane, with_lane};
+use crate::core::Core;
+use crate::float::{Env, Float, Rounding, pack, unpack};
+use crate::op::{Flow, Op, Stop};
+use crate::width::{Plain, Width};
+
+fn truncating(env: &mut Env, truncate: bool) {
+    if truncate {
+        env.rounding = Rounding::Zero;
+    }
+}
+
+fn to_integer<P: Native>(env: &mut Env, packed: P, bits: u32) -> i64 {
+    let value = unpack(env, packed);
+    env.to_integer(value, bits)
+}
+
+fn from_integer<P: Native>(env: &mut Env, n: i64) -> P {
+    pack(env.from_integer(P::FORMAT, n))
+}
+
+fn between<P: Native, Q: Native>(env: &mut Env, packed: P) -> Q {
+    let value: Float = unpack(env, packed);
+    if !value.is_nan() {
+        env.operands(value, value);
+    }
+    pack(env.convert(Q::FORMAT, value))
+}
+
+/// `CVTSI2SS` and `CVTSI2SD` from a general-purpose register.
+pub(crate) fn integer_to_scalar<W: Width, P: Native>(core: &mut Core, op: &Op) -> Flow {
+    let n = W::sign_extend(core.reg::<W>(op.src)) as i64;
+    integer_into::<P>(core, op, n)
+}
+
+/// The same from memory.
+pub(crate) fn integer_memory_to_scalar<W: Width + Plain, P: Native>(core: &mut Core, op: &Op) -> Flow {
+    let addr = core.address(op);
+    let n = W::sign_extend(core.load_int::<W>(op, addr)?) as i64;
+    integer_into::<P>(core, op, n)
+}
+
+fn integer_into<P: Native>(core: &mut Core, op: &Op, n: i64) -> Flow {
+    let mut env = core.sse_env();
+    let value: P = from_integer(&mut env, n);
+    core.sse_raise(&env)?;
+    core.set_xmm(op.dst, with_lane(core.xmm(op.dst), 0, value));
+    Ok(())
+}
+
+/// `CVTSS2SI` and its kin; `TRUNCATE` for the `CVTT` ones.
+pub(crate) fn scalar_to_integer<P: Native, W: Width, const TRUNCATE: bool>(core: &mut Core, op: &Op) -> Flow {
+    let b = source(core, op)?;
+    let mut env = core.sse_env();
+    truncating(&mut env, TRUNCATE);
+    let n = to_integer::<P>(&mut env, lane(b, 0), W::BITS);
+    core.sse_raise(&env)?;
+    core.set_reg::<W>(op.dst, n as u64);
+    Ok(())
+}
+
+/// `CVTSS2SD` and `CVTSD2SS`.
+pub(crate) fn scalar_to_scalar<P: Native, Q: Native>(core: &mut Core, op: &Op) -> Flow {
+    let b = source(core, op)?;
+    let mut env = core.sse_env();
+    let value: Q = between::<P, Q>(&mut env, lane(b, 0));
+    core.sse_raise(&env)?;
+    core.set_xmm(op.dst, with_lane(core.xmm(op.dst), 0, value));
+    Ok(())
+}
+
+/// A packed conversion: what it makes of its source.
+fn packed(core: &mut Core, op: &Op, convert: impl FnOnce(&mut Env, u128) -> u128) -> Flow {
+    let b = source(core, op)?;
+    let mut env = core.sse_env();
+    let value = convert(&mut env, b);
+    core.sse_raise(&env)?;
+    core.set_xmm(op.dst, value);
+    Ok(())
+}
+
+/// `CVTDQ2PS`.
+pub(crate) fn dq_to_ps(core: &mut Core, op: &Op) -> Flow {
+    packed(core, op, |env, b| build::<u32, 16>(|i| from_integer(env, lane::<i32>(b, i).into())))
+}
+/// `CVTDQ2PD`.
+pub(crate) fn dq_to_pd(core: &mut Core, op: &Op) -> Flow {
+    packed(core, op, |env, b| build::<u64, 16>(|i| from_integer(env, lane::<i32>(b, i).into())))
+}
+/// `CVTPS2DQ` and `CVTTPS2DQ`.
+pub(crate) fn ps_to_dq<const TRUNCATE: bool>(core: &mut Core, op: &Op) -> Flow {
+    packed(core, op, |env, b| {
+        truncating(env, TRUNCATE);
+        build::<u32, 16>(|i| to_integer::<u32>(env, lane(b, i), 32) as u32)
+    })
+}
+/// `CVTPD2DQ` and `CVTTPD2DQ`.
+pub(crate) fn pd_to_dq<const TRUNCATE: bool>(core: &mut Core, op: &Op) -> Flow {
+    packed(core, op, |env, b| {
+        truncating(env, TRUNCATE);
+        build::<u32, 8>(|i| to_integer::<u64>(env, lane(b, i), 32) as u32)
+    })
+}
+/// `CVTPS2PD`.
+pub(crate) fn ps_to_pd(core: &mut Core, op: &Op) -> Flow {
+    packed(core, op, |env, b| build::<u64, 16>(|i| between::<u32, u64>(env, lane(b, i))))
+}
+/// `CVTPD2PS`.
+pub(crate) fn pd_to_ps(core: &mut Core, op: &Op) -> Flow {
+    packed(core, op, |env, b| build::<u32, 8>(|i| between::<u64, u32>(env, lane(b, i))))
+}
+
+/// The MMX source of a conversion, in a register or memory. Memory does not touch the x87 state.
+fn mmx_source(core: &mut Core, op: &Op) -> Result<u128, Stop> {
+    if op.aux == 0 {
+        core.enter_mmx()?;
+        return Ok(core.mmx(op.src).into());
+    }
+    core.check_x87()?;
+    core.load_narrow(op)
+}
+
+/// `CVTPI2PS`.
+pub(crate) fn pi_to_ps(core: &mut Core, op: &Op) -> Flow {
+    core.check_x87()?;
+    let b = mmx_source(core, op)?;
+    let mut env = core.sse_env();
+    let value = build::<u32, 8>(|i| from_integer(&mut env, lane::<i32>(b, i).into()));
+    core.sse_raise(&env)?;
+    core.set_xmm_low(op.dst, value, 64);
+    Ok(())
+}
+/// `CVTPI2PD`.
+pub(crate) fn pi_to_pd(core: &mut Core, op: &Op) -> Flow {
+    let b = mmx_source(core, op)?;
+    let mut env = core.sse_env();
+    let value = build::<u64, 16>(|i| from_integer(&mut env, lane::<i32>(b, i).into()));
+    core.sse_raise(&env)?;
+    core.set_xmm(op.dst, value);
+    Ok(())
+}
+/// `CVTPS2PI`, `CVTPD2PI` and the truncating ones.
+pub(crate) fn to_pi<P: Native, const TRUNCATE: bool>(core: &mut Core, op: &Op) -> Flow {
+    core.check_x87()?;
+    let b = source(core, op)?;
+    let mut env = core.sse_env();
+    truncating(&mut env, TRUNCATE);
+    let value = build::<u32, 8>(|i| to_integer::<P>(&mut env, lane(b, i), 32) as u32);
+    core.sse_raise(&env)?;
+    core.enter_mmx()?;
+    core.set_mmx(op.dst, value as u64);
+    Ok(())
+}

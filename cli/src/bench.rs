@@ -1,0 +1,173 @@
+//! `aurora bench`: how long things take.
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::machines::{Kind, Running};
+use crate::server::PageServer;
+use crate::{build, image, machines, project, setup, ui};
+
+/// How often each thing is measured; the median counts.
+const ROUNDS: usize = 5;
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What it is.
+    pub what: &'static str,
+    /// The times, sorted.
+    pub times: Vec<Duration>,
+    /// What it may take.
+    pub limit: Duration,
+    /// What else there is to say.
+    pub note: String,
+}
+
+impl Measured {
+    /// The middle one.
+    pub fn median(&self) -> Duration {
+        self.times.get(self.times.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// Whether it is within its limit.
+    pub fn passed(&self) -> bool {
+        self.median() <= self.limit
+    }
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all: Vec<String> = self.times.iter().map(|t| format!("{} ms", t.as_millis())).collect();
+        write!(f, "{}: median {} ms of {}", self.what, self.median().as_millis(), all.join(", "))?;
+        write!(f, " (limit {} ms){}", self.limit.as_millis(), self.note)
+    }
+}
+
+/// Measures all ways to a prompt.
+pub fn boot() -> Result<Vec<Measured>> {
+    let mut all = vec![page()?, pc()?];
+    for (kind, what) in [
+        (Kind::Hosted, "aurora run true on hosted"),
+        (Kind::Node, "aurora run true on node"),
+        (Kind::Qemu, "aurora run true on qemu"),
+    ] {
+        all.push(program(kind, what)?);
+    }
+    for measured in &all {
+        println!("{measured}");
+    }
+    Ok(all)
+}
+
+/// From navigation to the shell's prompt in Chromium.
+fn page() -> Result<Measured> {
+    let server = PageServer::start(build::page()?, HashMap::new(), 0)?;
+    let mut node = Command::new(setup::node()?);
+    node.arg(project::root().join("web/test/page.mjs")).arg(setup::chromium()?);
+    node.args([&format!("http://{}/", server.address()), "measure_navigation_to_prompt"]);
+    let out = node.output().context("cannot run node")?;
+    let said = String::from_utf8_lossy(&out.stdout);
+    ensure!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    let numbers = said.trim().trim_matches(['[', ']']).split(',');
+    let mut times: Vec<Duration> =
+        numbers.map(|n| Ok(Duration::from_secs_f64(n.trim().parse::<f64>()? / 1000.0))).collect::<Result<_>>()?;
+    times.sort();
+    let bytes = server.sent() / times.len().max(1) as u64;
+    let note = format!(", {:.2} MB transferred", bytes as f64 / 1e6);
+    Ok(Measured { what: "navigation to prompt in Chromium", times, limit: Duration::from_millis(1500), note })
+}
+
+/// From power-on to the shell's prompt on QEMU's console.
+fn pc() -> Result<Measured> {
+    let (qemu, kernel) = (setup::qemu()?, build::metal()?);
+    let archive = project::made("bench")?.join("image.cpio.gz");
+    project::write_whole(&archive, &image::gzip(&image::base()?.to_cpio())?)?;
+    let mut arguments = machines::qemu_arguments(
+        &kernel.to_string_lossy(),
+        &archive.to_string_lossy(),
+        "init=/sbin/init TERM=vt100",
+        256 << 20,
+    )?;
+    arguments.extend(["-serial".into(), "stdio".into()]);
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        times.push(power_on_to_prompt(Command::new(&qemu).args(&arguments))?);
+    }
+    times.sort();
+    let limit = Duration::from_secs(2);
+    Ok(Measured { what: "power-on to prompt in QEMU", times, limit, note: String::new() })
+}
+
+fn power_on_to_prompt(qemu: &mut Command) -> Result<Duration> {
+    let start = Instant::now();
+    let mut child =
+        qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("cannot run qemu")?;
+    let mut console = child.stdout.take().context("its console is a pipe")?;
+    let mut said = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut found = false;
+    while !found {
+        let n = console.read(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        said.extend_from_slice(&buffer[..n]);
+        found = said.windows(12).any(|w| w == b"root@aurora:");
+    }
+    let time = start.elapsed();
+    child.kill()?;
+    child.wait()?;
+    ensure!(found, "no prompt came:\n{}", String::from_utf8_lossy(&said));
+    Ok(time)
+}
+
+/// From nothing to the end of a small program.
+fn program(kind: Kind, what: &'static str) -> Result<Measured> {
+    kind.prepare()?;
+    let archive = image::base()?.to_cpio();
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let boot = machines::Boot {
+            archive: archive.clone(),
+            command_line: "link quiet".into(),
+            memory: 256 << 20,
+            show_console: false,
+        };
+        let running = Running::start(kind, boot, Duration::from_secs(60))?;
+        let argv = ["busybox", "true"].map(|w| w.as_bytes().to_vec()).to_vec();
+        let spawn = crate::link::Spawn { argv, env: crate::link::environment(None), ..Default::default() };
+        running.client.output(&spawn, b"", Duration::from_secs(60))?;
+        times.push(start.elapsed());
+    }
+    times.sort();
+    Ok(Measured { what, times, limit: Duration::from_secs(2), note: String::new() })
+}
+
+/// A picture of the page for the README, dark and light.
+pub fn pictures() -> Result<()> {
+    let server = PageServer::start(build::page()?, HashMap::new(), 0)?;
+    let folder = project::root().join("web/pictures");
+    std::fs::create_dir_all(&folder)?;
+    for scheme in ["dark", "light"] {
+        let file = folder.join(format!("page-{scheme}.png"));
+        let mut node = Command::new(setup::node()?);
+        node.arg(project::root().join("web/test/page.mjs")).arg(setup::chromium()?);
+        node.args([&format!("http://{}/", server.address()), "picture"]).arg(&file).arg(scheme);
+        node.args([
+            "uname -srm",
+            "sha256sum /bin/busybox",
+            "ps | head -5",
+            "seq 1 1000 | awk '{ s += $1 } END { print s }'",
+        ]);
+        let out = node.output().context("cannot run node")?;
+        ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        ui::say(&format!("{}", file.display()));
+    }
+    std::io::stdout().flush()?;
+    Ok(())
+}

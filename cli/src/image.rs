@@ -1,0 +1,240 @@
+//! Images: what is on the root file system at boot.
+//!
+//! An image is declared in the syntax of Linux's `gen_init_cpio` (`dir`, `file`, `slink`, `nod`, `pipe`), with one line
+//! of our own: `package NAME PATH…` takes files from a Debian package, and `applets PATH` adds the links busybox asks
+//! for. Files named by a declaration are relative to it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::cpio::{Member, Owner, Writer};
+use crate::{project, setup};
+
+struct Entry {
+    owner: Owner,
+    modified: u32,
+    member: Member,
+}
+
+/// A root file system, by path without the leading slash.
+#[derive(Default)]
+pub struct Image {
+    entries: BTreeMap<Vec<u8>, Entry>,
+    /// Packages the files came from: name, version, and the checksum of each file.
+    packages: Vec<String>,
+}
+
+/// What `--root` gave.
+pub enum Root {
+    /// Directories to pack, so that files can be added.
+    Tree(Image),
+    /// An archive, used as it is.
+    Archive(Vec<u8>),
+}
+
+/// Reads `--root`: a directory is packed, a file is an archive.
+pub fn open(path: &Path) -> Result<Root> {
+    let meta = fs::metadata(path).with_context(|| format!("no image at {}", path.display()))?;
+    if meta.is_dir() {
+        let mut image = Image::default();
+        image.add_directory(path)?;
+        return Ok(Root::Tree(image));
+    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let known = bytes.starts_with(b"070701") || bytes.starts_with(b"070702") || bytes.starts_with(&[0x1f, 0x8b]);
+    ensure!(known, "{} is neither a cpio newc archive, plain or gzip, nor a directory", path.display());
+    Ok(Root::Archive(bytes))
+}
+
+/// The image `aurora` boots unless told otherwise: `image/base.list`.
+pub fn base() -> Result<Image> {
+    let mut image = Image::default();
+    image.declare(&project::root().join("image/base.list"))?;
+    Ok(image)
+}
+
+impl Image {
+    fn put(&mut self, path: &str, mode: u32, member: Member) {
+        let entry = Entry { owner: Owner { mode, uid: 0, gid: 0 }, modified: 0, member };
+        self.entries.insert(path.trim_start_matches('/').as_bytes().to_vec(), entry);
+    }
+
+    /// Adds a file of the host. Directories on the way that the image lacks are made.
+    pub fn add_file(&mut self, host: &Path, guest: &str) -> Result<()> {
+        let bytes = fs::read(host).with_context(|| format!("cannot read {}", host.display()))?;
+        let mode = fs::metadata(host)?.mode() & 0o7777;
+        let guest = guest.trim_start_matches('/').trim_end_matches('/');
+        ensure!(!guest.is_empty(), "a file needs a name in the image");
+        for (at, _) in guest.match_indices('/') {
+            if !self.entries.contains_key(&guest.as_bytes()[..at]) {
+                self.put(&guest[..at], 0o755, Member::Directory);
+            }
+        }
+        self.put(guest, mode, Member::File(bytes));
+        Ok(())
+    }
+
+    /// Adds everything below a directory of the host.
+    pub fn add_directory(&mut self, root: &Path) -> Result<()> {
+        let mut pending = vec![root.to_owned()];
+        while let Some(directory) = pending.pop() {
+            let list = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+            for entry in list {
+                let path = entry?.path();
+                if self.add_host_entry(root, &path)? {
+                    pending.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether it was a directory.
+    fn add_host_entry(&mut self, root: &Path, path: &Path) -> Result<bool> {
+        let meta = fs::symlink_metadata(path)?;
+        let kind = meta.file_type();
+        let member = if kind.is_dir() {
+            Member::Directory
+        } else if kind.is_file() {
+            Member::File(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+        } else if kind.is_symlink() {
+            Member::Link(fs::read_link(path)?.as_os_str().as_bytes().to_vec())
+        } else if kind.is_char_device() {
+            let device = meta.rdev();
+            Member::Device { major: rustix::fs::major(device), minor: rustix::fs::minor(device) }
+        } else if kind.is_fifo() {
+            Member::Pipe
+        } else {
+            return Ok(false);
+        };
+        let name = path.strip_prefix(root)?.as_os_str().as_bytes().to_vec();
+        let owner = Owner { mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid() };
+        let modified = u32::try_from(meta.mtime()).unwrap_or(0);
+        self.entries.insert(name, Entry { owner, modified, member });
+        Ok(kind.is_dir())
+    }
+
+    /// Adds what a declaration lists.
+    pub fn declare(&mut self, list: &Path) -> Result<()> {
+        let text = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
+        let folder = list.parent().unwrap_or(Path::new("."));
+        for (number, line) in text.lines().enumerate() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words.first().is_some_and(|w| !w.starts_with('#')) {
+                self.line(folder, &words).with_context(|| format!("{}:{}", list.display(), number + 1))?;
+            }
+        }
+        let record = self.packages.join("\n") + "\n";
+        self.put("usr/share/aurora/packages", 0o644, Member::File(record.into_bytes()));
+        Ok(())
+    }
+
+    fn line(&mut self, folder: &Path, words: &[&str]) -> Result<()> {
+        let mode = |word: &str| u32::from_str_radix(word, 8).with_context(|| format!("{word} is no mode"));
+        match *words {
+            ["dir", path, bits, ..] => self.put(path, mode(bits)?, Member::Directory),
+            ["slink", path, target, ..] => self.put(path, 0o777, Member::Link(target.into())),
+            ["pipe", path, bits, ..] => self.put(path, mode(bits)?, Member::Pipe),
+            ["nod", path, bits, _, _, "c", major, minor] => {
+                self.put(path, mode(bits)?, Member::Device { major: major.parse()?, minor: minor.parse()? });
+            }
+            ["file", path, source, bits, ..] => {
+                let source = folder.join(source);
+                let bytes = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
+                self.put(path, mode(bits)?, Member::File(bytes));
+            }
+            ["package", name, ref files @ ..] => self.package(name, files)?,
+            ["applets", path] => self.applets(path)?,
+            _ => bail!("not understood: {}", words.join(" ")),
+        }
+        Ok(())
+    }
+
+    /// Takes files from a Debian package, byte for byte.
+    fn package(&mut self, name: &str, files: &[&str]) -> Result<()> {
+        let package = setup::debian_package(name)?;
+        for file in files {
+            let bytes = package.read(file)?;
+            self.packages.push(format!("{name} {} {file} sha256:{}", package.version, sha256(&bytes)));
+            self.put(file, 0o755, Member::File(bytes));
+        }
+        Ok(())
+    }
+
+    /// Links for every applet of a busybox that is already in the image, where it wants them.
+    fn applets(&mut self, path: &str) -> Result<()> {
+        let Some(Entry { member: Member::File(bytes), .. }) = self.entries.get(path.trim_start_matches('/').as_bytes())
+        else {
+            bail!("{path} is not in the image");
+        };
+        // It is asked itself: the host runs x86-64 Linux binaries as well.
+        let copy = project::made("image")?.join(format!("busybox-{}", &sha256(bytes)[..16]));
+        if !copy.exists() {
+            project::write_whole(&copy, bytes)?;
+            fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        }
+        let out = Command::new(&copy).arg("--list-full").output().context("cannot run busybox")?;
+        for applet in String::from_utf8(out.stdout)?.lines().filter(|a| a.trim() != path.trim_start_matches('/')) {
+            if !self.entries.contains_key(applet.as_bytes()) {
+                self.put(applet, 0o777, Member::Link(path.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The archive.
+    pub fn to_cpio(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        // In order of path, so a directory comes before what is in it.
+        for (path, entry) in &self.entries {
+            writer.add(path, entry.owner, entry.modified, &entry.member);
+        }
+        writer.finish()
+    }
+
+    /// What is in it from Debian, a line each: package, version, file, checksum.
+    pub fn packages(&self) -> &[String] {
+        &self.packages
+    }
+
+    /// Writes everything below a directory of the host, as root: the tests compare with Linux in it.
+    pub fn write_to(&self, root: &Path) -> Result<()> {
+        for (path, entry) in &self.entries {
+            let path: PathBuf = root.join(std::ffi::OsStr::from_bytes(path));
+            match &entry.member {
+                Member::Directory => fs::create_dir_all(&path)?,
+                Member::File(bytes) => fs::write(&path, bytes)?,
+                Member::Link(target) => {
+                    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &path)?;
+                    continue;
+                }
+                // Linux provides its own.
+                Member::Device { .. } | Member::Pipe => continue,
+            }
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(entry.owner.mode))?;
+        }
+        Ok(())
+    }
+}
+
+/// Compresses as gzip does.
+pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(9));
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

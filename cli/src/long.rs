@@ -1,0 +1,109 @@
+//! `aurora test --long`: the tests that take longer than a person wants to wait. Each leaves its report in
+//! `tests/reports/`: commit, seed, duration, result.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{bench, project, ui};
+
+/// Cases of the long differential run.
+const DIFFERENTIAL_CASES: u64 = 20_000_000;
+/// How long the fuzzer runs.
+const FUZZ_SECONDS: u64 = 30 * 60;
+
+/// One long test.
+struct Test {
+    name: &'static str,
+    about: &'static str,
+    run: fn(u64) -> Result<Outcome>,
+}
+
+struct Outcome {
+    passed: bool,
+    text: String,
+}
+
+const TESTS: [Test; 3] = [
+    Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
+    Test { name: "differential", about: "BPE/U against the real processor, 20 million cases", run: differential },
+    Test { name: "fuzz", about: "System calls at random from inside, 30 minutes on hosted", run: fuzz },
+];
+
+/// Runs the long tests, or those named.
+pub fn run(only: &[String]) -> Result<()> {
+    if let Some(unknown) = only.iter().find(|n| TESTS.iter().all(|t| t.name != **n)) {
+        bail!("no long test is called {unknown}: there are boot, differential and fuzz");
+    }
+    let mut failed = Vec::new();
+    for test in TESTS.iter().filter(|t| only.is_empty() || only.iter().any(|n| n == t.name)) {
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_secs());
+        ui::say(&format!("{}: {}", test.name, test.about));
+        let start = Instant::now();
+        let outcome = (test.run)(seed)?;
+        report(test, seed, start.elapsed(), &outcome)?;
+        if !outcome.passed {
+            failed.push(test.name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}; see tests/reports", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn report(test: &Test, seed: u64, duration: Duration, outcome: &Outcome) -> Result<()> {
+    let folder = project::root().join("tests/reports");
+    std::fs::create_dir_all(&folder)?;
+    let result = if outcome.passed { "passed" } else { "failed" };
+    let mut text = format!("# {}: {}\n\n", test.name, test.about);
+    writeln!(text, "| commit | seed | duration | result |\n|---|---|---|---|")?;
+    writeln!(text, "| {} | {seed} | {:.1} s | {result} |\n", commit()?, duration.as_secs_f64())?;
+    writeln!(text, "```\n{}\n```", outcome.text.trim_end())?;
+    let path = folder.join(format!("{}.md", test.name));
+    project::write_whole(&path, text.as_bytes())?;
+    ui::say(&format!("{}: {result}; {}", test.name, path.display()));
+    Ok(())
+}
+
+/// The commit the tests ran on, marked if the files differ from it.
+fn commit() -> Result<String> {
+    let git = |arguments: &[&str]| -> Result<String> {
+        let out =
+            Command::new("git").current_dir(project::root()).args(arguments).output().context("cannot run git")?;
+        Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    };
+    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Ok(git(&["rev-parse", "--short=12", "HEAD"])? + if changed { " with changes" } else { "" })
+}
+
+fn boot(_seed: u64) -> Result<Outcome> {
+    let all = bench::boot()?;
+    let text = all.iter().map(|m| format!("{m}\n")).collect();
+    Ok(Outcome { passed: all.iter().all(bench::Measured::passed), text })
+}
+
+fn differential(seed: u64) -> Result<Outcome> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--release", "-p", "aurora-bpe", "--test", "differential", "--", "--nocapture"]);
+    cargo.env("AURORA_CASES", DIFFERENTIAL_CASES.to_string()).env("AURORA_SEED", seed.to_string());
+    finish(cargo)
+}
+
+fn fuzz(seed: u64) -> Result<Outcome> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--release", "--manifest-path", "fuzz/Cargo.toml", "--"]);
+    cargo.args(["--seconds", &FUZZ_SECONDS.to_string(), "--seed", &seed.to_string()]);
+    finish(cargo)
+}
+
+/// Runs a test to its end; the last lines it says are the report.
+fn finish(mut command: Command) -> Result<Outcome> {
+    let out = command.current_dir(project::root()).output().context("cannot run cargo")?;
+    let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+    let lines: Vec<&str> = said.lines().collect();
+    let text = lines[lines.len().saturating_sub(40)..].join("\n");
+    Ok(Outcome { passed: out.status.success(), text })
+}

@@ -1,0 +1,78 @@
+//! WebAssembly in a worker of headless Chromium, its streams over WebSockets on loopback.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::child::{self, Owned, Scratch, boxed};
+use super::{Boot, Guard, Started, megabytes};
+use crate::server::{PageServer, StreamServer};
+use crate::{build, setup};
+
+/// No first-run pages, no updates, nothing but the page.
+pub(crate) const FLAGS: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+];
+
+struct Browser {
+    chromium: Owned,
+    _page: PageServer,
+}
+
+impl Guard for Browser {
+    fn verdict(&mut self) -> Option<String> {
+        // The page ends its streams when its machine is off; the browser itself stays.
+        self.chromium.end();
+        None
+    }
+}
+
+pub(super) fn prepare() -> Result<(PathBuf, PathBuf)> {
+    Ok((setup::chromium()?, build::page()?))
+}
+
+pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
+    let (chromium, folder) = prepare()?;
+    let page = PageServer::start(folder, HashMap::from([("/image".to_owned(), boot.archive)]), 0)?;
+    let streams = StreamServer::start()?;
+    let url = format!(
+        "http://{}/link.html?stream=ws://{}/&memory={}&command-line={}",
+        page.address(),
+        streams.address(),
+        megabytes(boot.memory)?,
+        percent_encode(&boot.command_line)
+    );
+    let (scratch, profile) = Scratch::new("chromium")?;
+    let mut arguments: Vec<String> = FLAGS.map(str::to_owned).to_vec();
+    arguments.extend([format!("--user-data-dir={}", profile.display()), url]);
+    let child = child::start("chromium", chromium, arguments, scratch)?;
+    // What the browser says of itself is nobody's business, but its pipe must not fill.
+    let mut noise = child.stderr;
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while noise.read(&mut buffer).is_ok_and(|n| n > 0) {}
+    });
+    let [(console, _unused), (link, to_link)] = streams.streams(timeout).context("chromium did not start")?;
+    let guard = Box::new(Browser { chromium: child.guard, _page: page });
+    Ok(Started { link: boxed(link, to_link), console: Box::new(console), guard })
+}
+
+fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}

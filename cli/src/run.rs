@@ -1,0 +1,290 @@
+//! `aurora run`: one program in a machine, its streams connected, its status ours.
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use aurora_hosted::{Config, End, Replayed, Surroundings, replay};
+use aurora_machine::Port;
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
+
+use crate::image::{self, Image, Root};
+use crate::link::{self, Event, Session, Spawn, Status, errno_text};
+use crate::machines::{Boot, Kind, Running};
+use crate::terminal::{self, RawMode};
+use crate::ui;
+
+/// Exit status when the machine, not the program, failed.
+pub const MACHINE_FAILED: u8 = 125;
+/// Exit status at `--timeout`, as timeout(1) has it.
+const TIMED_OUT: u8 = 124;
+/// How long a machine may take to start.
+const START: Duration = Duration::from_secs(60);
+
+/// Run a program in a machine
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Where to run it [default: hosted]
+    #[arg(long, value_enum)]
+    pub machine: Option<Kind>,
+    /// The root file system: a directory to pack, or a cpio archive (newc, plain or gzip)
+    #[arg(long, value_name = "DIR|CPIO")]
+    pub root: Option<PathBuf>,
+    /// Put a file of the host into the image; may be given more than once
+    #[arg(long, value_name = "HOST=GUEST")]
+    pub file: Vec<String>,
+    /// How much memory the machine has
+    #[arg(long, default_value = "256M", value_parser = link::parse_size)]
+    pub memory: u64,
+    /// What to trace, on standard error
+    #[arg(long, value_parser = ["syscalls"])]
+    pub trace: Option<String>,
+    /// Stop the machine after this many seconds, with status 124
+    #[arg(long, value_name = "S")]
+    pub timeout: Option<f64>,
+    /// Repeat exactly: virtual time, this seed for entropy, input read in full beforehand (hosted only)
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    pub program: Vec<String>,
+}
+
+impl RunArgs {
+    fn boot(&self) -> Result<Boot> {
+        let trace = self.trace.as_ref().map_or(String::new(), |what| format!(" trace={what}"));
+        Ok(Boot {
+            archive: self.archive()?,
+            command_line: format!("link quiet{trace}"),
+            memory: self.memory,
+            show_console: self.trace.is_some(),
+        })
+    }
+
+    fn archive(&self) -> Result<Vec<u8>> {
+        let root = match &self.root {
+            Some(path) => image::open(path)?,
+            None => Root::Tree(image::base()?),
+        };
+        match root {
+            Root::Archive(bytes) => {
+                ensure!(self.file.is_empty(), "--file cannot add to an archive: give --root a directory");
+                Ok(bytes)
+            }
+            Root::Tree(mut image) => {
+                self.file.iter().try_for_each(|pair| add_file(&mut image, pair))?;
+                Ok(image.to_cpio())
+            }
+        }
+    }
+
+    fn spawn(&self, tty: bool) -> Spawn {
+        let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".into());
+        Spawn {
+            tty,
+            cwd: Vec::new(),
+            argv: self.program.iter().map(|a| a.clone().into_bytes()).collect(),
+            env: link::environment(tty.then_some(&term)),
+        }
+    }
+}
+
+fn add_file(image: &mut Image, pair: &str) -> Result<()> {
+    let (host, guest) = pair.split_once('=').with_context(|| format!("--file {pair}: HOST=GUEST is meant"))?;
+    image.add_file(host.as_ref(), guest)
+}
+
+/// Runs the program; returns the status to exit with.
+pub fn run(arguments: &RunArgs) -> Result<u8> {
+    let kind = arguments.machine.unwrap_or(Kind::FASTEST);
+    if let Some(seed) = arguments.seed {
+        ensure!(kind == Kind::Hosted, "--seed needs --machine hosted: the others have no virtual time");
+        return run_repeatable(arguments, seed);
+    }
+    let mut running = Running::start(kind, arguments.boot()?, START)?;
+    match converse(arguments, &running) {
+        Ok(status) => Ok(status),
+        Err(error) => bail!("{}", running.explain(&error)),
+    }
+}
+
+/// Something happened to the program, or to us.
+enum News {
+    Program(Event),
+    Gone,
+    Signal(i32),
+}
+
+fn converse(arguments: &RunArgs, running: &Running) -> Result<u8> {
+    let interactive = terminal::is_interactive();
+    let deadline = arguments.timeout.map(|s| Instant::now() + Duration::from_secs_f64(s.max(0.0)));
+    let program = running.client.spawn(&arguments.spawn(interactive))?;
+    let input = program.input.clone();
+    let _raw = interactive.then(RawMode::enter).transpose()?;
+    if interactive && let Some((rows, columns)) = terminal::size() {
+        input.resize(rows, columns)?;
+    }
+    let (news, next) = channel();
+    watch_signals(news.clone())?;
+    let feeder = input.clone();
+    std::thread::spawn(move || feed(&feeder));
+    std::thread::spawn(move || {
+        while let Some(event) = program.wait() {
+            if news.send(News::Program(event)).is_err() {
+                return;
+            }
+        }
+        let _ = news.send(News::Gone);
+    });
+    loop {
+        let pause = deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(Instant::now()));
+        match next.recv_timeout(pause) {
+            Ok(News::Program(event)) => {
+                if let Some(status) = show(&arguments.program[0], event)? {
+                    return Ok(status);
+                }
+            }
+            Ok(News::Signal(SIGWINCH)) => {
+                if let Some((rows, columns)) = terminal::size() {
+                    input.resize(rows, columns)?;
+                }
+            }
+            Ok(News::Signal(signal)) => input.signal(signal.cast_unsigned())?,
+            Ok(News::Gone) => bail!("the machine stopped while the program ran"),
+            Err(_) => {
+                ui::say("the program did not end in time");
+                return Ok(TIMED_OUT);
+            }
+        }
+    }
+}
+
+/// Passes our standard input on until it ends.
+fn feed(input: &link::Input) {
+    let mut buffer = [0; 16384];
+    let mut stdin = std::io::stdin().lock();
+    while let Ok(n) = stdin.read(&mut buffer)
+        && n > 0
+    {
+        if input.send_all(&buffer[..n]).is_err() {
+            return;
+        }
+    }
+    let _ = input.end();
+}
+
+fn watch_signals(news: Sender<News>) -> Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGWINCH])?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if news.send(News::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Passes an event on to our own streams; returns the status once the program is over.
+fn show(name: &str, event: Event) -> Result<Option<u8>> {
+    match event {
+        Event::Stdout(bytes) => {
+            let mut out = std::io::stdout();
+            out.write_all(&bytes).and_then(|()| out.flush()).context("standard output")?;
+        }
+        Event::Stderr(bytes) => std::io::stderr().write_all(&bytes).context("standard error")?,
+        Event::Failed(errno) => {
+            ui::say(&format!("{name}: {}", errno_text(errno)));
+            // As a shell: not found is 127, found and not runnable 126.
+            return Ok(Some(if errno == 2 { 127 } else { 126 }));
+        }
+        Event::Exit(status) => return Ok(Some(Status::from_wait(status).code())),
+    }
+    Ok(None)
+}
+
+/// The world of a repeatable run: starts the program, gives it its input, turns the machine off after it.
+struct Script {
+    session: Session,
+    spawn: Spawn,
+    program: Option<u32>,
+    input: Vec<u8>,
+    sent: usize,
+    input_ended: bool,
+    events: Vec<Event>,
+    show_console: bool,
+    broken: bool,
+}
+
+impl Surroundings for Script {
+    fn exchange(&mut self, port: Port, from_machine: &[u8], to_machine: &mut Vec<u8>) {
+        if port == Port::Console {
+            if self.show_console {
+                let _ = std::io::stderr().write_all(from_machine);
+            }
+            return;
+        }
+        let (events, session) = (&mut self.events, &mut self.session);
+        let before = events.len();
+        self.broken |= session.receive(from_machine, |_, event| events.push(event)).is_err();
+        if session.is_ready() && self.program.is_none() {
+            self.program = session.spawn(&self.spawn).ok();
+        }
+        if let Some(id) = self.program {
+            self.sent += session.input(id, &self.input[self.sent..]);
+            if self.sent == self.input.len() && !self.input_ended {
+                self.input_ended = true;
+                session.end_input(id);
+            }
+        }
+        if self.events[before..].iter().any(|e| matches!(e, Event::Exit(_) | Event::Failed(_))) {
+            self.session.shutdown();
+        }
+        to_machine.extend(self.session.take_outgoing());
+    }
+}
+
+/// What a repeatable run did: its events and its trace.
+pub fn repeat(boot: Boot, spawn: Spawn, input: Vec<u8>, seed: u64) -> Result<(Vec<Event>, Replayed)> {
+    let mut script = Script {
+        session: Session::default(),
+        spawn,
+        program: None,
+        input,
+        sent: 0,
+        input_ended: false,
+        events: Vec::new(),
+        show_console: boot.show_console,
+        broken: false,
+    };
+    let config = Config { memory: boot.memory, command_line: boot.command_line, initramfs: boot.archive };
+    let replayed = replay(config, seed, &mut script).map_err(|e| anyhow!(e.0))?;
+    ensure!(!script.broken, "what the machine sent is not the link's protocol");
+    Ok((script.events, replayed))
+}
+
+fn run_repeatable(arguments: &RunArgs, seed: u64) -> Result<u8> {
+    let mut input = Vec::new();
+    if !terminal::is_interactive() {
+        std::io::stdin().read_to_end(&mut input)?;
+    }
+    let (events, replayed) = repeat(arguments.boot()?, arguments.spawn(false), input, seed)?;
+    let mut status = None;
+    for event in events {
+        status = show(&arguments.program[0], event)?.or(status);
+    }
+    let Replayed { trace_hash, instructions, time, end } = replayed;
+    eprintln!(
+        "trace {trace_hash:016x}: {instructions} instructions, {}.{:09} s",
+        time.0 / 1_000_000_000,
+        time.0 % 1_000_000_000
+    );
+    match (status, end) {
+        (Some(status), Some(End::PowerOff)) => Ok(status),
+        (_, None) => bail!("nothing in the machine would ever have moved again"),
+        (_, end) => bail!("the machine ended before the program: {end:?}"),
+    }
+}

@@ -1,0 +1,207 @@
+//! Getting what is missing, each thing only when a command needs it: compilers for the two other targets, Debian packages,
+//! npm packages.
+//!
+//! What always holds: nothing is downloaded but from the configured registries, `RUSTUP_AUTO_INSTALL=0` is respected, and
+//! without root nothing of the host is changed: the one command to run is printed instead.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{project, ui};
+
+/// Where a program is, if it is on the path.
+pub fn find_program(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    names.iter().find_map(|name| std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file()))
+}
+
+/// What a command says on standard output; `None` when it fails.
+fn answer(command: &mut Command) -> Option<String> {
+    let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+/// Whether things may be installed.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Installs Debian packages.
+pub fn install(packages: &[&str]) -> Result<()> {
+    let command = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if find_program(&["apt-get"]).is_none() {
+        bail!("needed and missing here: {} (the names are Debian's)", packages.join(", "));
+    }
+    if !is_root() {
+        bail!("some things are missing. Please run:\n  sudo {command}");
+    }
+    let _lock = project::lock("apt")?;
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+        apt
+    };
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    let what = format!("installing {}", packages.join(", "));
+    // Only a machine whose package lists are missing or old needs the update.
+    if ui::run_quietly(&what, &mut apt(&install)).is_ok() {
+        return Ok(());
+    }
+    ui::run_quietly("updating the package lists", &mut apt(&["update"]))?;
+    ui::run_quietly(&what, &mut apt(&install)).with_context(|| format!("tried: {command}"))
+}
+
+/// A program, from a Debian package if it is missing.
+pub fn program(names: &[&str], package: &str) -> Result<PathBuf> {
+    if let Some(found) = find_program(names) {
+        return Ok(found);
+    }
+    install(&[package])?;
+    find_program(names).with_context(|| format!("{package} is installed, but {} is not on the path", names.join("/")))
+}
+
+/// The browser.
+pub fn chromium() -> Result<PathBuf> {
+    program(&["chromium", "chromium-browser", "google-chrome"], "chromium")
+}
+
+/// The PC.
+pub fn qemu() -> Result<PathBuf> {
+    program(&["qemu-system-x86_64"], "qemu-system-x86")
+}
+
+/// Node.
+pub fn node() -> Result<PathBuf> {
+    program(&["node", "nodejs"], "nodejs")
+}
+
+/// A C compiler for static musl programs.
+pub fn musl_gcc() -> Result<PathBuf> {
+    program(&["musl-gcc"], "musl-tools")
+}
+
+/// How to compile for a target other than the host's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compiler {
+    /// The Rust in use has the target's library.
+    Installed,
+    /// Debian's compiler, building the library from its source; links with this program.
+    Debian {
+        /// The linker's name.
+        linker: String,
+    },
+}
+
+/// Finds a compiler for `target`, installing one if need be.
+pub fn compiler(target: &str) -> Result<Compiler> {
+    if has_target(target) {
+        return Ok(Compiler::Installed);
+    }
+    let may_download = std::env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|v| v != "0");
+    if may_download && find_program(&["rustup"]).is_some() {
+        let what = format!("adding {target} to Rust");
+        let mut rustup = Command::new("rustup");
+        rustup.current_dir(project::root()).args(["target", "add", target]);
+        if ui::run_quietly(&what, &mut rustup).is_ok() && has_target(target) {
+            return Ok(Compiler::Installed);
+        }
+    }
+    if let Some(debian) = debian_compiler() {
+        return Ok(debian);
+    }
+    install(&["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"])?;
+    debian_compiler().context("Debian's Rust is installed, but its parts are not where they should be")
+}
+
+fn has_target(target: &str) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.current_dir(project::root()).args(["--print", "target-libdir", "--target", target]);
+    answer(&mut rustc).is_some_and(|dir| fs::read_dir(dir).is_ok_and(|mut d| d.next().is_some()))
+}
+
+fn debian_compiler() -> Option<Compiler> {
+    let source = Path::new("/usr/lib/rustlib/src/rust/library/core").is_dir();
+    let linker = find_program(&["lld-22"])?.file_name()?.to_string_lossy().into_owned();
+    (source && Path::new("/usr/bin/rustc").exists()).then_some(Compiler::Debian { linker })
+}
+
+/// The npm packages of `web/`.
+pub fn npm() -> Result<PathBuf> {
+    let web = project::root().join("web");
+    let modules = web.join("node_modules");
+    let _lock = project::lock("npm")?;
+    let stamp = modules.join(".aurora-lock");
+    let wanted = fs::read(web.join("package-lock.json")).context("cannot read web/package-lock.json")?;
+    if fs::read(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(modules);
+    }
+    let npm = program(&["npm"], "npm")?;
+    let mut command = Command::new(npm);
+    command.current_dir(&web).args(["ci", "--ignore-scripts", "--no-progress", "--loglevel=error"]);
+    ui::run_quietly("installing npm packages", &mut command)?;
+    fs::write(&stamp, wanted)?;
+    Ok(modules)
+}
+
+/// Files of a Debian package.
+pub struct DebianPackage {
+    /// Its version.
+    pub version: String,
+    root: PathBuf,
+}
+
+impl DebianPackage {
+    /// One of its files.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let path = self.root.join(path.trim_start_matches('/'));
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+}
+
+/// A Debian package's files: of the installed one, else downloaded and unpacked under `target/`, which needs no root.
+pub fn debian_package(name: &str) -> Result<DebianPackage> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f", "${db:Status-Abbrev}|${Version}", name]);
+    if let Some(version) = answer(&mut query).as_deref().and_then(|a| a.strip_prefix("ii |")) {
+        return Ok(DebianPackage { version: version.to_owned(), root: PathBuf::from("/") });
+    }
+    let _lock = project::lock("packages")?;
+    let folder = project::made("packages")?.join(name);
+    let root = folder.join("root");
+    if !root.is_dir() {
+        download(name, &folder, &root)?;
+    }
+    Ok(DebianPackage { version: fs::read_to_string(folder.join("version"))?, root })
+}
+
+fn download(name: &str, folder: &Path, root: &Path) -> Result<()> {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder)?;
+    // The download runs as this user, in a folder apt's own user may not write to.
+    let download = || {
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(folder).args(["-qq", "-o", "APT::Sandbox::User=root", "download", name]);
+        ui::run_quietly(&format!("downloading {name}"), &mut apt)
+    };
+    if download().is_err() {
+        if !is_root() {
+            bail!("Debian's package {name} is missing. Please run:\n  sudo apt-get install {name}");
+        }
+        ui::run_quietly("updating the package lists", Command::new("apt-get").args(["-qq", "update"]))?;
+        download()?;
+    }
+    let deb = fs::read_dir(folder)?
+        .filter_map(|e| Some(e.ok()?.path()))
+        .find(|p| p.extension().is_some_and(|e| e == "deb"))
+        .with_context(|| format!("apt-get brought no {name}"))?;
+    let mut field = Command::new("dpkg-deb");
+    field.arg("-f").arg(&deb).arg("Version");
+    let version = answer(&mut field).context("the package has no version")?;
+    project::write_whole(&folder.join("version"), version.as_bytes())?;
+    let part = folder.join("unpacking");
+    ui::run_quietly(&format!("unpacking {name}"), Command::new("dpkg").arg("-x").arg(&deb).arg(&part))?;
+    Ok(fs::rename(&part, root)?)
+}

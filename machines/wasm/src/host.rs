@@ -1,0 +1,45 @@
+//! What the engine gives the machine: four functions, imported from the module `host`.
+
+use aurora_virtual::Host;
+
+#[link(wasm_import_module = "host")]
+unsafe extern "C" {
+    /// Milliseconds of a clock that does not go back while the worker lives.
+    safe fn clock() -> f64;
+    /// Milliseconds since the Unix epoch.
+    safe fn realtime() -> f64;
+    /// Fills memory with unpredictable bytes.
+    fn entropy(at: *mut u8, len: usize);
+    /// A line for the people who run the engine: why the machine did not start, or a panic.
+    fn print_line(at: *const u8, len: usize);
+}
+
+/// The engine.
+pub(crate) struct EngineHost;
+
+impl Host for EngineHost {
+    fn clock_ns(&self) -> u64 {
+        (clock() * 1e6) as u64
+    }
+
+    fn realtime_ns(&self) -> u64 {
+        (realtime() * 1e6) as u64
+    }
+
+    fn entropy(&self, buffer: &mut [u8]) {
+        // SAFETY: the host writes exactly this buffer.
+        unsafe { entropy(buffer.as_mut_ptr(), buffer.len()) }
+    }
+
+    /// The loader looks after every turn.
+    fn output_ready(&self) {}
+
+    /// As above.
+    fn input_taken(&self) {}
+}
+
+/// Gives the host a line for its log.
+pub(crate) fn print(line: &str) {
+    // SAFETY: the host only reads these bytes.
+    unsafe { print_line(line.as_ptr(), line.len()) }
+}

@@ -1,0 +1,42 @@
+//! The test programs in other languages than the shell's: built once, under `target/`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, ensure};
+use aurora_cli::{project, setup};
+
+/// Builds them; returns the name and place of each.
+pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
+    static BUILT: OnceLock<Vec<(&'static str, PathBuf)>> = OnceLock::new();
+    if let Some(built) = BUILT.get() {
+        return Ok(built);
+    }
+    let _lock = project::lock("programs")?;
+    let made = project::made("programs")?;
+    let source = project::root().join("tests/programs");
+    let (threads, musl) = (made.join("threads"), made.join("musl"));
+    let mut rustc = Command::new("rustc");
+    rustc.current_dir(project::root()).args(["--edition", "2024", "-O", "-Cstrip=debuginfo"]);
+    rustc.args(["-Ctarget-feature=+crt-static", "-o"]).arg(&threads).arg(source.join("threads.rs"));
+    compile(rustc)?;
+    let mut gcc = Command::new(setup::musl_gcc()?);
+    gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wno-unused-result", "-static", "-o"]).arg(&musl);
+    gcc.args(sources(&source.join("musl"))?);
+    compile(gcc)?;
+    Ok(BUILT.get_or_init(|| vec![("threads", threads), ("musl", musl)]))
+}
+
+fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|e| Some(e.ok()?.path())).collect();
+    all.retain(|p| p.extension().is_some_and(|e| e == "c"));
+    all.sort();
+    Ok(all)
+}
+
+fn compile(mut command: Command) -> Result<()> {
+    let out = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    ensure!(out.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&out.stderr));
+    Ok(())
+}

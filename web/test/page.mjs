@@ -1,0 +1,253 @@
+// What a person sees of the page, tried in Chromium.
+//
+//   node web/test/page.mjs CHROMIUM URL TEST
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+const [executablePath, url, name, ...rest] = process.argv.slice(2);
+const PROMPT = /root@aurora:[^\n]*# ?$/;
+
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+});
+
+/** A page that counts what goes wrong on it and what it asks of anyone else. */
+async function open(options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1000, height: 640 }, ...options });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => assert.fail(error));
+  page.on("request", (request) =>
+    assert.ok(new URL(request.url()).origin === new URL(url).origin || /^(data|blob):/.test(request.url()), request.url()),
+  );
+  await page.goto(url);
+  return page;
+}
+
+/** The terminal's text, without the empty rest of the screen. */
+const text = (page) =>
+  page.evaluate(() => {
+    const buffer = window.aurora.terminal.buffer.active;
+    const lines = [];
+    for (let y = 0; y < buffer.length; y++) {
+      const line = buffer.getLine(y);
+      if (line.isWrapped) lines[lines.length - 1] += line.translateToString(true);
+      else lines.push(line.translateToString(true));
+    }
+    return lines.join("\n").trimEnd();
+  });
+
+async function until(page, pattern, what, milliseconds = 30000) {
+  const start = performance.now();
+  for (;;) {
+    const now = await text(page);
+    if (pattern.test(now)) return now;
+    if (performance.now() - start > milliseconds) assert.fail(`no ${what}; the terminal shows:\n${now}`);
+    await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          const seen = window.aurora.terminal.onWriteParsed(resolve);
+          setTimeout(() => (seen.dispose(), resolve()), 50);
+        }),
+    );
+  }
+}
+const prompt = (page) => until(page, PROMPT, "prompt");
+
+/** Types a line as a person does, and gives what it printed. */
+async function command(page, line) {
+  await page.evaluate(() => window.aurora.terminal.clear());
+  await page.locator("#terminal").click();
+  await page.keyboard.type(line);
+  await page.keyboard.press("Enter");
+  const seen = await until(page, new RegExp(`${PROMPT.source.slice(0, -6)}[^\\n]*\\n[^]*${PROMPT.source}`), `end of ${line}`);
+  return seen.split("\n").slice(1, -1).join("\n");
+}
+
+/** CPU seconds all of the browser's processes have used. */
+function cpuSeconds() {
+  const stats = new Map();
+  for (const pid of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      stats.set(Number(pid), { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) });
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  const ours = (pid) => pid === process.pid || (stats.has(pid) && ours(stats.get(pid).parent));
+  let ticks = 0;
+  for (const [pid, stat] of stats) if (pid !== process.pid && ours(pid)) ticks += stat.ticks;
+  return ticks / 100;
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const tests = {
+  async boots_types_reads_and_reloads() {
+    const page = await open();
+    assert.match(await prompt(page), /Aurora/);
+    assert.equal(await command(page, "echo $((6*7)) | tr 4 x"), "x2");
+    assert.equal(await command(page, "echo kept > /tmp/f; cat /tmp/f"), "kept");
+    await page.reload();
+    await prompt(page);
+    assert.match(await command(page, "cat /tmp/f"), /No such file/);
+    assert.equal(await page.locator("#status").textContent(), "running");
+    await page.evaluate(() => window.aurora.type("poweroff\r"));
+    await page.locator("#status", { hasText: "powered off" }).waitFor();
+  },
+
+  async control_c_ends_a_busy_loop_within_100_ms() {
+    const page = await open();
+    await prompt(page);
+    const times = [];
+    for (let i = 0; i < 5; i++) {
+      await page.evaluate(() => (window.aurora.terminal.clear(), window.aurora.type("while :; do :; done\r")));
+      await until(page, /done\n*$/, "echo");
+      await pause(300);
+      times.push(
+        await page.evaluate(
+          () =>
+            new Promise((resolve) => {
+              const start = performance.now();
+              const seen = window.aurora.terminal.onWriteParsed(() => {
+                const buffer = window.aurora.terminal.buffer.active;
+                const line = buffer.getLine(buffer.baseY + buffer.cursorY).translateToString(true);
+                if (!/# ?$/.test(line)) return;
+                seen.dispose();
+                resolve(performance.now() - start);
+              });
+              window.aurora.type("\x03");
+            }),
+        ),
+      );
+    }
+    console.log(`^C to prompt: ${times.map((t) => t.toFixed(1)).join(", ")} ms`);
+    assert.ok(Math.max(...times) <= 100, `${times}`);
+  },
+
+  async a_timer_of_the_page_is_on_time_while_a_program_computes() {
+    const page = await open();
+    await prompt(page);
+    await page.evaluate(() => window.aurora.type("yes > /dev/null &\r"));
+    await pause(500);
+    const late = await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          let worst = 0;
+          let expected = performance.now() + 16;
+          let rounds = 300;
+          setTimeout(function tick() {
+            const now = performance.now();
+            worst = Math.max(worst, now - expected);
+            expected = now + 16;
+            if (--rounds === 0) resolve(worst);
+            else setTimeout(tick, 16);
+          }, 16);
+        }),
+    );
+    console.log(`worst lateness: ${late.toFixed(1)} ms`);
+    assert.ok(late <= 50, `${late}`);
+    const { retired } = await page.evaluate(() => window.aurora.statistics());
+    await pause(300);
+    assert.ok((await page.evaluate(() => window.aurora.statistics())).retired > retired, "the program was running");
+  },
+
+  async output_nobody_looks_at_grows_no_queue() {
+    const page = await open();
+    await prompt(page);
+    const session = await page.context().newCDPSession(page);
+    const heap = async () => {
+      await session.send("HeapProfiler.collectGarbage");
+      return (await session.send("Runtime.getHeapUsage")).usedSize;
+    };
+    // Fills the scrollback first, which is bounded and not a queue.
+    await page.evaluate(() => window.aurora.type("yes | head -6000\r"));
+    await until(page, new RegExp(`y\\n${PROMPT.source}`), "end of yes");
+    const before = { heap: await heap(), ...(await page.evaluate(() => window.aurora.statistics())) };
+    await page.evaluate(() => window.aurora.type("yes\r"));
+    const other = await page.context().newPage();
+    await other.bringToFront();
+    await pause(60000);
+    const after = { heap: await heap(), ...(await page.evaluate(() => window.aurora.statistics())) };
+    console.log(`before ${JSON.stringify(before)} after ${JSON.stringify(after)}`);
+    assert.ok(after.unacknowledged[0] <= 32768);
+    assert.equal(after.waiting[0], 0);
+    assert.equal(after.bytes, before.bytes, "the machine's memory did not grow");
+    assert.ok(after.heap - before.heap < 8 << 20, "the page's memory did not grow");
+    await page.bringToFront();
+    await page.evaluate(() => window.aurora.type("\x03"));
+    await prompt(page);
+  },
+
+  async an_idle_machine_burns_no_core() {
+    const page = await open();
+    await prompt(page);
+    await pause(1000);
+    const before = cpuSeconds();
+    await pause(4000);
+    const share = (cpuSeconds() - before) / 4;
+    console.log(`idle: ${(share * 100).toFixed(1)} % of a core`);
+    assert.ok(share < 0.1, `${share}`);
+  },
+
+  async a_snapshot_is_restored_in_a_new_worker() {
+    const page = await open();
+    await prompt(page);
+    await command(page, "x=remembered; echo on disk > /tmp/f; cd /tmp");
+    await page.evaluate(() => window.aurora.snapshot());
+    await command(page, "x=changed; rm /tmp/f; cd /");
+    await page.evaluate(() => window.aurora.restore());
+    await page.locator("#status", { hasText: "running" }).waitFor();
+    assert.equal(await command(page, "echo $x; cat /tmp/f; pwd; sleep 0.1; echo on"), "remembered\non disk\n/tmp\non");
+  },
+
+  /** Not a test: five navigations to the prompt, in milliseconds. */
+  async measure_navigation_to_prompt() {
+    const times = [];
+    for (let i = 0; i < 5; i++) {
+      const context = await browser.newContext();
+      const page = await context.newPage();
+      const start = performance.now();
+      await page.goto(url, { waitUntil: "commit" });
+      await page.waitForFunction(() => window.aurora !== undefined);
+      await prompt(page);
+      times.push(performance.now() - start);
+      await context.close();
+    }
+    console.log(JSON.stringify(times));
+  },
+
+  /** Not a test: a picture of the page, after the commands given. */
+  async picture() {
+    const [file, colorScheme = "dark", ...lines] = rest;
+    const page = await open({ colorScheme, deviceScaleFactor: 2, viewport: { width: 900, height: 560 } });
+    await prompt(page);
+    for (const line of lines) {
+      await page.keyboard.type(line);
+      await page.keyboard.press("Enter");
+      await pause(1500);
+      await prompt(page);
+    }
+    writeFileSync(file, await page.screenshot());
+  },
+};
+
+try {
+  await tests[name]();
+} catch (error) {
+  console.error(error);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
