@@ -7,4 +7,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod errno;
+pub mod layout;
 pub mod link;
+pub mod types;
+
+pub use errno::Errno;
+pub use layout::Abi;

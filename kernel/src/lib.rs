@@ -1,4 +1,7 @@
 //! Aurora's kernel: Linux's x86-64 system calls over whatever can run user code until it traps.
+//!
+//! A machine makes a [`Kernel`] and drives it. Inside, the folders are floors and an arrow only runs down: `run` →
+//! `syscall` → `task`, `fs`, `ipc`, `tty` → `memory` → `vfs`, `device`; `security` stands on the ground.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -6,13 +9,72 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod boot;
+pub mod device;
+pub mod fs;
+pub mod ipc;
+pub mod log;
+pub mod memory;
+mod num;
+pub mod run;
+pub mod security;
+pub mod sync;
+pub mod syscall;
+pub mod task;
+pub mod tty;
+pub mod vfs;
+
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
-use aurora_machine::{BootInfo, Instant, Machine, Port};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// A running system. A machine makes one and drives it.
+use aurora_abi::types::Timespec;
+use aurora_machine::{Instant, Machine, Port};
+
+use crate::sync::{Mutex, WaitQueue};
+use crate::task::Pid;
+
+/// A running system. A machine makes one with [`Kernel::boot`] and drives it with [`Kernel::run`].
 pub struct Kernel {
-    machine: Arc<dyn Machine>,
+    pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) memory: Arc<memory::MemoryControl>,
+    pub(crate) scheduler: task::scheduler::Scheduler,
+    pub(crate) timers: task::timer::Timers,
+    pub(crate) processes: task::table::ProcessTable,
+    pub(crate) vfs: vfs::Vfs,
+    pub(crate) anonymous: fs::anonymous::AnonymousInodes,
+    pub(crate) futexes: ipc::futex::FutexTable,
+    pub(crate) locks: vfs::lock::FileLocks,
+    pub(crate) record_locks: vfs::lock::RecordLocks,
+    pub(crate) ports: device::Ports,
+    pub(crate) console: Arc<tty::Tty>,
+    pub(crate) log: log::Log,
+    pub(crate) shared_memory: Arc<memory::cache::PageQuota>,
+    pub(crate) open_device: Arc<fs::tmpfs::OpenDevice>,
+    /// Woken whenever a process ends.
+    pub(crate) process_ended: WaitQueue,
+    /// Processes without a parent whose end somebody waits for.
+    awaited: Mutex<BTreeSet<Pid>>,
+    pub(crate) max_threads: u64,
+    pub(crate) next_dev: core::sync::atomic::AtomicU64,
+    pub(crate) names: Mutex<Names>,
+    pub(crate) command_line: String,
+    /// The thread that is running: process in the high half, thread in the low.
+    current: core::sync::atomic::AtomicU64,
+    trace: AtomicBool,
+    /// What clock_settime(2) added to the machine's real time, in nanoseconds.
+    clock_offset: AtomicI64,
+    stop: Mutex<Option<Next>>,
+}
+
+/// Host and domain name, uname(2).
+pub struct Names {
+    /// `nodename`.
+    pub host: Vec<u8>,
+    /// `domainname`.
+    pub domain: Vec<u8>,
 }
 
 /// What a machine should do after [`Kernel::run`] returned.
@@ -38,23 +100,103 @@ pub struct BootError(
     pub String,
 );
 
-impl Kernel {
-    /// Starts a system: unpacks the initial archive, mounts what the kernel provides, starts init if the command line
-    /// names one (`init=/sbin/init`), and the host link if it says `link`.
-    pub fn boot(machine: Arc<dyn Machine>, info: BootInfo) -> Result<Arc<Self>, BootError> {
-        let _ = info;
-        Ok(Arc::new(Self { machine }))
-    }
+/// Adds a line to the kernel's log and shows it on the console.
+#[macro_export]
+macro_rules! klog {
+    ($kernel:expr, $($arg:tt)*) => { $kernel.log_line(format_args!($($arg)*)) };
+}
 
+impl Kernel {
     /// Runs threads until none can run or `until` has passed.
     pub fn run(&self, until: Instant) -> Next {
-        let _ = (until, &self.machine);
-        Next::PowerOff
+        let more = self.scheduler.run(until, &self.timers);
+        self.console.flush();
+        if let Some(next) = *self.stop.lock() {
+            return next;
+        }
+        if more { Next::Again } else { Next::Idle { until: self.timers.next() } }
     }
 
-    /// Bytes arrived at `port`, or there is room to send again. May be called from wherever the machine notices, but not
-    /// from inside an interrupt handler.
+    /// Bytes arrived at `port`, or there is room to send again. Not to be called from inside an interrupt handler.
     pub fn port_ready(&self, port: Port) {
-        let _ = port;
+        self.ports.queue(port).wake_all();
+    }
+
+    /// The console's window has another size now.
+    pub fn resize_console(&self, rows: u16, columns: u16) {
+        if let Some(group) = self.console.resize(rows, columns) {
+            self.processes.signal_group(group, task::SigInfo::kernel(task::Signal::SIGWINCH));
+        }
+    }
+
+    /// See [`klog`].
+    pub fn log_line(&self, text: core::fmt::Arguments<'_>) {
+        let line = self.log.add(self.machine.now(), text);
+        if !self.ports.is_quiet() {
+            self.console.print(line.as_bytes());
+            self.console.print(b"\n");
+        }
+    }
+
+    /// A line of the trace: straight to the console, so that it stands in order with other output there.
+    pub(crate) fn trace_line(&self, line: &str) {
+        self.console.print(line.as_bytes());
+        self.console.print(b"\n");
+    }
+
+    pub(crate) fn is_tracing(&self) -> bool {
+        self.trace.load(Ordering::Relaxed)
+    }
+
+    /// The process and thread that are running now.
+    pub(crate) fn current(&self) -> Option<(Pid, Pid)> {
+        let both = self.current.load(Ordering::Relaxed);
+        let part = |bits: u64| Pid(num::low32_signed(bits));
+        (both != 0).then(|| (part(both >> 32), part(both)))
+    }
+
+    /// Notes which thread is running.
+    pub(crate) fn set_current(&self, process: Pid, thread: Pid) {
+        let both = u64::from(process.0.cast_unsigned()) << 32 | u64::from(thread.0.cast_unsigned());
+        self.current.store(both, Ordering::Relaxed);
+    }
+
+    /// Stops the system: [`Kernel::run`] returns `next` from now on.
+    pub(crate) fn stop(&self, next: Next) {
+        self.stop.lock().get_or_insert(next);
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) fn realtime_ns(&self) -> u64 {
+        self.machine.realtime_ns().saturating_add_signed(self.clock_offset.load(Ordering::Relaxed))
+    }
+
+    /// Sets the real-time clock.
+    pub(crate) fn set_realtime_ns(&self, ns: u64) {
+        let offset = i128::from(ns) - i128::from(self.machine.realtime_ns());
+        self.clock_offset.store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Real time as files carry it.
+    pub(crate) fn now(&self) -> Timespec {
+        let ns = self.realtime_ns();
+        Timespec { sec: (ns / 1_000_000_000).cast_signed(), nsec: (ns % 1_000_000_000).cast_signed() }
+    }
+
+    pub(crate) async fn sleep_until(&self, at: Instant) {
+        self.timers.sleep_until(&*self.machine, at).await;
+    }
+
+    pub(crate) fn is_awaited(&self, pid: Pid) -> bool {
+        self.awaited.lock().contains(&pid)
+    }
+
+    pub(crate) fn set_awaited(&self, pid: Pid, awaited: bool) {
+        let mut set = self.awaited.lock();
+        if awaited {
+            set.insert(pid)
+        } else {
+            set.remove(&pid)
+        };
     }
 }

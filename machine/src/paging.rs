@@ -284,7 +284,7 @@ impl Cursor<'_> {
         Some(at)
     }
 
-    /// Maps `frame` at the page `addr`, which must be in the range (else nothing happens). Returns what was mapped there
+    /// Maps `frame` at the page `addr`, in user space (else nothing happens), for programs. Returns what was mapped there
     /// before: then the machine must be told with `invalidate`.
     pub fn map(&mut self, addr: VirtAddr, frame: Frame, flags: PageFlags) -> Result<Option<Frame>, OutOfFrames> {
         debug_assert!(Arc::ptr_eq(frame.memory(), &self.table.memory));
@@ -301,7 +301,8 @@ impl Cursor<'_> {
         Ok((old & PRESENT != 0).then(|| Frame::from_entry(&self.table.memory, PhysAddr(old & ADDRESS))))
     }
 
-    /// Replaces the flags of the page `addr`, keeping accessed and dirty. Returns whether it was mapped; if it lost a
+    /// Replaces the flags of the page `addr`, keeping accessed and dirty. Without [`PageFlags::USER`] the page stays but
+    /// no program can touch it (`PROT_NONE`). Returns whether it was mapped; if it lost a
     /// permission the machine must be told with `invalidate`.
     pub fn protect(&mut self, addr: VirtAddr, flags: PageFlags) -> bool {
         let Some(at) = self.entry(addr) else { return false };
@@ -310,8 +311,7 @@ impl Cursor<'_> {
             return false;
         }
         let keep = old & (ADDRESS | PageFlags::ACCESSED.bits() | PageFlags::DIRTY.bits());
-        let flags = flags | PageFlags::PRESENT | PageFlags::USER;
-        self.table.memory.write_u64(at, keep | flags.bits());
+        self.table.memory.write_u64(at, keep | (flags | PageFlags::PRESENT).bits());
         true
     }
 

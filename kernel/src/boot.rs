@@ -1,0 +1,336 @@
+//! Starting a system: from what the machine hands over to the first program.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+
+use aurora_abi::Errno;
+use aurora_machine::{BootInfo, Machine, PAGE_SIZE};
+
+use crate::fs::tmpfs::{OpenDevice, Options, Tmpfs};
+use crate::fs::{devfs, initramfs, procfs};
+use crate::memory::MemoryControl;
+use crate::memory::cache::PageQuota;
+use crate::security::{CapabilityTable, Credentials};
+use crate::sync::{Mutex, WaitQueue};
+use crate::task::exec::{Program, load};
+use crate::task::limits::Limits;
+use crate::task::process::{NewProcess, PROCESS_COST};
+use crate::task::signal::{Actions, SignalSet};
+use crate::task::thread::NewThread;
+use crate::task::{Pid, Process, Thread};
+use crate::tty::{PortDriver, Tty};
+use crate::vfs::inode::DeviceId;
+use crate::vfs::mount::MountFlags;
+use crate::vfs::path::Follow;
+use crate::vfs::{FdTable, FileKind, FsContext, Inode, NewInode, PathRef, Vfs};
+use crate::{BootError, Kernel, Names, Next, device, klog, run, task};
+
+/// The version `uname -r` shows: which Linux's interface this is.
+pub const RELEASE: &str = "6.1.0-aurora";
+
+/// What the command line says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct CommandLine {
+    init: Option<String>,
+    link: bool,
+    quiet: bool,
+    trace: bool,
+}
+
+impl CommandLine {
+    fn parse(line: &str) -> Self {
+        let mut options = Self::default();
+        for word in line.split_ascii_whitespace() {
+            match word.split_once('=') {
+                Some(("init", path)) => options.init = Some(path.to_string()),
+                Some(("trace", "syscalls")) => options.trace = true,
+                None if word == "link" => options.link = true,
+                None if word == "quiet" => options.quiet = true,
+                // Others are init's, as on Linux.
+                _ => {}
+            }
+        }
+        options
+    }
+}
+
+fn failed(what: &str) -> impl Fn(Errno) -> BootError + '_ {
+    move |errno| BootError(format!("{what}: {errno:?}"))
+}
+
+impl Kernel {
+    /// Starts a system: unpacks the initial archive, mounts what the kernel provides, starts init if the command line
+    /// names one (`init=/sbin/init`), and the host link if it says `link`.
+    pub fn boot(machine: Arc<dyn Machine>, info: BootInfo) -> Result<Arc<Self>, BootError> {
+        let options = CommandLine::parse(&info.command_line);
+        let kernel =
+            Self::build(machine, &options, &info.command_line).map_err(failed("the kernel has not enough memory"))?;
+        klog!(
+            kernel,
+            "Aurora {} on {}, {}",
+            env!("CARGO_PKG_VERSION"),
+            kernel.machine.name(),
+            kernel.machine.processor_name()
+        );
+        let total = kernel.memory.phys().total_frames() * PAGE_SIZE;
+        klog!(kernel, "memory: {} MiB, kernel heap {} MiB", total >> 20, kernel.machine.heap_limit() >> 20);
+        if !info.command_line.is_empty() {
+            klog!(kernel, "command line: {}", info.command_line);
+        }
+        kernel.unpack(info.initramfs)?;
+        kernel.mount_own().map_err(failed("mounting /dev and /proc"))?;
+        kernel.start_services();
+        if let Some(path) = &options.init {
+            kernel.start_init(path);
+        }
+        if options.link {
+            device::link::start(&kernel);
+        } else if options.init.is_none() {
+            return Err(BootError("nothing to do: the command line has neither init= nor link".into()));
+        }
+        Ok(kernel)
+    }
+
+    fn build(machine: Arc<dyn Machine>, options: &CommandLine, line: &str) -> Result<Arc<Self>, Errno> {
+        let memory = MemoryControl::new(&*machine)?;
+        let ns = machine.realtime_ns();
+        let now = aurora_abi::types::Timespec {
+            sec: (ns / 1_000_000_000).cast_signed(),
+            nsec: (ns % 1_000_000_000).cast_signed(),
+        };
+        let console = Tty::new(Arc::new(PortDriver::console(&machine)), DeviceId::new(5, 1));
+        let frames = memory.phys().total_frames();
+        let open_device: Arc<OpenDevice> = {
+            let (machine, console) = (machine.clone(), console.clone());
+            Arc::new(move |kind, id| devfs::open(&machine, &console, kind, id))
+        };
+        let root_options = Options { pages: frames / 4 * 3, inodes: frames.max(65536), dev: 1, mode: 0o755 };
+        let root = Tmpfs::create(&memory, &open_device, &root_options, now)?;
+        let max_threads = (machine.heap_limit() / 4 / PROCESS_COST).clamp(64, 30_000);
+        Ok(Arc::new(Self {
+            scheduler: task::scheduler::Scheduler::new(machine.clone()),
+            timers: task::timer::Timers::default(),
+            processes: task::table::ProcessTable::default(),
+            vfs: Vfs::new(root, "rootfs"),
+            anonymous: crate::fs::anonymous::AnonymousInodes::default(),
+            futexes: crate::ipc::futex::FutexTable::default(),
+            locks: crate::vfs::lock::FileLocks::default(),
+            record_locks: crate::vfs::lock::RecordLocks::default(),
+            ports: device::Ports::new(options.quiet),
+            console,
+            log: crate::log::Log::default(),
+            shared_memory: PageQuota::new(frames),
+            open_device,
+            process_ended: WaitQueue::new(),
+            awaited: Mutex::default(),
+            max_threads,
+            next_dev: AtomicU64::new(20),
+            names: Mutex::new(Names { host: b"aurora".to_vec(), domain: b"(none)".to_vec() }),
+            command_line: line.to_string(),
+            current: AtomicU64::new(0),
+            trace: AtomicBool::new(options.trace),
+            clock_offset: AtomicI64::new(0),
+            stop: Mutex::default(),
+            memory,
+            machine,
+        }))
+    }
+
+    fn unpack(self: &Arc<Self>, archive: Vec<u8>) -> Result<(), BootError> {
+        if archive.is_empty() {
+            return Ok(());
+        }
+        let size = archive.len();
+        let result = initramfs::unpack(self, archive);
+        let files = result.map_err(|e| BootError(format!("the initial archive cannot be unpacked: {e}")))?;
+        klog!(self, "initramfs: {files} files from {} KiB", size / 1024);
+        Ok(())
+    }
+
+    /// Finds a directory of the root, making it if it is not there.
+    fn ensure_directory(&self, name: &[u8]) -> Result<PathRef, Errno> {
+        let root = self.vfs.root()?;
+        match root.dentry.lookup(name, &self.vfs.recent) {
+            Ok(dentry) => Ok(PathRef { mount: root.mount, dentry }),
+            Err(Errno::ENOENT) => {
+                let new = NewInode {
+                    mode: FileKind::Directory.bits() | 0o755,
+                    uid: 0,
+                    gid: 0,
+                    rdev: DeviceId::default(),
+                    target: &[],
+                    now: self.now(),
+                };
+                let inode = root.inode().create(name, &new)?;
+                let dentry = root.dentry.adopt(name, inode, &self.vfs.recent);
+                Ok(PathRef { mount: root.mount, dentry })
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn mount_own(self: &Arc<Self>) -> Result<(), Errno> {
+        let dev = self.new_tmpfs(self.memory.phys().total_frames() / 8, 0o755)?;
+        devfs::populate(&dev, self.now())?;
+        self.mount_at(b"dev", dev, "devtmpfs")?;
+        self.mount_at(b"proc", procfs::root(self), "proc")
+    }
+
+    fn mount_at(&self, name: &[u8], root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
+        let place = self.ensure_directory(name)?;
+        self.vfs.mount(root, place, kind, kind, MountFlags::empty())
+    }
+
+    /// A tmpfs of its own.
+    pub(crate) fn new_tmpfs(&self, pages: u64, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
+        let dev = self.next_dev.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        let options = Options { pages, inodes: pages.max(1024), dev, mode };
+        Tmpfs::create(&self.memory, &self.open_device, &options, self.now())
+    }
+
+    /// Jobs of the kernel's own.
+    fn start_services(self: &Arc<Self>) {
+        self.scheduler.spawn(device::console_input(Arc::downgrade(self)));
+        self.scheduler.spawn(kill_when_short(Arc::downgrade(self)));
+    }
+
+    fn start_init(self: &Arc<Self>, path: &str) {
+        let kernel = self.clone();
+        let path = path.as_bytes().to_vec();
+        self.processes.reserve_up_to(Pid(1));
+        self.set_awaited(Pid(1), true);
+        self.scheduler.spawn(async move {
+            let files = Arc::new(FdTable::default());
+            let env =
+                [&b"HOME=/"[..], b"TERM=linux", b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+            let spec = FirstProgram {
+                pid: Pid(1),
+                path: path.clone(),
+                argv: Vec::from([path.clone()]),
+                env: env.iter().map(|e| e.to_vec()).collect(),
+                cwd: b"/".to_vec(),
+                files: files.clone(),
+            };
+            let started = match device::open_console(&kernel, &files) {
+                Ok(()) => start_program(&kernel, spec).await,
+                Err(errno) => Err(errno),
+            };
+            let name = String::from_utf8_lossy(&path);
+            match started {
+                Ok(init) => {
+                    kernel.process_ended.wait(|| init.is_zombie().then_some(())).await;
+                    let how = init.state().ended;
+                    klog!(kernel, "init ended ({how:?}): nothing is left to run");
+                }
+                Err(errno) => klog!(kernel, "{name} cannot be started: {errno:?}"),
+            }
+            kernel.stop(Next::PowerOff);
+        });
+    }
+}
+
+/// A program the kernel starts by itself.
+pub(crate) struct FirstProgram {
+    pub(crate) pid: Pid,
+    pub(crate) path: Vec<u8>,
+    pub(crate) argv: Vec<Vec<u8>>,
+    pub(crate) env: Vec<Vec<u8>>,
+    pub(crate) cwd: Vec<u8>,
+    pub(crate) files: Arc<FdTable>,
+}
+
+/// Starts a program as a process without a parent, in a session of its own, as the superuser.
+pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> Result<Arc<Process>, Errno> {
+    let charge = kernel.memory.charge(PROCESS_COST)?;
+    let layout = crate::memory::layout::Layout::default();
+    let empty = crate::memory::AddressSpace::new(&kernel.machine, &kernel.memory, layout)?;
+    let process = Process::new(
+        kernel,
+        NewProcess {
+            pid: spec.pid,
+            parent: None,
+            space: empty,
+            actions: Arc::new(Actions::default()),
+            limits: Limits::initial(kernel.max_threads / 2),
+            credentials: Arc::new(Credentials::default()),
+            capabilities: CapabilityTable::full(),
+            exit_signal: 0,
+            charge,
+        },
+    );
+    let thread = Thread::new(NewThread {
+        tid: spec.pid,
+        process: process.clone(),
+        task: kernel.scheduler.new_task(0),
+        name: Vec::new(),
+        files: spec.files,
+        fs: FsContext::new(kernel.vfs.root()?),
+        mask: SignalSet::default(),
+    });
+    let credentials = process.credentials();
+    if !spec.cwd.is_empty() {
+        let lookup = thread.lookup_from(&credentials, thread.fs().cwd());
+        let cwd = lookup.resolve(&spec.cwd, Follow::Yes)?;
+        if !cwd.inode().metadata().is_dir() {
+            return Err(Errno::ENOTDIR);
+        }
+        thread.fs().set_cwd(cwd);
+    }
+    let (name, path) = find_program(&thread, &spec.path, &spec.env)?;
+    let program = Program { path, name, argv: spec.argv, env: spec.env };
+    let loaded = load(&thread, program).await?;
+    drop(process.set_space(Some(loaded.space)));
+    thread.set_name(&loaded.name);
+    process.set_credentials(loaded.credentials);
+    *process.executable.lock() = Some(loaded.executable);
+    process.threads.lock().push(thread.clone());
+    kernel.processes.add_process(&process);
+    kernel.processes.add_thread(&thread);
+    run::start(&thread, loaded.cpu);
+    Ok(process)
+}
+
+/// Finds a program as execvp(3) does: in `PATH` if the name has no slash.
+fn find_program(thread: &Thread, name: &[u8], env: &[Vec<u8>]) -> Result<(Vec<u8>, PathRef), Errno> {
+    let credentials = thread.process.credentials();
+    let lookup = thread.lookup_from(&credentials, thread.fs().cwd());
+    if name.contains(&b'/') {
+        return Ok((name.to_vec(), lookup.resolve(name, Follow::Yes)?));
+    }
+    let path = env.iter().find_map(|e| e.strip_prefix(b"PATH=")).unwrap_or(b"/bin:/usr/bin");
+    for directory in path.split(|&b| b == b':') {
+        let mut full = directory.to_vec();
+        full.push(b'/');
+        full.extend_from_slice(name);
+        if let Ok(found) = lookup.resolve(&full, Follow::Yes)
+            && found.inode().metadata().kind() == FileKind::Regular
+        {
+            return Ok((full, found));
+        }
+    }
+    Err(Errno::ENOENT)
+}
+
+/// The out-of-memory killer: ends the process that takes most memory.
+async fn kill_when_short(kernel: Weak<Kernel>) {
+    loop {
+        let Some(kernel) = kernel.upgrade() else { return };
+        kernel.memory.wait_shortage().await;
+        let processes = kernel.processes.processes();
+        if processes.iter().any(|p| !p.is_zombie() && p.ending().is_some()) {
+            // Somebody is already on the way out.
+            continue;
+        }
+        kernel.vfs.recent.clear();
+        let living = processes.iter().filter(|p| p.pid != Pid(1) && !p.is_zombie());
+        let size = |p: &&Arc<Process>| p.space().map_or(0, |s| s.usage().resident + s.usage().tables);
+        if let Some(victim) = living.max_by_key(size) {
+            let name = String::from_utf8_lossy(&victim.name()).into_owned();
+            klog!(kernel, "out of memory: killed process {} ({name})", victim.pid.0);
+            let _ = victim.send(task::SigInfo::kernel(task::Signal::SIGKILL));
+        }
+    }
+}

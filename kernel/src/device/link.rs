@@ -1,0 +1,417 @@
+//! The host link's kernel side: starts programs for whoever started the machine (`aurora_abi::link`).
+//!
+//! One job reads frames. For each program there are jobs that carry its output, and one that waits for its end. A
+//! program's `Exit` comes after all output it wrote before it ended.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use aurora_abi::Errno;
+use aurora_abi::link::{Decoder, Frame, Kind, ProtocolError, Spawn, encode};
+use aurora_machine::Port;
+
+use crate::boot::{FirstProgram, start_program};
+use crate::ipc::pipe::{Pipe, PipeEnd};
+use crate::memory::IoBuf;
+use crate::sync::{Mutex, WaitQueue};
+use crate::task::process::WaitStatus;
+use crate::task::{Pid, Process, SigInfo, Signal};
+use crate::tty::{Tty, TtyDriver, TtyFile};
+use crate::vfs::{Fd, FdTable, FileKind, FileOps, OpenFile, OpenFlags};
+use crate::{Kernel, Next, klog};
+
+/// Bytes of input the host may have under way for one program.
+const WINDOW: usize = 64 * 1024;
+/// Bytes of output kept before programs wait.
+const OUTPUT_LIMIT: usize = 128 * 1024;
+
+/// Starts the link.
+pub(crate) fn start(kernel: &Arc<Kernel>) {
+    let link = Arc::new(Link {
+        kernel: kernel.clone(),
+        output: Mutex::default(),
+        drained: WaitQueue::new(),
+        programs: Mutex::default(),
+        closing: AtomicBool::new(false),
+    });
+    kernel.processes.reserve_up_to(Pid(1));
+    link.send(Kind::Ready, 0, &[]);
+    kernel.scheduler.spawn(write_output(link.clone()));
+    kernel.scheduler.spawn(read_frames(link));
+}
+
+struct Link {
+    kernel: Arc<Kernel>,
+    /// Encoded frames the port has not taken.
+    output: Mutex<VecDeque<u8>>,
+    /// Woken when there is output to send, and when there is room for more.
+    drained: WaitQueue,
+    programs: Mutex<BTreeMap<u32, Arc<Program>>>,
+    closing: AtomicBool,
+}
+
+/// A program the host started.
+struct Program {
+    process: Mutex<Option<Arc<Process>>>,
+    input: Mutex<Input>,
+    /// Woken when input came.
+    input_came: WaitQueue,
+    tty: Option<Arc<Tty>>,
+    /// Set when the process has ended: output jobs finish what is there.
+    ended: AtomicBool,
+}
+
+#[derive(Default)]
+struct Input {
+    bytes: VecDeque<u8>,
+    is_complete: bool,
+}
+
+impl Link {
+    fn send(&self, kind: Kind, id: u32, payload: &[u8]) {
+        let mut bytes = Vec::with_capacity(payload.len() + 12);
+        encode(kind, id, payload, &mut bytes);
+        self.output.lock().extend(bytes);
+        self.flush();
+        self.drained.wake_all();
+    }
+
+    /// Gives the port what it takes. Returns whether everything left.
+    fn flush(&self) -> bool {
+        let mut output = self.output.lock();
+        loop {
+            let (first, _) = output.as_slices();
+            if first.is_empty() {
+                return true;
+            }
+            let (offered, taken) = (first.len(), self.kernel.machine.port_write(Port::Link, first));
+            output.drain(..taken.min(offered));
+            if taken < offered {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until there is room for more output.
+    async fn room(&self) {
+        self.drained.wait(|| (self.output.lock().len() < OUTPUT_LIMIT).then_some(())).await;
+    }
+
+    fn program(&self, id: u32) -> Option<Arc<Program>> {
+        self.programs.lock().get(&id).cloned()
+    }
+}
+
+async fn write_output(link: Arc<Link>) {
+    loop {
+        // Something to send, then a port that takes it.
+        link.drained.wait(|| (!link.output.lock().is_empty()).then_some(())).await;
+        link.kernel.ports.queue(Port::Link).wait(|| link.flush().then_some(())).await;
+        link.drained.wake_all();
+        if link.closing.load(Ordering::Acquire) {
+            link.kernel.stop(Next::PowerOff);
+        }
+    }
+}
+
+async fn read_frames(link: Arc<Link>) {
+    let mut decoder = Decoder::default();
+    let mut bytes = alloc::vec![0; 4096];
+    loop {
+        let read = || {
+            let n = link.kernel.machine.port_read(Port::Link, &mut bytes);
+            (n > 0).then_some(n)
+        };
+        let n = link.kernel.ports.queue(Port::Link).wait(read).await;
+        decoder.push(bytes.get(..n).unwrap_or_default());
+        if handle_all(&link, &mut decoder).is_err() {
+            klog!(link.kernel, "host link: what the host sent is not a frame; the link is closed");
+            return;
+        }
+    }
+}
+
+fn handle_all(link: &Arc<Link>, decoder: &mut Decoder) -> Result<(), ProtocolError> {
+    while let Some(frame) = decoder.next_frame()? {
+        handle(link, frame)?;
+    }
+    Ok(())
+}
+
+fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
+    match frame.kind {
+        Kind::Spawn => {
+            let spawn = Spawn::decode(&frame.payload)?;
+            let job = start_program_for(link.clone(), frame.id, spawn);
+            link.kernel.scheduler.spawn(job);
+            return Ok(());
+        }
+        Kind::Shutdown => {
+            link.closing.store(true, Ordering::Release);
+            if link.flush() {
+                link.kernel.stop(Next::PowerOff);
+            }
+            return Ok(());
+        }
+        _ => {}
+    }
+    // A frame for a program that has ended was under way when it did.
+    let Some(program) = link.program(frame.id) else { return Ok(()) };
+    match frame.kind {
+        Kind::Stdin => {
+            let mut input = program.input.lock();
+            if input.bytes.len() + frame.payload.len() > WINDOW {
+                return Err(ProtocolError);
+            }
+            input.is_complete |= frame.payload.is_empty();
+            input.bytes.extend(frame.payload);
+            drop(input);
+            program.input_came.wake_all();
+        }
+        Kind::Signal => {
+            let number = frame.as_number().and_then(|n| u8::try_from(n).ok()).and_then(Signal::new);
+            let process = program.process.lock().clone();
+            if let (Some(signal), Some(process)) = (number, process) {
+                let _ = process.send(SigInfo::user(signal, crate::task::signal::SI_USER, Pid(0), 0));
+            }
+        }
+        Kind::Resize => {
+            let [r0, r1, c0, c1] = frame.payload.as_slice() else { return Err(ProtocolError) };
+            let (rows, columns) = (u16::from_le_bytes([*r0, *r1]), u16::from_le_bytes([*c0, *c1]));
+            if let Some(group) = program.tty.as_ref().and_then(|t| t.resize(rows, columns)) {
+                link.kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGWINCH));
+            }
+        }
+        // What only the kernel sends.
+        _ => return Err(ProtocolError),
+    }
+    Ok(())
+}
+
+/// A program's side of its streams, and the kernel's.
+struct Streams {
+    files: Arc<FdTable>,
+    stdin: Option<(Arc<Pipe>, Arc<PipeEnd>)>,
+    outputs: Vec<(Arc<Pipe>, Arc<PipeEnd>, Kind)>,
+    tty: Option<Arc<Tty>>,
+}
+
+fn new_file(kernel: &Kernel, ops: Arc<dyn FileOps>, kind: FileKind, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+    let charge = kernel.memory.charge(crate::vfs::file::FILE_COST)?;
+    let mode = if kind == FileKind::CharDevice { 0o620 } else { 0o600 };
+    let inode = kernel.anonymous.create(kind, mode, 0, 0, kernel.now());
+    Ok(OpenFile::new(None, inode, ops, flags, charge))
+}
+
+impl Streams {
+    fn pipes(kernel: &Kernel) -> Result<Self, Errno> {
+        let files = Arc::new(FdTable::default());
+        let stdin = Pipe::new(&kernel.memory);
+        let read_end = new_file(kernel, stdin.end(true, false), FileKind::Fifo, OpenFlags::empty())?;
+        files.replace(Fd(0), read_end, false, 3)?;
+        let mut outputs = Vec::new();
+        for (fd, kind) in [(1, Kind::Stdout), (2, Kind::Stderr)] {
+            let pipe = Pipe::new(&kernel.memory);
+            let write_end = new_file(kernel, pipe.end(false, true), FileKind::Fifo, OpenFlags::WRONLY)?;
+            files.replace(Fd(fd), write_end, false, 3)?;
+            outputs.push((pipe.clone(), pipe.end(true, false), kind));
+        }
+        Ok(Self { files, stdin: Some((stdin.clone(), stdin.end(false, true))), outputs, tty: None })
+    }
+
+    fn terminal(link: &Arc<Link>, id: u32) -> Result<Self, Errno> {
+        let files = Arc::new(FdTable::default());
+        let driver = LinkDriver { link: link.clone(), id };
+        let tty = Tty::new(Arc::new(driver), super::LINK_TTY);
+        let file = new_file(&link.kernel, Arc::new(TtyFile::new(&tty)), FileKind::CharDevice, OpenFlags::RDWR)?;
+        for fd in 0..3 {
+            files.replace(Fd(fd), file.clone(), false, 3)?;
+        }
+        Ok(Self { files, stdin: None, outputs: Vec::new(), tty: Some(tty) })
+    }
+}
+
+/// A terminal whose other side is the host.
+struct LinkDriver {
+    link: Arc<Link>,
+    id: u32,
+}
+
+impl TtyDriver for LinkDriver {
+    fn write(&self, bytes: &[u8]) -> usize {
+        let room = OUTPUT_LIMIT.saturating_sub(self.link.output.lock().len());
+        let now = bytes.get(..bytes.len().min(room)).unwrap_or_default();
+        if !now.is_empty() {
+            self.link.send(Kind::Stdout, self.id, now);
+        }
+        now.len()
+    }
+}
+
+/// Starts a program and lives as long as it does.
+async fn start_program_for(link: Arc<Link>, id: u32, spawn: Spawn) {
+    let kernel = link.kernel.clone();
+    let streams = if spawn.tty { Streams::terminal(&link, id) } else { Streams::pipes(&kernel) };
+    let started = match (streams, spawn.argv.first().cloned(), kernel.processes.new_pid()) {
+        (Ok(streams), Some(path), Ok(pid)) => {
+            kernel.set_awaited(pid, true);
+            let files = streams.files.clone();
+            let spec = FirstProgram { pid, path, argv: spawn.argv, env: spawn.env, cwd: spawn.cwd, files };
+            let program = Arc::new(Program {
+                process: Mutex::default(),
+                input: Mutex::default(),
+                input_came: WaitQueue::new(),
+                tty: streams.tty.clone(),
+                ended: AtomicBool::new(false),
+            });
+            start_program(&kernel, spec).await.map(|process| (program, process, streams))
+        }
+        (Err(errno), ..) | (_, _, Err(errno)) => Err(errno),
+        (_, None, _) => Err(Errno::ENOENT),
+    };
+    match started {
+        Ok((program, process, streams)) => live(&link, id, &program, process, streams).await,
+        Err(errno) => link.send(Kind::SpawnFailed, id, &u32::from(errno.number()).to_le_bytes()),
+    }
+}
+
+async fn live(link: &Arc<Link>, id: u32, program: &Arc<Program>, process: Arc<Process>, streams: Streams) {
+    let kernel = &link.kernel;
+    let Streams { files, stdin, outputs, tty } = streams;
+    // The program has its own reference to its descriptors.
+    drop(files);
+    if let Some(tty) = &tty {
+        tty.start_session(process.pid);
+        *process.terminal.lock() = Some(tty.clone());
+        kernel.scheduler.spawn(flush_terminal(link.clone(), tty.clone(), program.clone()));
+    }
+    *program.process.lock() = Some(process.clone());
+    link.programs.lock().insert(id, program.clone());
+    link.send(Kind::Window, id, &u32::try_from(WINDOW).unwrap_or(0).to_le_bytes());
+    kernel.scheduler.spawn(carry_input(link.clone(), id, program.clone(), stdin));
+    let finished = Arc::new((Mutex::new(outputs.len()), WaitQueue::new()));
+    for (pipe, end, kind) in outputs {
+        let job = carry_output(link.clone(), id, program.clone(), (pipe, end, kind), finished.clone());
+        kernel.scheduler.spawn(job);
+    }
+    kernel.process_ended.wait(|| process.is_zombie().then_some(())).await;
+    program.ended.store(true, Ordering::Release);
+    program.input_came.wake_all();
+    kernel.process_ended.wake_all();
+    finished.1.wait(|| (*finished.0.lock() == 0).then_some(())).await;
+    if let Some(tty) = &tty {
+        tty.changed.wait(|| (tty.flush(), tty.is_drained()).1.then_some(())).await;
+        tty.hang_up();
+    }
+    link.programs.lock().remove(&id);
+    let status = process.state().ended.unwrap_or(WaitStatus::Exited(0));
+    kernel.set_awaited(process.pid, false);
+    kernel.processes.remove_process(process.pid);
+    link.room().await;
+    link.send(Kind::Exit, id, &status.encode().to_le_bytes());
+}
+
+/// Brings the host's input to the program and grants more as it is taken.
+async fn carry_input(link: Arc<Link>, id: u32, program: Arc<Program>, stdin: Option<(Arc<Pipe>, Arc<PipeEnd>)>) {
+    loop {
+        let next = || {
+            let input = program.input.lock();
+            let over = program.ended.load(Ordering::Acquire) || input.bytes.is_empty() && input.is_complete;
+            (over || !input.bytes.is_empty()).then_some(over)
+        };
+        if program.input_came.wait(next).await {
+            // Dropping the end tells the program that its input is complete.
+            return;
+        }
+        let chunk: Vec<u8> = program.input.lock().bytes.iter().take(4096).copied().collect();
+        let taken = match (&stdin, &program.tty) {
+            (Some((pipe, _)), _) => match write_pipe(&program, pipe, &chunk).await {
+                Some(taken) => taken,
+                None => return,
+            },
+            (None, Some(tty)) => {
+                let room = || Some(tty.input_room().min(chunk.len())).filter(|&r| r > 0);
+                let room = tty.changed.wait(room).await;
+                tty.input(chunk.get(..room).unwrap_or_default(), &link.kernel.processes);
+                room
+            }
+            (None, None) => return,
+        };
+        program.input.lock().bytes.drain(..taken);
+        link.send(Kind::Window, id, &u32::try_from(taken).unwrap_or(0).to_le_bytes());
+    }
+}
+
+/// Writes to a program's input; `None` once nobody will read it.
+async fn write_pipe(program: &Program, pipe: &Pipe, chunk: &[u8]) -> Option<usize> {
+    let write = || {
+        if program.ended.load(Ordering::Acquire) {
+            return Some(None);
+        }
+        match pipe.try_write(&mut IoBuf::kernel_in(chunk), false) {
+            Ok(n) => Some(Some(n)),
+            Err(crate::memory::IoError::WouldBlock) => None,
+            Err(_) => Some(None),
+        }
+    };
+    pipe.changed.wait(write).await
+}
+
+type Finished = Arc<(Mutex<usize>, WaitQueue)>;
+
+/// Brings a program's output to the host until all writers are gone, or the program has ended and nothing is left.
+async fn carry_output(
+    link: Arc<Link>,
+    id: u32,
+    program: Arc<Program>,
+    (pipe, end, kind): (Arc<Pipe>, Arc<PipeEnd>, Kind),
+    finished: Finished,
+) {
+    let mut buffer = alloc::vec![0; 16 * 1024];
+    loop {
+        link.room().await;
+        let read = || match pipe.try_read(&mut IoBuf::kernel_out(&mut buffer)) {
+            Ok(n) => Some(n),
+            Err(_) if program.ended.load(Ordering::Acquire) => Some(0),
+            Err(_) => None,
+        };
+        let n = wait_both(&pipe.changed, &link.kernel.process_ended, read).await;
+        if n == 0 {
+            break;
+        }
+        link.send(kind, id, buffer.get(..n).unwrap_or_default());
+    }
+    drop(end);
+    *finished.0.lock() -= 1;
+    finished.1.wake_all();
+}
+
+/// Waits until `look` gives a value, looking whenever either queue is woken.
+async fn wait_both<T>(a: &WaitQueue, b: &WaitQueue, mut look: impl FnMut() -> Option<T>) -> T {
+    let (mut first, mut second) = (a.ticket(), b.ticket());
+    core::future::poll_fn(|cx| {
+        first.register(cx.waker());
+        second.register(cx.waker());
+        look().map_or(core::task::Poll::Pending, core::task::Poll::Ready)
+    })
+    .await
+}
+
+/// Lets a terminal's output go on whenever the link has room again.
+async fn flush_terminal(link: Arc<Link>, tty: Arc<Tty>, program: Arc<Program>) {
+    loop {
+        let has_room = || link.output.lock().len() < OUTPUT_LIMIT;
+        let over = || program.ended.load(Ordering::Acquire) && tty.is_drained();
+        let next = || (over() || has_room() && !tty.is_drained()).then(over);
+        if wait_both(&link.drained, &tty.changed, next).await {
+            return;
+        }
+        tty.flush();
+        // A terminal stopped with ^S keeps its output: wait for a change, not in a circle.
+        if !tty.is_drained() {
+            crate::task::scheduler::yield_now().await;
+        }
+    }
+}

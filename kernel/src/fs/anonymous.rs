@@ -1,0 +1,62 @@
+//! Inodes without a name: pipes and the like, which only descriptors lead to.
+
+use alloc::sync::Arc;
+use core::any::Any;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use aurora_abi::types::{Statfs, Timespec};
+
+use crate::vfs::inode::DeviceId;
+use crate::vfs::{FileKind, Inode, Metadata};
+
+/// The device number of these inodes.
+pub const DEV: u64 = 12;
+
+/// An inode without a name.
+pub struct AnonymousInode {
+    ino: u64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    made: Timespec,
+}
+
+/// Numbers them.
+#[derive(Default)]
+pub struct AnonymousInodes {
+    last: AtomicU64,
+}
+
+impl AnonymousInodes {
+    /// A new inode of a kind.
+    pub fn create(&self, kind: FileKind, permissions: u32, uid: u32, gid: u32, made: Timespec) -> Arc<dyn Inode> {
+        let ino = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        Arc::new(AnonymousInode { ino, mode: kind.bits() | permissions, uid, gid, made })
+    }
+}
+
+impl Inode for AnonymousInode {
+    fn metadata(&self) -> Metadata {
+        Metadata {
+            dev: DEV,
+            ino: self.ino,
+            mode: self.mode,
+            nlink: 1,
+            uid: self.uid,
+            gid: self.gid,
+            rdev: DeviceId::default(),
+            size: 0,
+            blocks: 0,
+            atime: self.made,
+            mtime: self.made,
+            ctime: self.made,
+        }
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn statfs(&self) -> Statfs {
+        // PIPEFS_MAGIC.
+        Statfs { kind: 0x5049_5045, bsize: 4096, frsize: 4096, namelen: 255, ..Statfs::default() }
+    }
+}

@@ -1,0 +1,4 @@
+//! How processes talk: pipes and futexes.
+
+pub mod futex;
+pub mod pipe;

@@ -1,0 +1,128 @@
+//! What memory may be taken, asked before it is taken.
+//!
+//! Two budgets: frames, of which a reserve is kept for the kernel's own page tables; and the kernel heap, where
+//! everything a program can make more of is charged. Rust's collections abort on an empty heap, so it never gets there.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use aurora_abi::Errno;
+use aurora_machine::{Frame, Machine, PhysMemory};
+
+use crate::sync::WaitQueue;
+
+/// The budgets of a system.
+pub struct MemoryControl {
+    memory: Arc<PhysMemory>,
+    /// Frames programs cannot have.
+    reserve: u64,
+    heap_limit: u64,
+    heap_used: AtomicU64,
+    /// The page every untouched anonymous page shows.
+    zero: Frame,
+    /// Rung when a program needs a frame and there is none.
+    shortage: WaitQueue,
+    shortages: AtomicU64,
+    /// Frames in page caches.
+    cached: AtomicU64,
+}
+
+impl MemoryControl {
+    /// Budgets for all of `machine`'s memory.
+    pub fn new(machine: &dyn Machine) -> Result<Arc<Self>, Errno> {
+        let memory = machine.memory().clone();
+        Ok(Arc::new(Self {
+            reserve: (memory.total_frames() / 64).clamp(64, 4096),
+            heap_limit: machine.heap_limit() / 4 * 3,
+            heap_used: AtomicU64::new(0),
+            zero: memory.allocate().map_err(|_| Errno::ENOMEM)?,
+            memory,
+            shortage: WaitQueue::new(),
+            shortages: AtomicU64::new(0),
+            cached: AtomicU64::new(0),
+        }))
+    }
+
+    /// All physical memory.
+    pub fn phys(&self) -> &Arc<PhysMemory> {
+        &self.memory
+    }
+
+    /// The shared page of zeros.
+    pub fn zero_frame(&self) -> &Frame {
+        &self.zero
+    }
+
+    /// Frames programs can still have.
+    pub fn available_frames(&self) -> u64 {
+        self.memory.free_frames().saturating_sub(self.reserve)
+    }
+
+    /// A frame of zeros for a program; `ENOMEM` when only the reserve is left.
+    pub fn frame(&self) -> Result<Frame, Errno> {
+        self.check()?;
+        self.memory.allocate().map_err(|_| Errno::ENOMEM)
+    }
+
+    /// A copy of `source` for a program.
+    pub fn frame_copy(&self, source: &Frame) -> Result<Frame, Errno> {
+        self.check()?;
+        self.memory.allocate_copy(source).map_err(|_| Errno::ENOMEM)
+    }
+
+    fn check(&self) -> Result<(), Errno> {
+        if self.available_frames() == 0 { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// Charges `bytes` of kernel heap for as long as the result lives.
+    pub fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, Errno> {
+        let grow = |used: u64| used.checked_add(bytes).filter(|&total| total <= self.heap_limit);
+        match self.heap_used.fetch_update(Ordering::AcqRel, Ordering::Acquire, grow) {
+            Ok(_) => Ok(Charge { control: self.clone(), bytes }),
+            Err(_) => Err(Errno::ENOMEM),
+        }
+    }
+
+    /// Kernel heap charged now, in bytes.
+    pub fn heap_used(&self) -> u64 {
+        self.heap_used.load(Ordering::Relaxed)
+    }
+
+    /// Frames in page caches.
+    pub fn cached_frames(&self) -> u64 {
+        self.cached.load(Ordering::Relaxed)
+    }
+
+    /// Counts frames that came into page caches.
+    pub(super) fn count_cached(&self, more: u64) {
+        self.cached.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Counts frames that left page caches.
+    pub(super) fn uncount_cached(&self, less: u64) {
+        self.cached.fetch_sub(less, Ordering::Relaxed);
+    }
+
+    /// Asks for somebody to be killed: a program needs a frame.
+    pub fn report_shortage(&self) {
+        self.shortages.fetch_add(1, Ordering::AcqRel);
+        self.shortage.wake_all();
+    }
+
+    /// Waits for the next shortage.
+    pub async fn wait_shortage(&self) {
+        self.shortage.wait(|| (self.shortages.swap(0, Ordering::AcqRel) > 0).then_some(())).await;
+    }
+}
+
+/// Kernel heap taken; given back when dropped.
+pub struct Charge {
+    control: Arc<MemoryControl>,
+    bytes: u64,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.control.heap_used.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,133 @@
+//! One mapping of an address space: a range, what may be done there, and what is behind it.
+
+use alloc::sync::Arc;
+
+use aurora_machine::{PAGE_SIZE, PageFlags, VirtAddr, VirtRange};
+
+use crate::memory::PageCache;
+use crate::memory::account::Charge;
+use crate::vfs::OpenFile;
+
+bitflags::bitflags! {
+    /// What a program may do with a mapping: the `PROT_*` bits of mmap(2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Prot: u32 {
+        /// Read.
+        const READ = 1;
+        /// Write.
+        const WRITE = 2;
+        /// Fetch instructions.
+        const EXEC = 4;
+    }
+}
+
+/// What is behind a mapping.
+#[derive(Clone)]
+pub enum Backing {
+    /// Zeros until written.
+    Anonymous,
+    /// Contents of a page cache.
+    Cache {
+        /// Whose pages.
+        cache: Arc<PageCache>,
+        /// Index in the cache of the page at the area's start.
+        first: u64,
+        /// The file mapped, for its name and its mode; none for shared anonymous memory.
+        file: Option<Arc<OpenFile>>,
+    },
+}
+
+/// What `/proc/PID/maps` calls an area without a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// Nothing.
+    None,
+    /// `[heap]`.
+    Heap,
+    /// `[stack]`.
+    Stack,
+}
+
+/// A mapping.
+pub struct Area {
+    /// Where.
+    pub range: VirtRange,
+    /// What the program may do.
+    pub prot: Prot,
+    /// Changes are seen by everyone who maps it.
+    pub shared: bool,
+    /// Grows down on a fault below it.
+    pub grows_down: bool,
+    /// What is behind it.
+    pub backing: Backing,
+    /// For `/proc/PID/maps`.
+    pub label: Label,
+    /// Kernel heap it takes.
+    pub charge: Charge,
+}
+
+/// Kernel heap an area is charged.
+pub const AREA_COST: u64 = 256;
+
+impl Area {
+    /// Entry flags for a page that may be written at once.
+    pub fn flags(&self, write: bool) -> PageFlags {
+        let mut flags = PageFlags::empty();
+        if !self.prot.is_empty() {
+            flags |= PageFlags::USER;
+        }
+        if write && self.prot.contains(Prot::WRITE) {
+            flags |= PageFlags::WRITE;
+        }
+        if !self.prot.contains(Prot::EXEC) {
+            flags |= PageFlags::NO_EXECUTE;
+        }
+        flags
+    }
+
+    /// What is behind the part that starts at `start`.
+    pub fn backing_at(&self, start: VirtAddr) -> Backing {
+        match &self.backing {
+            Backing::Anonymous => Backing::Anonymous,
+            Backing::Cache { cache, first, file } => Backing::Cache {
+                cache: cache.clone(),
+                first: first + start.0.saturating_sub(self.range.start.0) / PAGE_SIZE,
+                file: file.clone(),
+            },
+        }
+    }
+
+    /// Same properties over another part of it, charged anew.
+    pub fn part(&self, range: VirtRange, charge: Charge) -> Self {
+        Self {
+            range,
+            prot: self.prot,
+            shared: self.shared,
+            grows_down: self.grows_down,
+            backing: self.backing_at(range.start),
+            label: self.label,
+            charge,
+        }
+    }
+
+    /// Whether `next`, which starts where this ends, could be one area with it.
+    pub fn continues_in(&self, next: &Self) -> bool {
+        self.range.end == next.range.start
+            && self.prot == next.prot
+            && self.shared == next.shared
+            && self.grows_down == next.grows_down
+            && self.label == next.label
+            && match (self.backing_at(next.range.start), &next.backing) {
+                (Backing::Anonymous, Backing::Anonymous) => true,
+                (Backing::Cache { cache: a, first: i, .. }, Backing::Cache { cache: b, first: j, .. }) => {
+                    Arc::ptr_eq(&a, b) && i == *j
+                }
+                _ => false,
+            }
+    }
+
+    /// Private and writable: what counts as data of the process.
+    pub fn is_data(&self) -> bool {
+        !self.shared && self.prot.contains(Prot::WRITE)
+    }
+}

@@ -1,0 +1,227 @@
+//! The page cache: contents of a file as frames, which reads, writes and mappings all share.
+//!
+//! For tmpfs nothing is behind it: a missing page is a hole of zeros. It knows the address spaces that map it, so that
+//! truncation takes pages away from them.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use aurora_abi::Errno;
+use aurora_machine::{Frame, PAGE_SIZE};
+
+use crate::memory::io::{IoBuf, IoError};
+use crate::memory::{AddressSpace, MemoryControl};
+use crate::num::{in_page, to_usize};
+use crate::sync::Mutex;
+
+/// The largest file: Linux's limit for 4 KiB pages.
+pub const MAX_FILE_SIZE: u64 = i64::MAX.cast_unsigned();
+
+/// How many pages a file system may hold.
+pub struct PageQuota {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl PageQuota {
+    /// At most `limit` pages.
+    pub fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicU64::new(0) })
+    }
+    /// Pages in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+    /// Pages there may be.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+    fn take(&self) -> Result<(), Errno> {
+        let grow = |used: u64| (used < self.limit).then_some(used + 1);
+        match self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, grow) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Errno::ENOSPC),
+        }
+    }
+    fn give(&self, pages: u64) {
+        self.used.fetch_sub(pages, Ordering::AcqRel);
+    }
+}
+
+/// The pages of one file.
+pub struct PageCache {
+    control: Arc<MemoryControl>,
+    quota: Arc<PageQuota>,
+    pages: Mutex<BTreeMap<u64, Frame>>,
+    size: AtomicU64,
+    mappers: Mutex<Vec<Weak<AddressSpace>>>,
+}
+
+impl PageCache {
+    /// An empty file's cache.
+    pub fn new(control: &Arc<MemoryControl>, quota: &Arc<PageQuota>) -> Arc<Self> {
+        Arc::new(Self {
+            control: control.clone(),
+            quota: quota.clone(),
+            pages: Mutex::default(),
+            size: AtomicU64::new(0),
+            mappers: Mutex::default(),
+        })
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Pages that take memory.
+    pub fn resident_pages(&self) -> u64 {
+        self.pages.lock().len() as u64
+    }
+
+    /// The page, if it takes memory.
+    pub fn page(&self, index: u64) -> Option<Frame> {
+        self.pages.lock().get(&index).cloned()
+    }
+
+    /// The page, made if it is a hole.
+    pub fn page_or_new(&self, index: u64) -> Result<Frame, Errno> {
+        if let Some(frame) = self.page(index) {
+            return Ok(frame);
+        }
+        self.quota.take()?;
+        let frame = self.control.frame().inspect_err(|_| self.quota.give(1))?;
+        self.control.count_cached(1);
+        self.pages.lock().insert(index, frame.clone());
+        Ok(frame)
+    }
+
+    /// Gives back what `pages` dropped pages took.
+    fn give(&self, pages: u64) {
+        self.quota.give(pages);
+        self.control.uncount_cached(pages);
+    }
+
+    /// Copies from `offset` on to `out`, up to the end of the file.
+    pub fn read_at(&self, offset: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
+        let start = out.done();
+        loop {
+            let at = offset.saturating_add((out.done() - start) as u64);
+            let left = to_usize(self.size().saturating_sub(at));
+            let run = left.min(out.remaining()).min(to_usize(PAGE_SIZE) - in_page(at));
+            if run == 0 {
+                return Ok(out.done() - start);
+            }
+            let moved = match self.page(at / PAGE_SIZE) {
+                Some(frame) => out.put_frame(&frame, in_page(at), run),
+                None => out.put_zeros(run),
+            };
+            if moved < run {
+                return out.stopped(start);
+            }
+        }
+    }
+
+    /// Copies `input` to `offset` on, making the file longer as needed.
+    pub fn write_at(&self, offset: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
+        let start = input.done();
+        loop {
+            let at = offset.saturating_add((input.done() - start) as u64);
+            let run = input.remaining().min(to_usize(PAGE_SIZE) - in_page(at));
+            if run == 0 {
+                return Ok(input.done() - start);
+            }
+            if at >= MAX_FILE_SIZE {
+                return input.or_error(start, Errno::EFBIG);
+            }
+            let frame = match self.page_or_new(at / PAGE_SIZE) {
+                Ok(frame) => frame,
+                Err(errno) => return input.or_error(start, errno),
+            };
+            let moved = input.take_frame(&frame, in_page(at), run);
+            self.size.fetch_max(at + moved as u64, Ordering::AcqRel);
+            if moved < run {
+                return input.stopped(start);
+            }
+        }
+    }
+
+    /// Makes the file `size` bytes long. Pages past the end are dropped, from everyone who maps them too; bytes past
+    /// the end of the last page read as zero if the file grows again.
+    pub fn resize(self: &Arc<Self>, size: u64) {
+        let old = self.size.swap(size, Ordering::AcqRel);
+        if size >= old {
+            return;
+        }
+        let keep = size.div_ceil(PAGE_SIZE);
+        let dropped = self.pages.lock().split_off(&keep);
+        self.give(dropped.len() as u64);
+        self.zap(keep, u64::MAX);
+        if !size.is_multiple_of(PAGE_SIZE)
+            && let Some(frame) = self.page(size / PAGE_SIZE)
+        {
+            frame.zero_from(in_page(size));
+        }
+    }
+
+    /// Turns whole pages `first..end` into holes and zeroes nothing else (`FALLOC_FL_PUNCH_HOLE`).
+    pub fn punch(self: &Arc<Self>, first: u64, end: u64) {
+        let mut dropped = 0;
+        let mut pages = self.pages.lock();
+        let indices: Vec<u64> = pages.range(first..end).map(|(&i, _)| i).collect();
+        for index in indices {
+            dropped += u64::from(pages.remove(&index).is_some());
+        }
+        drop(pages);
+        self.give(dropped);
+        self.zap(first, end);
+    }
+
+    /// The first offset at or after `from` that is data (or a hole, if `hole`), as lseek(2) counts them.
+    pub fn seek(&self, from: u64, hole: bool) -> Option<u64> {
+        let size = self.size();
+        if from >= size {
+            return None;
+        }
+        let pages = self.pages.lock();
+        let first = from / PAGE_SIZE;
+        if hole {
+            let mut index = first;
+            for (&i, _) in pages.range(first..) {
+                if i != index {
+                    break;
+                }
+                index += 1;
+            }
+            return Some((index * PAGE_SIZE).max(from).min(size));
+        }
+        let (&index, _) = pages.range(first..).next()?;
+        let at = (index * PAGE_SIZE).max(from);
+        (at < size).then_some(at)
+    }
+
+    /// Remembers that `space` maps this.
+    pub fn add_mapper(&self, space: &Arc<AddressSpace>) {
+        let mut mappers = self.mappers.lock();
+        mappers.retain(|m| m.strong_count() > 0);
+        if !mappers.iter().any(|m| core::ptr::eq(m.as_ptr(), Arc::as_ptr(space))) {
+            mappers.push(Arc::downgrade(space));
+        }
+    }
+
+    /// Takes pages `first..end` out of every address space that maps them.
+    fn zap(self: &Arc<Self>, first: u64, end: u64) {
+        let mappers: Vec<_> = self.mappers.lock().iter().filter_map(Weak::upgrade).collect();
+        for space in mappers {
+            space.zap_cache(self, first, end);
+        }
+    }
+}
+
+impl Drop for PageCache {
+    fn drop(&mut self) {
+        self.give(self.resident_pages());
+    }
+}

@@ -1,0 +1,138 @@
+//! Page faults: what is missing is brought in, what is shared and written is copied, what is not allowed is an error.
+
+use aurora_abi::Errno;
+use aurora_machine::{Access, PAGE_SIZE, PageFlags, VirtAddr, VirtRange};
+
+use crate::memory::space::Inner;
+use crate::memory::{AddressSpace, Area, Backing, Prot};
+use crate::task::scheduler::yield_now;
+
+/// Why an access stays impossible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultError {
+    /// Nothing is mapped there (`SEGV_MAPERR`).
+    NotMapped,
+    /// The mapping forbids it (`SEGV_ACCERR`).
+    NotAllowed,
+    /// Past the end of the mapped file (`BUS_ADRERR`).
+    PastEnd,
+    /// No memory, even after others were killed for it.
+    OutOfMemory,
+}
+
+/// How often a fault waits for the out-of-memory killer before it fails.
+const PATIENCE: u32 = 64;
+
+/// Pages kept free between a stack and what is below it: Linux's `stack_guard_gap`.
+const STACK_GUARD: u64 = 256 * PAGE_SIZE;
+
+impl AddressSpace {
+    /// Makes `access` to `addr` possible.
+    pub async fn fault(&self, addr: VirtAddr, access: Access) -> Result<(), FaultError> {
+        for _ in 0..PATIENCE {
+            match self.try_fault(addr, access) {
+                Err(FaultError::OutOfMemory) => {
+                    self.control().report_shortage();
+                    yield_now().await;
+                }
+                result => return result,
+            }
+        }
+        Err(FaultError::OutOfMemory)
+    }
+
+    fn try_fault(&self, addr: VirtAddr, access: Access) -> Result<(), FaultError> {
+        let mut inner = self.lock();
+        if inner.area_at(addr).is_none() {
+            inner.grow_stack(addr)?;
+        }
+        let area = inner.area_at(addr).ok_or(FaultError::NotMapped)?;
+        let allowed = match access {
+            Access::Read => !area.prot.is_empty(),
+            Access::Write => area.prot.contains(Prot::WRITE),
+            Access::Execute => area.prot.contains(Prot::EXEC),
+        };
+        if !allowed {
+            return Err(FaultError::NotAllowed);
+        }
+        inner.bring_in(self, addr, access == Access::Write)
+    }
+}
+
+impl Inner {
+    fn bring_in(&mut self, space: &AddressSpace, addr: VirtAddr, write: bool) -> Result<(), FaultError> {
+        let present = self.table.query(addr);
+        let area = self.area_at(addr).ok_or(FaultError::NotMapped)?;
+        let index = (addr.page_floor().0 - area.range.start.0) / PAGE_SIZE;
+        let control = space.control().clone();
+        let no_memory = |_: Errno| FaultError::OutOfMemory;
+        let (frame, flags) = match present {
+            Some(mapping) if write && !mapping.flags.contains(PageFlags::WRITE) => {
+                // The mapping just read holds one count, the entry another.
+                if area.shared || mapping.frame.owners() == 2 {
+                    let flags = area.flags(true);
+                    self.table.cursor(VirtRange::page_of(addr)).protect(addr.page_floor(), flags);
+                    space.invalidate(VirtRange::page_of(addr));
+                    return Ok(());
+                }
+                (control.frame_copy(&mapping.frame).map_err(no_memory)?, area.flags(true))
+            }
+            Some(mapping) => {
+                // It is there: entries may lag behind the area's rights.
+                let flags = area.flags(mapping.flags.contains(PageFlags::WRITE));
+                self.table.cursor(VirtRange::page_of(addr)).protect(addr.page_floor(), flags);
+                space.invalidate(VirtRange::page_of(addr));
+                return Ok(());
+            }
+            None => missing_page(area, index, write, &control)?,
+        };
+        self.map_page(space, addr, frame, flags).map_err(no_memory)
+    }
+
+    /// Lets the stack just above `addr` reach down to it.
+    fn grow_stack(&mut self, addr: VirtAddr) -> Result<(), FaultError> {
+        let limit = self.layout.stack_limit;
+        let start = addr.page_floor();
+        let below_end = self.areas.range(..start).next_back().map_or(VirtAddr(0), |(_, a)| a.range.end);
+        let (&old_start, stack) = self.areas.range(start..).next().ok_or(FaultError::NotMapped)?;
+        let room = start.0.saturating_sub(below_end.0) >= STACK_GUARD;
+        if !stack.grows_down || stack.range.end.0 - start.0 > limit || !room {
+            return Err(FaultError::NotMapped);
+        }
+        if let Some(mut stack) = self.areas.remove(&old_start) {
+            stack.range.start = start;
+            self.areas.insert(start, stack);
+        }
+        Ok(())
+    }
+}
+
+/// The frame for a page that is not in the tables, and the flags of its entry.
+fn missing_page(
+    area: &Area,
+    index: u64,
+    write: bool,
+    control: &alloc::sync::Arc<crate::memory::MemoryControl>,
+) -> Result<(aurora_machine::Frame, PageFlags), FaultError> {
+    let no_memory = |_: Errno| FaultError::OutOfMemory;
+    match &area.backing {
+        Backing::Anonymous if write => Ok((control.frame().map_err(no_memory)?, area.flags(true))),
+        Backing::Anonymous => Ok((control.zero_frame().clone(), area.flags(false))),
+        Backing::Cache { cache, first, .. } => {
+            let page = first + index;
+            if page >= cache.size().div_ceil(PAGE_SIZE) {
+                return Err(FaultError::PastEnd);
+            }
+            if area.shared {
+                return Ok((cache.page_or_new(page).map_err(no_memory)?, area.flags(true)));
+            }
+            let shown = cache.page(page);
+            match (shown, write) {
+                (Some(frame), true) => Ok((control.frame_copy(&frame).map_err(no_memory)?, area.flags(true))),
+                (None, true) => Ok((control.frame().map_err(no_memory)?, area.flags(true))),
+                // A hole must become a page now, so that a later write to the file is seen.
+                (_, false) => Ok((cache.page_or_new(page).map_err(no_memory)?, area.flags(false))),
+            }
+        }
+    }
+}

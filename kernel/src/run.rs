@@ -1,0 +1,126 @@
+//! A thread's whole life: run its program until it traps, do what the trap asks, deliver signals, again.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use aurora_abi::Errno;
+use aurora_machine::{Exception, PageFault, Reg, Trap, UserContext};
+
+use crate::memory::fault::FaultError;
+use crate::syscall;
+use crate::task::exit::thread_ended;
+use crate::task::frame::{Interrupted, Life, deliver};
+use crate::task::process::WaitStatus;
+use crate::task::scheduler::yield_now;
+use crate::task::{SigInfo, Signal, Thread};
+
+/// Starts a thread with its first registers.
+pub fn start(thread: &Arc<Thread>, cpu: UserContext) {
+    let scheduler = &thread.kernel().scheduler;
+    scheduler.start(&thread.task, run(thread.clone(), cpu));
+}
+
+/// A thread's future: its life, noting who runs each time it does.
+async fn run(thread: Arc<Thread>, cpu: UserContext) {
+    let (process, tid) = (thread.process.pid, thread.tid);
+    let kernel = thread.kernel().clone();
+    let mut life = core::pin::pin!(live(thread, cpu));
+    core::future::poll_fn(|cx| {
+        kernel.set_current(process, tid);
+        life.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// The loop.
+async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
+    // A thread can be ended before it runs for the first time.
+    while !thread.must_stop_running() {
+        let Some(space) = thread.process.space() else { break };
+        let kernel = thread.kernel();
+        let trap = kernel.machine.run(&mut cpu, space.root(), kernel.scheduler.slice_end());
+        drop(space);
+        let mut interrupted = None;
+        match trap {
+            Trap::Syscall => interrupted = system_call(&thread, &mut cpu).await,
+            Trap::PageFault(fault) => page_fault(&thread, fault).await,
+            Trap::Exception(exception) => thread.force(signal_of(exception, &cpu)),
+            // No program carries the note that opens this gate.
+            Trap::Int80 => cpu.set_reg(Reg::Rax, Errno::ENOSYS.to_result()),
+            Trap::Interrupted => yield_now().await,
+        }
+        if thread.is_interrupted() || thread.process.state().stopped.is_some() || interrupted.is_some() {
+            if deliver(&thread, &mut cpu, interrupted).await == Life::Ends {
+                break;
+            }
+        } else if let Some(mask) = thread.take_saved_mask() {
+            thread.set_mask(mask);
+        }
+    }
+    let own = WaitStatus::Exited(thread.exit_code.load(Ordering::Relaxed));
+    thread_ended(&thread, own).await;
+}
+
+/// Does a system call. Returns how an interrupted one goes on.
+async fn system_call(thread: &Arc<Thread>, cpu: &mut UserContext) -> Option<Interrupted> {
+    let number = cpu.reg(Reg::Rax);
+    let result = syscall::dispatch(thread, cpu).await;
+    match result {
+        Ok(value) => cpu.set_reg(Reg::Rax, value),
+        Err(errno) if errno.number() >= Errno::ERESTARTSYS.number() => {
+            return Some(Interrupted { number, errno });
+        }
+        Err(errno) => cpu.set_reg(Reg::Rax, errno.to_result()),
+    }
+    None
+}
+
+async fn page_fault(thread: &Arc<Thread>, fault: PageFault) {
+    let Ok(space) = thread.space() else { return };
+    thread.process.faults.fetch_add(1, Ordering::Relaxed);
+    let Err(error) = space.fault(fault.addr, fault.access).await else { return };
+    let (signal, code) = match error {
+        FaultError::NotMapped => (Signal::SIGSEGV, 1),
+        FaultError::NotAllowed => (Signal::SIGSEGV, 2),
+        FaultError::PastEnd => (Signal::SIGBUS, 2),
+        // Somebody was ended for it, perhaps this one; else it tries again.
+        FaultError::OutOfMemory => return,
+    };
+    let mut info = SigInfo::fault(signal, code, fault.addr.0);
+    let [addr, ..] = info.fields;
+    info.fields = [addr, 14, error_code(fault, error)];
+    thread.force(info);
+}
+
+/// The error code as Linux shows it: its tables have no entry where ours may keep one.
+fn error_code(fault: PageFault, error: FaultError) -> u64 {
+    PageFault { protection: fault.protection && error != FaultError::NotMapped, ..fault }.error_code()
+}
+
+/// The signal of an exception, as arch/x86 of Linux gives it.
+fn signal_of(exception: Exception, cpu: &UserContext) -> SigInfo {
+    let at = cpu.rip;
+    let err = if let Exception::GeneralProtection(code) = exception { u64::from(code) } else { 0 };
+    let mut info = match exception {
+        Exception::DivideError => SigInfo::fault(Signal::SIGFPE, 1, at),
+        Exception::Debug => SigInfo::fault(Signal::SIGTRAP, 2, at),
+        Exception::Breakpoint => SigInfo::kernel(Signal::SIGTRAP),
+        Exception::InvalidOpcode => SigInfo::fault(Signal::SIGILL, 2, at),
+        Exception::AlignmentCheck => SigInfo::fault(Signal::SIGBUS, 1, 0),
+        Exception::StackFault => SigInfo::kernel(Signal::SIGBUS),
+        Exception::X87 => SigInfo::fault(Signal::SIGFPE, float_code(u32::from(cpu.fx.fsw & !cpu.fx.fcw)), at),
+        Exception::Simd => SigInfo::fault(Signal::SIGFPE, float_code(cpu.fx.mxcsr & !(cpu.fx.mxcsr >> 7)), at),
+        Exception::GeneralProtection(_) | Exception::Overflow | Exception::BoundRange => {
+            SigInfo::kernel(Signal::SIGSEGV)
+        }
+    };
+    let [addr, ..] = info.fields;
+    info.fields = [addr, u64::from(exception.vector()), err];
+    info
+}
+
+/// `FPE_*` codes for the first unmasked exception flag.
+fn float_code(flags: u32) -> i32 {
+    const CODES: [(u32, i32); 6] = [(1, 7), (4, 3), (8, 4), (2, 5), (16, 5), (32, 6)];
+    CODES.iter().find(|(bit, _)| flags & bit != 0).map_or(7, |(_, code)| *code)
+}

@@ -1,0 +1,7 @@
+//! Who may do what: Unix credentials, and the capability table every process has.
+
+pub mod capability;
+pub mod credentials;
+
+pub use capability::{CapabilityTable, Kind, Rights};
+pub use credentials::{Credentials, EXECUTE, READ, WRITE};

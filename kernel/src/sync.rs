@@ -1,0 +1,132 @@
+//! Locks, and waiting for something to happen.
+//!
+//! What always holds: no lock is held across an `.await`. Library guards may move between threads, so ours carry a
+//! marker that may not, and the executor takes only futures that may:
+//!
+//! ```compile_fail
+//! fn executor_takes(_: impl core::future::Future<Output = ()> + Send) {}
+//! let lock = aurora_kernel::sync::Mutex::new(1);
+//! executor_takes(async move {
+//!     let guard = lock.lock();
+//!     core::future::ready(()).await;
+//!     drop(guard);
+//! });
+//! ```
+
+use alloc::vec::Vec;
+use core::future::poll_fn;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::{Poll, Waker};
+
+/// A short spin lock. Kernel code between two `.await`s is short and runs with interrupts off.
+#[derive(Default)]
+pub struct Mutex<T>(spin::Mutex<T>);
+
+/// Access to what a [`Mutex`] guards.
+pub struct Guard<'a, T> {
+    inner: spin::MutexGuard<'a, T>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<T> Mutex<T> {
+    /// A new lock around `value`.
+    pub const fn new(value: T) -> Self {
+        Self(spin::Mutex::new(value))
+    }
+    /// Waits until nobody else has the lock.
+    pub fn lock(&self) -> Guard<'_, T> {
+        Guard { inner: self.0.lock(), not_send: PhantomData }
+    }
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+/// Tasks waiting for a condition that somebody else makes true.
+///
+/// Whoever changes the condition calls [`WaitQueue::wake_all`] afterwards; a waiter registers before it looks. Hence no
+/// wake-up is lost.
+#[derive(Default)]
+pub struct WaitQueue {
+    waiters: Mutex<Vec<(u64, Waker)>>,
+    next: AtomicU64,
+}
+
+impl WaitQueue {
+    /// A queue nobody waits in.
+    pub const fn new() -> Self {
+        Self { waiters: Mutex::new(Vec::new()), next: AtomicU64::new(0) }
+    }
+
+    /// Lets every waiter look again.
+    pub fn wake_all(&self) {
+        let waiters = core::mem::take(&mut *self.waiters.lock());
+        for (_, waker) in waiters {
+            waker.wake();
+        }
+    }
+
+    /// Waits until `look` gives a value.
+    pub async fn wait<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        let mut ticket = Ticket { queue: self, key: None };
+        poll_fn(|cx| {
+            // The first look needs no place in the queue.
+            if ticket.key.is_none()
+                && let Some(value) = look()
+            {
+                return Poll::Ready(value);
+            }
+            ticket.register(cx.waker());
+            match look() {
+                Some(value) => Poll::Ready(value),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// A place in the queue for waits over several queues (`poll`): registers anew at every call of `register`.
+    pub fn ticket(&self) -> Ticket<'_> {
+        Ticket { queue: self, key: None }
+    }
+}
+
+/// A place in a [`WaitQueue`], left when dropped.
+pub struct Ticket<'a> {
+    queue: &'a WaitQueue,
+    key: Option<u64>,
+}
+
+impl Ticket<'_> {
+    /// Takes a place, or renews it: waking emptied the queue.
+    pub fn register(&mut self, waker: &Waker) {
+        let key = *self.key.get_or_insert_with(|| self.queue.next.fetch_add(1, Ordering::Relaxed));
+        let mut waiters = self.queue.waiters.lock();
+        match waiters.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, old)) => old.clone_from(waker),
+            None => waiters.push((key, waker.clone())),
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let mut waiters = self.queue.waiters.lock();
+            if let Some(at) = waiters.iter().position(|(k, _)| *k == key) {
+                waiters.swap_remove(at);
+            }
+        }
+    }
+}

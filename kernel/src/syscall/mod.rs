@@ -1,0 +1,177 @@
+//! System calls: one table, then a file per family.
+//!
+//! A row gives the number, the name, the typed arguments, the capability needed, and the handler. Decoding, the check
+//! and the trace come from the row.
+
+mod arg;
+mod capability;
+mod descriptor;
+mod directory;
+mod file;
+mod identity;
+mod lock;
+mod memory;
+mod poll;
+mod process;
+mod signal;
+mod stat;
+pub mod system;
+mod table;
+mod time;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use aurora_abi::Errno;
+use aurora_machine::{Instant, Reg, UserContext};
+
+use crate::memory::AddressSpace;
+use crate::memory::UserPtr;
+use crate::memory::user::CStr;
+use crate::security::{Kind, Rights};
+use crate::task::Thread;
+use crate::vfs::path::{Follow, PATH_MAX};
+use crate::vfs::{AT_FDCWD, Fd, PathRef};
+
+pub use table::{ROWS, dispatch};
+
+/// What a system call returns.
+pub type SysResult = Result<u64, Errno>;
+
+/// The number of restart_syscall(2).
+pub const RESTART_SYSCALL: u64 = 219;
+
+/// How a call with a time limit goes on after an interruption without a handler.
+#[derive(Clone, Debug)]
+pub enum Restart {
+    /// clock_nanosleep(2) until a time, then telling what was left where.
+    Sleep(Instant, u64),
+    /// poll(2) until a time.
+    Poll(u64, u64, Option<Instant>),
+    /// futex(2) wait until a time: address, value, bits, private.
+    Futex(u64, u32, u32, bool, Option<Instant>),
+}
+
+/// A row of the table, for the trace and the documentation.
+pub struct Row {
+    /// The number in RAX.
+    pub number: u64,
+    /// Its name.
+    pub name: &'static str,
+    /// Names of the arguments.
+    pub arguments: &'static [&'static str],
+    /// The capability it needs.
+    pub capability: Option<(Kind, Rights)>,
+}
+
+/// What a handler works on: the thread that called, and its registers.
+pub struct Context<'a> {
+    /// Who called.
+    pub thread: &'a Arc<Thread>,
+    /// Its registers, after the call.
+    pub cpu: &'a mut UserContext,
+}
+
+impl Context<'_> {
+    fn space(&self) -> Result<Arc<AddressSpace>, Errno> {
+        self.thread.space()
+    }
+
+    fn kernel(&self) -> &Arc<crate::Kernel> {
+        self.thread.kernel()
+    }
+
+    /// Reads a path a program gave.
+    async fn path(&self, at: UserPtr<CStr>) -> Result<Vec<u8>, Errno> {
+        self.string(at, PATH_MAX).await
+    }
+
+    /// Reads a string of at most `limit` bytes, NUL included; `ENAMETOOLONG` if it is longer.
+    async fn string(&self, at: UserPtr<CStr>, limit: usize) -> Result<Vec<u8>, Errno> {
+        let space = self.space()?;
+        let mut text = Vec::new();
+        let mut chunk = [0; 128];
+        loop {
+            let want = chunk.len().min(limit - text.len());
+            if want == 0 {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            let part = chunk.get_mut(..want).unwrap_or_default();
+            match space.copy_in_str(at.addr() + text.len() as u64, part).await {
+                Ok(end) => {
+                    text.extend_from_slice(end);
+                    return Ok(text);
+                }
+                Err(Errno::ENAMETOOLONG) => text.extend_from_slice(part),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Where a path relative to `dirfd` starts.
+    fn start_of(&self, dirfd: Fd, path: &[u8]) -> Result<PathRef, Errno> {
+        if dirfd == AT_FDCWD || path.starts_with(b"/") {
+            return Ok(self.thread.fs().cwd());
+        }
+        self.thread.files().get(dirfd)?.path.clone().ok_or(Errno::ENOTDIR)
+    }
+
+    /// Finds what a path names.
+    fn resolve(&self, dirfd: Fd, path: &[u8], follow: Follow) -> Result<PathRef, Errno> {
+        let credentials = self.thread.process.credentials();
+        self.thread.lookup_from(&credentials, self.start_of(dirfd, path)?).resolve(path, follow)
+    }
+
+    /// Finds the directory of a path's last name.
+    fn target(&self, dirfd: Fd, path: &[u8]) -> Result<crate::vfs::path::Target, Errno> {
+        let credentials = self.thread.process.credentials();
+        self.thread.lookup_from(&credentials, self.start_of(dirfd, path)?).target(path)
+    }
+}
+
+/// Checks the row's capability.
+fn check(thread: &Thread, needed: Option<(Kind, Rights)>) -> Result<(), Errno> {
+    match needed {
+        Some((kind, rights)) => thread.process.capabilities.check(kind, rights),
+        None => Ok(()),
+    }
+}
+
+/// One line of the trace, in the manner of strace(1).
+fn trace(thread: &Thread, row: Option<&Row>, registers: &[u64; 6], number: u64, result: &SysResult) {
+    let mut line = String::new();
+    let _ = write!(line, "[{}] ", thread.tid.0);
+    match row {
+        Some(row) => {
+            let _ = write!(line, "{}(", row.name);
+            for (i, (name, value)) in row.arguments.iter().zip(registers).enumerate() {
+                let comma = if i > 0 { ", " } else { "" };
+                let _ = match value {
+                    0..=9999 => write!(line, "{comma}{name}={value}"),
+                    0xffff_ff00.. if value.cast_signed() < 0 && value.cast_signed() > -4096 => {
+                        write!(line, "{comma}{name}={}", value.cast_signed())
+                    }
+                    _ => write!(line, "{comma}{name}={value:#x}"),
+                };
+            }
+            line.push(')');
+        }
+        None => {
+            let _ = write!(line, "syscall_{number}()");
+        }
+    }
+    let _ = match result {
+        Ok(value) if *value < 0x1_0000 => write!(line, " = {value}"),
+        Ok(value) => write!(line, " = {value:#x}"),
+        Err(errno) if errno.number() >= 512 => write!(line, " = ? (interrupted)"),
+        Err(errno) => write!(line, " = -1 {errno:?}"),
+    };
+    thread.kernel().trace_line(&line);
+}
+
+/// The six argument registers.
+fn registers(cpu: &UserContext) -> [u64; 6] {
+    [Reg::Rdi, Reg::Rsi, Reg::Rdx, Reg::R10, Reg::R8, Reg::R9].map(|r| cpu.reg(r))
+}

@@ -1,0 +1,141 @@
+//! How threads and processes end.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use aurora_machine::VirtAddr;
+
+use crate::task::process::WaitStatus;
+use crate::task::signal::{SigInfo, flags};
+use crate::task::{Pid, Process, Signal, Thread, signal};
+
+/// Ends a thread whose loop is over; the last one ends the process.
+pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
+    let process = &thread.process;
+    let kernel = thread.kernel();
+    release_futexes(thread).await;
+    drop(thread.set_files(None));
+    let last = {
+        let mut threads = process.threads.lock();
+        process.used_before.fetch_add(thread.task.used_ns(), Ordering::Relaxed);
+        threads.retain(|t| !Arc::ptr_eq(t, thread));
+        threads.is_empty()
+    };
+    kernel.processes.remove_thread(thread.tid);
+    if last {
+        let status = process.ending().unwrap_or(own_status);
+        process_ended(process, status);
+    }
+    process.events.wake_all();
+}
+
+/// What pthread_join and robust mutexes wait for.
+async fn release_futexes(thread: &Arc<Thread>) {
+    let Some(space) = thread.process.space() else { return };
+    crate::ipc::futex::release_robust(thread, &space).await;
+    let tid_at = VirtAddr(thread.clear_child_tid.load(Ordering::Relaxed));
+    if tid_at.0 != 0 && space.store(tid_at, &0u32).await.is_ok() {
+        let _ = crate::ipc::futex::wake_at(thread, tid_at, 1).await;
+    }
+}
+
+fn process_ended(process: &Arc<Process>, status: WaitStatus) {
+    let kernel = &process.kernel;
+    drop(process.set_space(None));
+    if let Some(done) = process.vfork_done.lock().take() {
+        done.signal();
+    }
+    process.alarm.set(None, 0);
+    *process.executable.lock() = None;
+    kernel.record_locks.release_all(process.pid);
+    leave_session(process);
+    let children = core::mem::take(&mut *process.children.lock());
+    let heir = kernel.processes.process(Pid(1)).filter(|init| !Arc::ptr_eq(init, process) && !init.is_zombie());
+    for child in children {
+        give_away(&child, heir.as_ref());
+    }
+    process.state().ended = Some(status);
+    report_end(process, status);
+    kernel.process_ended.wake_all();
+}
+
+/// A child whose parent ended goes to init; without one, nobody waits for it.
+fn give_away(child: &Arc<Process>, heir: Option<&Arc<Process>>) {
+    child.set_parent(heir);
+    match heir {
+        Some(init) => {
+            init.children.lock().push(child.clone());
+            if child.is_zombie() {
+                let _ = init.send(SigInfo::kernel(Signal::SIGCHLD));
+                init.events.wake_all();
+            }
+        }
+        None if child.is_zombie() => child.kernel.processes.remove_process(child.pid),
+        None => {}
+    }
+}
+
+/// The end of a session's leader hangs up its terminal; a stopped group nobody can continue is hung up, too.
+fn leave_session(process: &Arc<Process>) {
+    let kernel = &process.kernel;
+    if process.session() == process.pid
+        && let Some(tty) = process.terminal.lock().take()
+    {
+        let foreground = tty.foreground();
+        tty.end_session(process.pid);
+        if let Some(group) = foreground {
+            kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGHUP));
+            kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGCONT));
+        }
+    }
+    // Groups of our children may have lost the one member whose parent could continue them.
+    let groups: alloc::vec::Vec<Pid> = process.children.lock().iter().map(|c| c.group()).collect();
+    for group in groups.into_iter().filter(|&g| g != process.group()) {
+        let members = kernel.processes.group(group);
+        let stopped = members.iter().any(|p| p.state().stopped.is_some());
+        let others = members.iter().filter(|p| p.parent().is_none_or(|q| !Arc::ptr_eq(&q, process)));
+        let has_keeper = others
+            .into_iter()
+            .any(|p| p.parent().is_some_and(|q| q.group() != group && q.session() == p.session() && q.pid != Pid(1)));
+        if stopped && !has_keeper {
+            kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGHUP));
+            kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGCONT));
+        }
+    }
+}
+
+/// Tells the parent; a parent that does not care lets the child vanish at once.
+fn report_end(process: &Arc<Process>, status: WaitStatus) {
+    let Some(parent) = process.parent() else {
+        if !process.kernel.is_awaited(process.pid) {
+            process.kernel.processes.remove_process(process.pid);
+        }
+        return;
+    };
+    let action = parent.actions.lock().get(Signal::SIGCHLD);
+    let exit_signal = Signal::new(crate::num::low8(u64::from(process.exit_signal.load(Ordering::Relaxed))));
+    let careless = exit_signal == Some(Signal::SIGCHLD)
+        && (action.handler == signal::IGNORE || action.flags & flags::NOCLDWAIT != 0);
+    if careless {
+        parent.children.lock().retain(|c| !Arc::ptr_eq(c, process));
+        parent.used_by_children.fetch_add(process.used_ns(), Ordering::Relaxed);
+        process.kernel.processes.remove_process(process.pid);
+    }
+    if let Some(exit_signal) = exit_signal {
+        let (code, value) = child_status(status);
+        let uid = process.credentials().uid;
+        let _ = parent.send(SigInfo::child(exit_signal, code, process.pid, uid, value));
+    }
+    parent.events.wake_all();
+}
+
+/// `si_code` and `si_status` of an end, waitid(2).
+pub fn child_status(status: WaitStatus) -> (i32, i32) {
+    match status {
+        WaitStatus::Exited(code) => (1, i32::from(code)),
+        WaitStatus::Killed(signal, false) => (2, i32::from(signal.number())),
+        WaitStatus::Killed(signal, true) => (3, i32::from(signal.number())),
+        WaitStatus::Stopped(signal) => (5, i32::from(signal.number())),
+        WaitStatus::Continued => (6, i32::from(Signal::SIGCONT.number())),
+    }
+}

@@ -1,0 +1,282 @@
+//! A process: what its threads share.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use aurora_machine::Instant;
+
+use crate::Kernel;
+use crate::memory::AddressSpace;
+use crate::memory::account::Charge;
+use crate::security::{CapabilityTable, Credentials};
+use crate::sync::{Mutex, WaitQueue};
+use crate::task::limits::Limits;
+use crate::task::signal::{Actions, PendingSignals};
+use crate::task::{Signal, Thread};
+use crate::tty::Tty;
+use crate::vfs::PathRef;
+
+/// Number of a process, a thread, a process group or a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Pid(pub i32);
+
+/// How a process ended or stopped, as wait4(2) encodes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitStatus {
+    /// Called exit with this status.
+    Exited(u8),
+    /// Ended by a signal; whether a core would have been dumped.
+    Killed(Signal, bool),
+    /// Stopped by a signal.
+    Stopped(Signal),
+    /// Goes on after a stop.
+    Continued,
+}
+
+impl WaitStatus {
+    /// The number in `wstatus`.
+    pub fn encode(self) -> u32 {
+        match self {
+            Self::Exited(code) => u32::from(code) << 8,
+            Self::Killed(signal, core) => u32::from(signal.number()) | if core { 0x80 } else { 0 },
+            Self::Stopped(signal) => u32::from(signal.number()) << 8 | 0x7f,
+            Self::Continued => 0xffff,
+        }
+    }
+}
+
+/// A process.
+pub struct Process {
+    /// Its number: that of its first thread.
+    pub pid: Pid,
+    /// The system it is in.
+    pub kernel: Arc<Kernel>,
+    parent: Mutex<Weak<Process>>,
+    /// Living and dead ones that were not waited for.
+    pub children: Mutex<Vec<Arc<Process>>>,
+    /// Living ones.
+    pub threads: Mutex<Vec<Arc<Thread>>>,
+    /// Woken when a child's state changes, and when a thread of this process ends.
+    pub events: WaitQueue,
+    group: AtomicI32,
+    session: AtomicI32,
+    space: Mutex<Option<Arc<AddressSpace>>>,
+    /// What signals do; shared by `CLONE_SIGHAND`.
+    pub actions: Mutex<Arc<Actions>>,
+    /// Signals for no thread in particular.
+    pub pending: PendingSignals,
+    /// Resource limits.
+    pub limits: Limits,
+    credentials: Mutex<Arc<Credentials>>,
+    /// What it may ask of the kernel.
+    pub capabilities: CapabilityTable,
+    /// The terminal that controls its session.
+    pub terminal: Mutex<Option<Arc<Tty>>>,
+    /// The file it executes.
+    pub executable: Mutex<Option<PathRef>>,
+    /// Sent to the parent at the end; 0 for none.
+    pub exit_signal: AtomicU32,
+    /// Set once all threads must end: the wait status, and bit 31.
+    ending: AtomicU32,
+    /// Set when the last thread has ended.
+    state: Mutex<State>,
+    /// Executed a program since it was forked.
+    pub has_executed: AtomicBool,
+    /// Privileges do not grow by execve (prctl `PR_SET_NO_NEW_PRIVS`).
+    pub no_new_privs: AtomicBool,
+    /// Processor time of threads that ended, in nanoseconds.
+    pub used_before: AtomicU64,
+    /// Processor time of children that were waited for.
+    pub used_by_children: AtomicU64,
+    /// When it began.
+    pub started: Instant,
+    /// Told when a vfork child lets its parent go on.
+    pub vfork_done: Mutex<Option<Arc<VforkDone>>>,
+    /// Page faults resolved.
+    pub faults: AtomicU64,
+    /// Interval timer: when it fires, and its period, in nanoseconds.
+    pub alarm: crate::task::timer::Alarm,
+    _charge: Charge,
+}
+
+/// Wakes the parent of a vfork child.
+#[derive(Default)]
+pub struct VforkDone {
+    done: AtomicBool,
+    queue: WaitQueue,
+}
+
+impl VforkDone {
+    /// The child no longer uses its parent's memory.
+    pub fn signal(&self) {
+        self.done.store(true, Ordering::Release);
+        self.queue.wake_all();
+    }
+    /// Waits for that.
+    pub async fn wait(&self) {
+        self.queue.wait(|| self.done.load(Ordering::Acquire).then_some(())).await;
+    }
+}
+
+/// Job control and end of a process.
+#[derive(Default)]
+pub struct State {
+    /// The signal that stopped it, while stopped.
+    pub stopped: Option<Signal>,
+    /// A stop or continuation the parent has not asked for yet.
+    pub report: Option<WaitStatus>,
+    /// How it ended: it is a zombie.
+    pub ended: Option<WaitStatus>,
+}
+
+/// Kernel heap a process with its first thread is charged.
+pub const PROCESS_COST: u64 = 16 * 1024;
+
+const ENDING: u32 = 1 << 31;
+
+/// What a new process gets.
+pub struct NewProcess {
+    /// Its number.
+    pub pid: Pid,
+    /// None for those the kernel starts.
+    pub parent: Option<Arc<Process>>,
+    /// Its memory.
+    pub space: Arc<AddressSpace>,
+    /// What signals do.
+    pub actions: Arc<Actions>,
+    /// Resource limits.
+    pub limits: Limits,
+    /// Identities.
+    pub credentials: Arc<Credentials>,
+    /// Capabilities.
+    pub capabilities: CapabilityTable,
+    /// Sent to the parent at the end.
+    pub exit_signal: u32,
+    /// Paid.
+    pub charge: Charge,
+}
+
+impl Process {
+    /// A process without threads.
+    pub fn new(kernel: &Arc<Kernel>, new: NewProcess) -> Arc<Self> {
+        let parent = new.parent.as_ref();
+        let inherit = |f: fn(&Process) -> i32| AtomicI32::new(parent.map_or(new.pid.0, |p| f(p)));
+        Arc::new(Self {
+            group: inherit(|p| p.group().0),
+            session: inherit(|p| p.session().0),
+            terminal: Mutex::new(parent.and_then(|p| p.terminal.lock().clone())),
+            executable: Mutex::new(parent.and_then(|p| p.executable.lock().clone())),
+            no_new_privs: AtomicBool::new(parent.is_some_and(|p| p.no_new_privs.load(Ordering::Relaxed))),
+            pid: new.pid,
+            kernel: kernel.clone(),
+            parent: Mutex::new(parent.map_or_else(Weak::new, Arc::downgrade)),
+            children: Mutex::default(),
+            threads: Mutex::default(),
+            events: WaitQueue::new(),
+            space: Mutex::new(Some(new.space)),
+            actions: Mutex::new(new.actions),
+            pending: PendingSignals::default(),
+            limits: new.limits,
+            credentials: Mutex::new(new.credentials),
+            capabilities: new.capabilities,
+            exit_signal: AtomicU32::new(new.exit_signal),
+            ending: AtomicU32::new(0),
+            state: Mutex::default(),
+            has_executed: AtomicBool::new(false),
+            used_before: AtomicU64::new(0),
+            used_by_children: AtomicU64::new(0),
+            started: kernel.machine.now(),
+            vfork_done: Mutex::default(),
+            faults: AtomicU64::new(0),
+            alarm: crate::task::timer::Alarm::default(),
+            _charge: new.charge,
+        })
+    }
+
+    /// Its parent, while that lives.
+    pub fn parent(&self) -> Option<Arc<Process>> {
+        self.parent.lock().upgrade()
+    }
+    /// The parent's number; 0 without one.
+    pub fn parent_pid(&self) -> Pid {
+        self.parent().map_or(Pid(0), |p| p.pid)
+    }
+    /// Gives it another parent.
+    pub fn set_parent(&self, parent: Option<&Arc<Process>>) {
+        *self.parent.lock() = parent.map_or_else(Weak::new, Arc::downgrade);
+    }
+    /// Its process group.
+    pub fn group(&self) -> Pid {
+        Pid(self.group.load(Ordering::Relaxed))
+    }
+    /// Moves it to a group.
+    pub fn set_group(&self, group: Pid) {
+        self.group.store(group.0, Ordering::Relaxed);
+    }
+    /// Its session.
+    pub fn session(&self) -> Pid {
+        Pid(self.session.load(Ordering::Relaxed))
+    }
+    /// Makes it the leader of a new session and group, without a terminal.
+    pub fn start_session(&self) {
+        self.session.store(self.pid.0, Ordering::Relaxed);
+        self.set_group(self.pid);
+        *self.terminal.lock() = None;
+    }
+    /// Its identities.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.lock().clone()
+    }
+    /// Replaces its identities.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        *self.credentials.lock() = Arc::new(credentials);
+    }
+    /// Its memory, until it ends.
+    pub fn space(&self) -> Option<Arc<AddressSpace>> {
+        self.space.lock().clone()
+    }
+    /// Replaces its memory; returns what it had.
+    pub fn set_space(&self, space: Option<Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
+        core::mem::replace(&mut *self.space.lock(), space)
+    }
+    /// Job control state.
+    pub fn state(&self) -> crate::sync::Guard<'_, State> {
+        self.state.lock()
+    }
+    /// Whether it has ended and only its status is left.
+    pub fn is_zombie(&self) -> bool {
+        self.state.lock().ended.is_some()
+    }
+    /// Processor time of all its threads, in nanoseconds.
+    pub fn used_ns(&self) -> u64 {
+        let living: u64 = self.threads.lock().iter().map(|t| t.task.used_ns()).sum();
+        self.used_before.load(Ordering::Relaxed) + living
+    }
+    /// Makes all threads end with `status`. The first call decides.
+    pub fn begin_end(&self, status: WaitStatus) {
+        let value = status.encode() | ENDING;
+        let first = self.ending.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if first {
+            for thread in self.threads.lock().iter() {
+                thread.wake();
+            }
+        }
+    }
+    /// The status all threads end with, once that is decided.
+    pub fn ending(&self) -> Option<WaitStatus> {
+        let value = self.ending.load(Ordering::Acquire);
+        if value & ENDING == 0 {
+            return None;
+        }
+        let low = crate::num::low8(u64::from(value & 0x7f));
+        Some(match Signal::new(low) {
+            Some(signal) => WaitStatus::Killed(signal, value & 0x80 != 0),
+            None => WaitStatus::Exited(crate::num::low8(u64::from(value >> 8))),
+        })
+    }
+    /// Name of the first thread, as `ps` shows it.
+    pub fn name(&self) -> Vec<u8> {
+        self.threads.lock().first().map(|t| t.name()).unwrap_or_default()
+    }
+}

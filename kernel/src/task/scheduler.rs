@@ -1,0 +1,261 @@
+//! The executor: which task runs next.
+//!
+//! A task is one future, a thread's whole life or a small job of the kernel. Each processor has a run queue ordered by
+//! virtual run time: time used, divided by the weight of the nice value, so that a task which used least runs next
+//! (the idea of Linux's CFS, sched(7)). A task that slept starts at the queue's minimum, not with credit hoarded.
+//!
+//! What always holds: a task is in at most one queue; its state says whether it is queued, running, or asleep; a
+//! wake-up during its own poll queues it again.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicI8, AtomicU8, AtomicU64, Ordering};
+use core::task::{Context, Poll, Waker};
+
+use aurora_machine::{Instant, Machine};
+
+use crate::sync::Mutex;
+use crate::task::timer::Timers;
+
+/// How long a task may run before others get their turn, in nanoseconds.
+pub const SLICE_NS: u64 = 4_000_000;
+
+/// Weight of each nice value from -20 to 19: a step is about 10 % of the processor against a peer (sched(7)).
+const WEIGHTS: [u64; 40] = [
+    88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916, 9548, 7620, 6100, 4904, 3906, 3121, 2501,
+    1991, 1586, 1277, 1024, 820, 655, 526, 423, 335, 272, 215, 172, 137, 110, 87, 70, 56, 45, 36, 29, 23, 18, 15,
+];
+const WEIGHT_NICE_0: u64 = 1024;
+
+const ASLEEP: u8 = 0;
+const QUEUED: u8 = 1;
+const RUNNING: u8 = 2;
+/// Running, and woken since it began.
+const WOKEN: u8 = 3;
+const DONE: u8 = 4;
+
+type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One future and its place in the schedule.
+pub struct Task {
+    job: Mutex<Option<Job>>,
+    state: AtomicU8,
+    nice: AtomicI8,
+    /// Virtual run time in nanoseconds of a task of nice 0.
+    virtual_time: AtomicU64,
+    /// Processor time used, in nanoseconds.
+    used: AtomicU64,
+    queue: Weak<RunQueue>,
+}
+
+impl Task {
+    /// Processor time used so far, in nanoseconds.
+    pub fn used_ns(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+    /// The nice value, -20 (most) to 19 (least).
+    pub fn nice(&self) -> i8 {
+        self.nice.load(Ordering::Relaxed)
+    }
+    /// Sets the nice value; what is out of range is brought into it.
+    pub fn set_nice(&self, nice: i8) {
+        self.nice.store(nice.clamp(-20, 19), Ordering::Relaxed);
+    }
+    /// Whether it is running or could run.
+    pub fn is_runnable(&self) -> bool {
+        matches!(self.state.load(Ordering::Relaxed), QUEUED | RUNNING | WOKEN)
+    }
+
+    fn weight(&self) -> u64 {
+        let index = usize::try_from(i16::from(self.nice()) + 20).unwrap_or(20);
+        WEIGHTS.get(index).copied().unwrap_or(WEIGHT_NICE_0)
+    }
+
+    fn charge(&self, ns: u64) {
+        self.used.fetch_add(ns, Ordering::Relaxed);
+        self.virtual_time.fetch_add(ns.saturating_mul(WEIGHT_NICE_0) / self.weight(), Ordering::Relaxed);
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        loop {
+            let (from, to) = match self.state.load(Ordering::Acquire) {
+                ASLEEP => (ASLEEP, QUEUED),
+                RUNNING => (RUNNING, WOKEN),
+                _ => return,
+            };
+            if self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                if to == QUEUED
+                    && let Some(queue) = self.queue.upgrade()
+                {
+                    queue.insert(self, true);
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// What one processor has to run.
+#[derive(Default)]
+struct RunQueue {
+    inner: Mutex<RunQueueInner>,
+}
+
+#[derive(Default)]
+struct RunQueueInner {
+    /// By virtual time, then by order of arrival.
+    tasks: BTreeMap<(u64, u64), Arc<Task>>,
+    arrivals: u64,
+    /// Virtual time of the task picked last: the least a task that wakes may have.
+    floor: u64,
+}
+
+impl RunQueue {
+    fn insert(&self, task: Arc<Task>, slept: bool) {
+        let mut inner = self.inner.lock();
+        if slept {
+            // A sleeper may be ahead by one slice at most.
+            let least = inner.floor.saturating_sub(SLICE_NS);
+            task.virtual_time.fetch_max(least, Ordering::Relaxed);
+        }
+        let key = (task.virtual_time.load(Ordering::Relaxed), inner.arrivals);
+        inner.arrivals += 1;
+        inner.tasks.insert(key, task);
+    }
+
+    fn take(&self) -> Option<Arc<Task>> {
+        let mut inner = self.inner.lock();
+        let ((time, _), task) = inner.tasks.pop_first()?;
+        inner.floor = inner.floor.max(time);
+        Some(task)
+    }
+
+    fn len(&self) -> usize {
+        self.inner.lock().tasks.len()
+    }
+}
+
+/// All processors' run queues.
+pub struct Scheduler {
+    machine: Arc<dyn Machine>,
+    queues: Vec<Arc<RunQueue>>,
+    /// When the running task's turn ends.
+    slice_end: AtomicU64,
+    switches: AtomicU64,
+    busy_ns: AtomicU64,
+}
+
+impl Scheduler {
+    /// A scheduler for the one processor machines run today.
+    pub fn new(machine: Arc<dyn Machine>) -> Self {
+        let queues = Vec::from([Arc::new(RunQueue::default())]);
+        Self { machine, queues, slice_end: AtomicU64::new(0), switches: AtomicU64::new(0), busy_ns: AtomicU64::new(0) }
+    }
+
+    /// Makes a task that is not yet running; [`Scheduler::start`] gives it its future.
+    pub fn new_task(&self, nice: i8) -> Arc<Task> {
+        let queue = self.queues.first().map_or_else(Weak::new, Arc::downgrade);
+        Arc::new(Task {
+            job: Mutex::new(None),
+            state: AtomicU8::new(ASLEEP),
+            nice: AtomicI8::new(nice),
+            virtual_time: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            queue,
+        })
+    }
+
+    /// Gives a task its future and queues it.
+    pub fn start(&self, task: &Arc<Task>, job: impl Future<Output = ()> + Send + 'static) {
+        *task.job.lock() = Some(Box::pin(job));
+        task.clone().wake();
+    }
+
+    /// Starts a job of the kernel's own.
+    pub fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let task = self.new_task(-20);
+        self.start(&task, job);
+    }
+
+    /// When the running task must let others run.
+    pub fn slice_end(&self) -> Instant {
+        Instant(self.slice_end.load(Ordering::Relaxed))
+    }
+
+    /// Tasks that could run now.
+    pub fn runnable(&self) -> usize {
+        self.queues.iter().map(|q| q.len()).sum()
+    }
+
+    /// How often a task was picked.
+    pub fn switches(&self) -> u64 {
+        self.switches.load(Ordering::Relaxed)
+    }
+
+    /// Processor time all tasks used, in nanoseconds.
+    pub fn busy_ns(&self) -> u64 {
+        self.busy_ns.load(Ordering::Relaxed)
+    }
+
+    /// Runs tasks until none can or `until` has passed. Returns whether some could still run.
+    pub fn run(&self, until: Instant, timers: &Timers) -> bool {
+        let Some(queue) = self.queues.first() else { return false };
+        let mut now = self.machine.now();
+        loop {
+            timers.fire(now);
+            let Some(task) = queue.take() else { return false };
+            let end = until.min(now + SLICE_NS).min(timers.next());
+            self.slice_end.store(end.0, Ordering::Relaxed);
+            self.poll(&task, queue);
+            let after = self.machine.now();
+            task.charge(after.since(now));
+            self.busy_ns.fetch_add(after.since(now), Ordering::Relaxed);
+            now = after;
+            self.settle(task, queue);
+            if now >= until {
+                return queue.len() > 0;
+            }
+        }
+    }
+
+    fn poll(&self, task: &Arc<Task>, _queue: &RunQueue) {
+        self.switches.fetch_add(1, Ordering::Relaxed);
+        task.state.store(RUNNING, Ordering::Release);
+        let Some(mut job) = task.job.lock().take() else { return };
+        let waker = Waker::from(task.clone());
+        match job.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(()) => task.state.store(DONE, Ordering::Release),
+            Poll::Pending => *task.job.lock() = Some(job),
+        }
+    }
+
+    /// Puts a task that ran where it belongs: back in the queue if it was woken meanwhile, else to sleep.
+    fn settle(&self, task: Arc<Task>, queue: &RunQueue) {
+        if task.state.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_err()
+            && task.state.compare_exchange(WOKEN, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        {
+            queue.insert(task, false);
+        }
+    }
+}
+
+/// Lets other tasks run, then goes on.
+pub async fn yield_now() {
+    let mut yielded = false;
+    core::future::poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

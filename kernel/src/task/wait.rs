@@ -1,0 +1,101 @@
+//! Waiting for children, wait4(2) and waitid(2).
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use aurora_abi::Errno;
+
+use crate::task::process::WaitStatus;
+use crate::task::{Pid, Process, Thread};
+
+/// Which children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Any.
+    Any,
+    /// This one.
+    Process(Pid),
+    /// Those of a group.
+    Group(Pid),
+}
+
+bitflags::bitflags! {
+    /// Options of both calls.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct WaitOptions: u32 {
+        /// Do not wait.
+        const NOHANG = 1;
+        /// Stopped children, too (`WUNTRACED`, `WSTOPPED`).
+        const STOPPED = 2;
+        /// Ended children.
+        const EXITED = 4;
+        /// Continued children, too.
+        const CONTINUED = 8;
+        /// Leave the child to be waited for again.
+        const NOWAIT = 0x0100_0000;
+        /// Children of this thread only; all threads' children are one here.
+        const NOTHREAD = 0x2000_0000;
+        /// All children, whatever signal they send.
+        const ALL = 0x4000_0000;
+        /// Only children that do not send SIGCHLD.
+        const CLONE = 0x8000_0000;
+    }
+}
+
+/// What was learned of a child.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// Which child.
+    pub pid: Pid,
+    /// Its user.
+    pub uid: u32,
+    /// What happened.
+    pub status: WaitStatus,
+    /// Processor time it and its children used, in nanoseconds.
+    pub used: u64,
+}
+
+/// Waits for a child's change; `None` if there is none yet and the options say not to wait.
+pub async fn wait(thread: &Thread, which: Which, options: WaitOptions) -> Result<Option<Report>, Errno> {
+    let parent = &thread.process;
+    let look = || match look_once(parent, which, options) {
+        Ok(None) if options.contains(WaitOptions::NOHANG) => Some(Ok(None)),
+        Ok(None) => None,
+        result => Some(result),
+    };
+    thread.interruptible(parent.events.wait(look)).await.unwrap_or(Err(Errno::ERESTARTSYS))
+}
+
+fn look_once(parent: &Arc<Process>, which: Which, options: WaitOptions) -> Result<Option<Report>, Errno> {
+    let children = parent.children.lock().clone();
+    let matching = |c: &&Arc<Process>| match which {
+        Which::Any => true,
+        Which::Process(pid) => c.pid == pid,
+        Which::Group(group) => c.group() == group,
+    };
+    let mut any = false;
+    for child in children.iter().filter(matching) {
+        any = true;
+        let mut state = child.state();
+        let ended = state.ended.filter(|_| options.contains(WaitOptions::EXITED));
+        let reported = state.report.filter(|r| match r {
+            WaitStatus::Stopped(_) => options.contains(WaitOptions::STOPPED),
+            _ => options.contains(WaitOptions::CONTINUED),
+        });
+        let Some(status) = ended.or(reported) else { continue };
+        let keep = options.contains(WaitOptions::NOWAIT);
+        if ended.is_none() && !keep {
+            state.report = None;
+        }
+        drop(state);
+        let used = child.used_ns() + child.used_by_children.load(Ordering::Relaxed);
+        let report = Report { pid: child.pid, uid: child.credentials().uid, status, used };
+        if ended.is_some() && !keep {
+            parent.used_by_children.fetch_add(used, Ordering::Relaxed);
+            parent.children.lock().retain(|c| !Arc::ptr_eq(c, child));
+            parent.kernel.processes.remove_process(child.pid);
+        }
+        return Ok(Some(report));
+    }
+    if any { Ok(None) } else { Err(Errno::ECHILD) }
+}

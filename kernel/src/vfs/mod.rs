@@ -1,0 +1,19 @@
+//! The virtual file system: names become dentries, dentries have inodes, opening one gives an open file.
+//!
+//! File-system operations are *try it now*: none blocks. What must wait (a pipe, a terminal) says so and has a
+//! [`WaitQueue`](crate::sync::WaitQueue) that tells when to try again.
+
+pub mod dentry;
+pub mod fd;
+pub mod file;
+pub mod inode;
+pub mod lock;
+pub mod mount;
+pub mod path;
+
+pub use dentry::{Dentry, PathRef};
+pub use fd::{AT_FDCWD, Fd, FdTable};
+pub use file::{Events, FileOps, OpenFile, OpenFlags};
+pub use inode::{AttributeChange, DirEntry, FileKind, Inode, Metadata, NewInode, SetTime};
+pub use mount::{Mount, Vfs};
+pub use path::{FsContext, Lookup};
