@@ -235,7 +235,7 @@ impl Surroundings for Script {
         }
         if let Some(id) = self.program {
             self.sent += session.input(id, &self.input[self.sent..]);
-            if self.sent == self.input.len() && !self.input_ended {
+            if session.is_started(id) && self.sent == self.input.len() && !self.input_ended {
                 self.input_ended = true;
                 session.end_input(id);
             }

@@ -11,7 +11,7 @@ use aurora_tests::linux::Linux;
 use aurora_tests::{boot, shell};
 
 /// A case that needs longer than this hangs.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What Linux says of every case.
 fn linux() -> &'static [(Case, Output)] {
@@ -40,6 +40,7 @@ fn compare(kind: Kind) {
     let mut differences = String::new();
     let mut bad = 0;
     for (case, linux) in expected {
+        println!("{kind:?}: {}", case.name);
         match running.client.output(&shell(&case.wrapped()), case.stdin.as_bytes(), TIMEOUT) {
             Ok(got) if got == *linux => {}
             Ok(got) => {

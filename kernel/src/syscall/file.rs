@@ -287,12 +287,13 @@ async fn wait_ready(thread: &Thread, file: &OpenFile, way: Way, deadline: Option
         Way::Write => Events::WRITABLE | Events::ERR | Events::HUP,
     };
     let kernel = thread.kernel();
-    let mut first = true;
+    let mut looks = 0;
     let ready = queue.wait(|| {
-        // A terminal may be "ready" in ways a reader is not: look at least once after waking.
+        // A terminal may be "ready" in ways a reader is not: whoever was woken tries again. The queue has looked twice
+        // by the time it waits.
         let ready = file.ops.readiness(file).intersects(wanted);
-        let looked = !core::mem::take(&mut first);
-        (ready || looked).then_some(())
+        looks += 1;
+        (ready || looks > 2).then_some(())
     });
     let wait = async {
         match deadline {
