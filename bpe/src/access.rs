@@ -174,10 +174,10 @@ impl Core {
     }
 
     fn walk(&mut self, addr: u64, access: Access) -> Result<paging::Translation, Stop> {
-        // The upper half is the machine's, and a program sees nothing there.
+        // The upper half is the machine's. Linux tells programs that everything there is present and forbidden.
         let found = match addr >> 47 {
             0 => paging::walk(&self.memory, self.root, VirtAddr(addr), access),
-            _ => Err(WalkError::NotPresent),
+            _ => Err(WalkError::Protection),
         };
         found.map_err(|error| {
             let protection = error == WalkError::Protection;

@@ -62,7 +62,8 @@ impl Both {
         let bpe = self.bpe.run(&case.state);
         let padding = vec![0xcc; case.bytes.len()];
         self.host.write(at, &padding);
-        let found = compare::difference(&case.insn, &host, &bpe).or_else(|| self.memory(case));
+        let found = self.memory(case);
+        let found = compare::difference(&case.insn, &host, &bpe).or(found);
         found.map(|what| {
             let bytes: Vec<String> = case.bytes.iter().map(|b| format!("{b:02x}")).collect();
             format!("{:?} [{}]: expected {what}\nbefore {:x?}", case.insn.code(), bytes.join(" "), case.state)

@@ -188,6 +188,15 @@ impl Env {
             }
             exponent -= EXPONENT_ADJUSTMENT;
         }
+        // Even moved it may not fit, after a scaling.
+        if exponent < format.least {
+            self.raise(INEXACT);
+            return Float::zero(sign);
+        }
+        if exponent > format.greatest {
+            self.raise(INEXACT);
+            return Float::infinity(sign);
+        }
         Float::finite(sign, exponent, significand)
     }
 

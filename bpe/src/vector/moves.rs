@@ -5,6 +5,7 @@ use super::shuffle;
 use crate::core::Core;
 use crate::op::{Flow, Op, RDI};
 use crate::width::{Plain, Width};
+use aurora_machine::PAGE_SIZE;
 
 pub(crate) fn load_unaligned(core: &mut Core, op: &Op) -> Flow {
     let addr = core.address(op);
@@ -193,7 +194,10 @@ pub(crate) fn masked_store(core: &mut Core, op: &Op) -> Flow {
     // Pages are only looked at where a byte is written, all before the first is.
     let chosen = |i: &usize| mask[*i] & 0x80 != 0;
     for i in (0..bytes).filter(chosen) {
-        core.span(op, addr.wrapping_add(i as u64), 1, aurora_machine::Access::Write)?;
+        // The fault is told for the first byte in the page, masked or not.
+        let page = addr.wrapping_add(i as u64) & !(PAGE_SIZE - 1);
+        let first = if addr.wrapping_sub(page) < PAGE_SIZE { addr } else { page };
+        core.span(op, first, 1, aurora_machine::Access::Write)?;
     }
     for i in (0..bytes).filter(chosen) {
         core.store(op, addr.wrapping_add(i as u64), data[i])?;

@@ -4,6 +4,7 @@ use aurora_machine::{Access, Exception, FxState};
 
 use crate::core::Core;
 use crate::op::{Flow, Op};
+use crate::x87::control;
 
 /// Bits of MXCSR that may be set.
 const MXCSR_MASK: u32 = 0xffff;
@@ -51,7 +52,9 @@ pub(crate) fn fxrstor(core: &mut Core, op: &Op) -> Flow {
     if mxcsr & !MXCSR_MASK != 0 {
         return Err(core.general_protection());
     }
-    core.set_fx_image(&FxState::from_bytes(&bytes));
+    let mut fx = FxState::from_bytes(&bytes);
+    fx.fcw = control::effective(fx.fcw);
+    core.set_fx_image(&fx);
     Ok(())
 }
 
@@ -59,6 +62,7 @@ pub(crate) fn fxrstor(core: &mut Core, op: &Op) -> Flow {
 pub(crate) fn emms(core: &mut Core, _: &Op) -> Flow {
     core.check_x87()?;
     core.fx.ftw = 0;
+    core.fx.fsw &= !(7 << 11);
     Ok(())
 }
 

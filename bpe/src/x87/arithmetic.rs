@@ -253,6 +253,9 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
     });
     let Some(result) = result else { return Ok(()) };
     core.set_fpu(0, result);
+    if a == Operand::Empty || b == Operand::Empty {
+        return Ok(());
+    }
     if env.raised & BEFORE & !crate::float::DENORMAL != 0 || env.raised & INEXACT != 0 {
         core.fx.fsw &= !C2;
         return Ok(());

@@ -27,8 +27,13 @@ pub(crate) fn clear_exceptions(core: &mut Core, _: &Op) -> Flow {
     Ok(())
 }
 
+/// A control word as it is kept: some bits are fixed.
+pub(crate) fn effective(value: u16) -> u16 {
+    value & CONTROL_MASK | ALWAYS_SET
+}
+
 fn set_control(core: &mut Core, value: u16) {
-    core.fx.fcw = value & CONTROL_MASK | ALWAYS_SET;
+    core.fx.fcw = effective(value);
     update_summary(core);
 }
 
@@ -76,6 +81,7 @@ pub(crate) fn move_top(core: &mut Core, op: &Op) -> Flow {
 /// `FFREE` and, if `op.aux` says so, `FFREEP`.
 pub(crate) fn free(core: &mut Core, op: &Op) -> Flow {
     core.check_x87()?;
+    core.fx.fsw &= !C1;
     let slot = core.fpu_slot(op.dst);
     core.fx.ftw &= !(1 << slot);
     if op.aux != 0 {

@@ -85,6 +85,9 @@ pub(crate) fn cosine(core: &mut Core, _: &Op) -> Flow {
 
 /// `FSINCOS`: the sine replaces the argument and the cosine is pushed.
 pub(crate) fn sine_cosine(core: &mut Core, _: &Op) -> Flow {
+    if pair_overflows(core)? {
+        return Ok(());
+    }
     let mut second = None;
     let first = trigonometric(core, |env, a| {
         second = Some(cosine_of(env, a));
@@ -96,6 +99,9 @@ pub(crate) fn sine_cosine(core: &mut Core, _: &Op) -> Flow {
 
 /// `FPTAN`: the tangent replaces the argument and 1 is pushed.
 pub(crate) fn tangent(core: &mut Core, _: &Op) -> Flow {
+    if pair_overflows(core)? {
+        return Ok(());
+    }
     let mut second = None;
     let first = trigonometric(core, |env, a| {
         second = Some(Float::finite(false, 0, 1 << 63));
@@ -103,6 +109,20 @@ pub(crate) fn tangent(core: &mut Core, _: &Op) -> Flow {
     })?;
     push_pair(core, first, second);
     Ok(())
+}
+
+/// Whether the second result of an instruction would overflow the stack; then both are indefinite.
+fn pair_overflows(core: &mut Core) -> Result<bool, crate::op::Stop> {
+    core.check_x87()?;
+    if core.fpu_is_empty(0) || core.fpu_is_empty(7) {
+        return Ok(false);
+    }
+    if core.fpu_stack_fault(true) {
+        core.set_fpu(0, Float::INDEFINITE);
+        core.set_fpu_top(core.fpu_top().wrapping_sub(1));
+        core.set_fpu(0, Float::INDEFINITE);
+    }
+    Ok(true)
 }
 
 /// Where the argument had no value both results are the same.

@@ -38,6 +38,12 @@ fn approximately(a: f32, b: f32) -> bool {
     a == b || a.is_nan() && b.is_nan() || ((a - b) / b).abs() < 3.0 * 1.5 / 4096.0
 }
 
+/// Instructions that read or write a long image.
+fn in_operand(insn: &Instruction) -> bool {
+    use M::*;
+    matches!(insn.mnemonic(), Fxsave | Fxsave64 | Fxrstor | Fxrstor64 | Fnsave | Frstor | Fnstenv | Fldenv)
+}
+
 /// The first difference, in words.
 pub fn difference(insn: &Instruction, host: &Outcome, bpe: &Outcome) -> Option<String> {
     let ran = host.vector == 3;
@@ -51,7 +57,9 @@ pub fn difference(insn: &Instruction, host: &Outcome, bpe: &Outcome) -> Option<S
         if host.vector != bpe.vector {
             return Some(format!("vector {} (error {:x}), got {}", host.vector, host.error, bpe.vector));
         }
-        if host.vector == 14 && (host.address != bpe.address || host.error != bpe.error) {
+        if host.vector == 14 && in_operand(insn) {
+            // Which byte of a long image is tried first is the processor's choice.
+        } else if host.vector == 14 && (host.address != bpe.address || host.error != bpe.error) {
             return Some(format!(
                 "fault {:x} error {:x}, got {:x} error {:x}",
                 host.address, host.error, bpe.address, bpe.error
@@ -105,8 +113,9 @@ fn x87(insn: &Instruction, host: &Outcome, bpe: &Outcome) -> Option<String> {
     for (i, (x, y)) in h.st.iter().zip(&b.st).enumerate() {
         let number = |v: &[u8; 16]| u128::from_le_bytes(*v) & ((1 << 80) - 1);
         let (x, y) = (number(x), number(y));
-        // Bits of significand that may differ.
-        let close = || x.abs_diff(y) < 1 << 18;
+        // Without the integer bit neighbours are neighbours across powers of two. 18 bits of significand may differ.
+        let dense = |v: u128| v >> 64 << 63 | v & (u128::MAX >> 65);
+        let close = || dense(x).abs_diff(dense(y)) < 1 << 18;
         if x != y && !(is_approximate(insn) && close()) {
             return Some(format!("st{i} {x:020x}, got {y:020x}"));
         }

@@ -241,7 +241,7 @@ fn random_state(r: &mut Random) -> State {
     let mut state = State::default();
     state.gpr.fill_with(|| r.integer());
     const FLAGS: u64 = 0x8d5;
-    state.rflags = 0x202 | r.next() & FLAGS | if r.one_in(3) { 0x400 } else { 0 };
+    state.rflags = 0x20_0202 | r.next() & FLAGS | if r.one_in(3) { 0x400 } else { 0 };
     state.fx.xmm.fill_with(|| r.vector());
     state.fx.mxcsr = 0x1f80 | if r.one_in(2) { 0x20 } else { r.next() as u32 & 0x3f };
     if r.one_in(3) {
@@ -350,7 +350,7 @@ fn place_stack(r: &mut Random, insn: &Instruction, state: &mut State, data: &mut
     }
     let top = match insn.mnemonic() {
         // No trap flag, no alignment check, no nested task.
-        M::Popf | M::Popfq => r.next() & !0x4_4100,
+        M::Popf | M::Popfq => r.next() & !0x4_4100 | 1 << 21,
         M::Ret if !r.one_in(4) => CODE + 0x100 + r.below(0x600),
         _ => r.integer(),
     };

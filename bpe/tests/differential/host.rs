@@ -59,6 +59,8 @@ impl Host {
             (CODE as *mut u8).write_bytes(0xcc, PAGE as usize);
             const ARCH_SET_GS: i64 = 0x1001;
             libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, GS_BASE);
+            // Signal frames leave the ID flag alone, so it is set once.
+            std::arch::asm!("pushfq", "or dword ptr [rsp], 0x200000", "popfq");
             let size = 1 << 16;
             let stack = libc::mmap(
                 ptr::null_mut(),
