@@ -189,12 +189,13 @@ impl Env {
             exponent -= EXPONENT_ADJUSTMENT;
         }
         // Even moved it may not fit, after a scaling.
-        if exponent < format.least {
+        if self.x87 && exponent < format.least {
             self.raise(INEXACT);
             return Float::zero(sign);
         }
-        if exponent > format.greatest {
+        if self.x87 && exponent > format.greatest {
             self.raise(INEXACT);
+            self.rounded_up = true;
             return Float::infinity(sign);
         }
         Float::finite(sign, exponent, significand)

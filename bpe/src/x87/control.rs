@@ -38,7 +38,7 @@ fn set_control(core: &mut Core, value: u16) {
 }
 
 /// Masking and unmasking change whether an exception is pending.
-fn update_summary(core: &mut Core) {
+pub(crate) fn update_summary(core: &mut Core) {
     let pending = core.fx.fsw & !core.fx.fcw & EXCEPTIONS != 0;
     core.fx.fsw = core.fx.fsw & !(SUMMARY | BUSY) | if pending { SUMMARY | BUSY } else { 0 };
 }

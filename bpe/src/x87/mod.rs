@@ -9,6 +9,7 @@
 pub(crate) mod arithmetic;
 pub(crate) mod compare;
 pub(crate) mod control;
+mod fixed;
 pub(crate) mod transcendental;
 pub(crate) mod transfer;
 

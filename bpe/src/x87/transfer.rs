@@ -46,7 +46,8 @@ fn load_converted(core: &mut Core, op: &Op) -> Flow {
         value = value.quieted();
     }
     env.operands(value, value);
-    if core.fpu_finish(&env) {
+    // A denormal is loaded even if that is not masked.
+    if core.fpu_finish(&env) || env.raised & INVALID == 0 {
         core.fpu_push(pack80(value));
     }
     Ok(())

@@ -126,7 +126,8 @@ fn x87(insn: &Instruction, host: &Outcome, bpe: &Outcome) -> Option<String> {
 /// Bytes of a stored x87 image whose contents the two may choose: the pointers to the last instruction and operand.
 pub fn unspecified(insn: &Instruction) -> std::ops::Range<u64> {
     match insn.mnemonic() {
-        M::Fxsave | M::Fxsave64 => 6..24,
+        // MXCSR's mask, too: AMD's has a bit more.
+        M::Fxsave | M::Fxsave64 => 6..32,
         M::Fnstenv | M::Fnsave => {
             let narrow = insn.memory_size().size() == 14 || insn.memory_size().size() == 94;
             if narrow { 6..14 } else { 12..28 }

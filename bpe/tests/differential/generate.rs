@@ -140,6 +140,8 @@ fn is_tested(insn: &Instruction) -> bool {
             | M::Storeall
             | M::Loadall
     );
+    // AMD reads 32 bits from memory here, Intel 16.
+    let left_out = left_out || insn.code() == Code::Movsxd_r16_rm16;
     let segment = |i| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_segment_register();
     let special = |i| {
         insn.op_kind(i) == OpKind::Register && (insn.op_register(i).is_cr() || insn.op_register(i).is_dr())
@@ -164,7 +166,8 @@ pub fn templates() -> Vec<Template> {
                         // Address forms are chosen later; a direct address shows the operand is memory.
                         t.code = insn.code();
                         t.memory = has_memory(&insn);
-                        let prefixed_branch = prefix == 0x66 && insn.flow_control() != iced_x86::FlowControl::Next;
+                        let branch = insn.flow_control() != iced_x86::FlowControl::Next;
+                        let prefixed_branch = branch && (prefix == 0x66 || prefix != 0 && insn.is_loopcc());
                         if is_tested(&insn) && !prefixed_branch && seen.insert((t.code, t.memory, prefix)) {
                             out.push(t);
                         }
@@ -210,6 +213,9 @@ pub fn case(r: &mut Random, t: &Template) -> Option<Case> {
     }
     let (insn, mut bytes) = insn?;
     bytes.truncate(insn.len());
+    if insn.segment_prefix() == Register::FS {
+        return None;
+    }
     // A branch stays in the page of breakpoints and never comes back to itself.
     let insn = fix_branch(r, &mut bytes, insn)?;
     let mut state = random_state(r);
@@ -217,8 +223,28 @@ pub fn case(r: &mut Random, t: &Template) -> Option<Case> {
     place_stack(r, &insn, &mut state, &mut data);
     let insn = place_memory(r, &mut bytes, insn, &mut state, &mut data)?;
     place_strings(r, &insn, &mut state);
+    if is_undefined(&insn, &state) {
+        return None;
+    }
     state.rip = CODE + ENTRY;
     Some(Case { bytes, insn, state, data })
+}
+
+/// Results the manuals leave undefined: a double shift of 16 bits by more than 16, and transcendental functions of what
+/// they are not made for.
+fn is_undefined(insn: &Instruction, state: &State) -> bool {
+    if matches!(insn.code(), Code::Shld_rm16_r16_imm8 | Code::Shrd_rm16_r16_imm8) {
+        return insn.immediate8() & 31 > 16;
+    }
+    if matches!(insn.code(), Code::Shld_rm16_r16_CL | Code::Shrd_rm16_r16_CL) {
+        return state.gpr[1] & 31 > 16;
+    }
+    let exponent = |i: usize| i32::from(u16::from_le_bytes([state.fx.st[i][8], state.fx.st[i][9]]) & 0x7fff) - 16383;
+    let ordinary = |e: i32| e == -16383 || (-60..=0).contains(&e) || e == 16384;
+    match insn.mnemonic() {
+        M::F2xm1 | M::Fyl2xp1 => exponent(0) >= 0 && exponent(0) < 16384 || !ordinary(exponent(0)),
+        _ => false,
+    }
 }
 
 fn fix_branch(r: &mut Random, bytes: &mut [u8], insn: Instruction) -> Option<Instruction> {
@@ -318,6 +344,9 @@ fn operand_data(r: &mut Random, insn: &Instruction, size: usize) -> Vec<u8> {
     }
     if matches!(insn.mnemonic(), M::Fxrstor | M::Fxrstor64) && !r.one_in(8) {
         data[26..28].fill(0);
+    } else if matches!(insn.mnemonic(), M::Fxrstor | M::Fxrstor64) {
+        // A bit that is reserved on every processor.
+        data[27] = 0x80;
     }
     data
 }
@@ -392,13 +421,13 @@ fn place_memory(
     let base = insn.memory_base();
     let index = insn.memory_index();
     let mut insn = insn;
-    if base == Register::RIP || base == Register::None && index == Register::None {
+    if matches!(base, Register::RIP | Register::EIP) || base == Register::None && index == Register::None {
         // The displacement is in the bytes.
         let offsets = Decoder::with_ip(64, bytes, CODE + ENTRY, DecoderOptions::NONE);
         let mut decoder = offsets;
         let fresh = decoder.decode();
         let places = decoder.get_constant_offsets(&fresh);
-        let from = if base == Register::RIP { insn.next_ip() } else { 0 };
+        let from = if base != Register::None { insn.next_ip() } else { 0 };
         let at = places.displacement_offset();
         let value = target.wrapping_sub(from);
         match places.displacement_size() {

@@ -45,18 +45,22 @@ const REGISTERS: [i32; 16] = [
     libc::REG_R15,
 ];
 
-pub struct Host;
+/// The real processor.
+pub struct Host {
+    /// The code page again, where it can be written: at its own address it cannot, as on BPE/U.
+    code: *mut u8,
+}
 
 impl Host {
     /// Maps the pages and installs the handlers.
     pub fn new() -> Self {
-        map(CODE, PAGE, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC);
+        let code = map_code();
         for (page, _) in PAGES {
             map(DATA + page * PAGE, PAGE, libc::PROT_READ | libc::PROT_WRITE);
         }
         // SAFETY: plain system calls; the stack and the exchange live for ever.
         unsafe {
-            (CODE as *mut u8).write_bytes(0xcc, PAGE as usize);
+            code.write_bytes(0xcc, PAGE as usize);
             const ARCH_SET_GS: i64 = 0x1001;
             libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, GS_BASE);
             // Signal frames leave the ID flag alone, so it is set once.
@@ -85,7 +89,7 @@ impl Host {
                 outcome: Outcome::default(),
             }));
         }
-        let host = Self;
+        let host = Self { code };
         host.protect(true);
         host
     }
@@ -110,6 +114,12 @@ impl Host {
         if sealed {
             self.protect(true);
         }
+    }
+
+    /// Writes code.
+    pub fn write_code(&self, addr: u64, bytes: &[u8]) {
+        // SAFETY: the caller stays inside the code page.
+        unsafe { self.code.add((addr - CODE) as usize).copy_from(bytes.as_ptr(), bytes.len()) };
     }
 
     /// A page's contents.
@@ -137,6 +147,20 @@ fn map(addr: u64, len: u64, prot: i32) {
     // SAFETY: asks for a fixed place that nothing else has.
     let got = unsafe { libc::mmap(addr as *mut _, len as usize, prot, flags, -1, 0) };
     assert_eq!(got as u64, addr, "the fixed address is taken");
+}
+
+/// Maps the code page twice.
+fn map_code() -> *mut u8 {
+    // SAFETY: plain system calls on a file of our own.
+    unsafe {
+        let file = libc::memfd_create(c"code".as_ptr(), 0);
+        libc::ftruncate(file, PAGE as i64);
+        let fixed = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
+        let at = libc::mmap(CODE as *mut _, PAGE as usize, libc::PROT_READ | libc::PROT_EXEC, fixed, file, 0);
+        assert_eq!(at as u64, CODE, "the fixed address is taken");
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(ptr::null_mut(), PAGE as usize, prot, libc::MAP_SHARED, file, 0).cast()
+    }
 }
 
 extern "C" fn handler(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
