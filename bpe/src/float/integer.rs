@@ -78,7 +78,9 @@ impl Env {
         match value.class {
             Class::Nan => self.nan(value, value).unwrap_or(value),
             Class::Zero | Class::Infinity => value,
-            Class::Finite => self.normalise(format, value.sign, value.exponent, u128::from(value.significand) << 64),
+            Class::Finite => {
+                self.normalise(format, value.sign, value.exponent, u128::from(value.significand) << 64)
+            }
         }
     }
 }

@@ -188,6 +188,16 @@ impl Env {
             }
             exponent -= EXPONENT_ADJUSTMENT;
         }
+        // Even moved it may not fit, after a scaling.
+        if self.x87 && exponent < format.least {
+            self.raise(INEXACT);
+            return Float::zero(sign);
+        }
+        if self.x87 && exponent > format.greatest {
+            self.raise(INEXACT);
+            self.rounded_up = true;
+            return Float::infinity(sign);
+        }
         Float::finite(sign, exponent, significand)
     }
 
@@ -259,20 +269,8 @@ impl Env {
         match (a.is_signaling(), b.is_signaling()) {
             (true, false) => b,
             (false, true) => a,
-            _ if a.significand != b.significand => {
-                if a.significand > b.significand {
-                    a
-                } else {
-                    b
-                }
-            }
-            _ => {
-                if a.sign {
-                    b
-                } else {
-                    a
-                }
-            }
+            _ if a.significand != b.significand => if a.significand > b.significand { a } else { b },
+            _ => if a.sign { b } else { a },
         }
     }
 

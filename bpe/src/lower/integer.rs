@@ -68,6 +68,10 @@ impl Lowering<'_> {
 
     fn bit_operation(&mut self) -> Option<Run> {
         let (memory, size) = (self.is_memory(1), self.size(0));
+        if self.insn.op_count() == 2 && self.insn.op_kind(1) == OpKind::Register && self.is_memory(0) {
+            // What a bit string with 32-bit addresses starts from.
+            self.op.aux = u16::from(self.segment());
+        }
         Some(match self.insn.mnemonic() {
             M::Bt => bits::bit_handler::<Keep>(self.form(), size),
             M::Bts => bits::bit_handler::<Set>(self.form(), size),
@@ -113,13 +117,14 @@ impl Lowering<'_> {
             M::Xlatb => {
                 self.op.base = RBX;
                 self.segment_into_index();
+                if self.insn.memory_base() == Register::EBX {
+                    self.op.attributes |= Op::NARROW;
+                }
                 transfer::xlat
             }
             _ if self.insn.condition_code() == ConditionCode::None || self.insn.is_jcc_short_or_near() => return None,
             _ if self.insn.op_count() == 1 && size == 1 => transfer::setcc_handler(self.is_memory(0), self.condition()),
-            _ if self.insn.op_count() == 2 && self.insn.op_register(0).is_gpr() => {
-                transfer::cmov_handler(memory, size, self.condition())
-            }
+            _ if self.insn.op_count() == 2 && self.insn.op_register(0).is_gpr() => transfer::cmov_handler(memory, size, self.condition()),
             _ => return None,
         })
     }
@@ -271,8 +276,9 @@ impl Lowering<'_> {
     }
 
     fn string_of<E: Element>(&mut self, size: usize) -> Run {
-        let narrow = (0..self.insn.op_count())
-            .any(|i| matches!(self.insn.op_kind(i), OpKind::MemorySegESI | OpKind::MemoryESEDI));
+        let narrow = (0..self.insn.op_count()).any(|i| {
+            matches!(self.insn.op_kind(i), OpKind::MemorySegESI | OpKind::MemoryESEDI)
+        });
         let (rep, repne) = (self.insn.has_rep_prefix(), self.insn.has_repne_prefix());
         if narrow {
             self.op.aux |= string::NARROW;

@@ -149,8 +149,9 @@ pub(crate) fn to_pi<P: Native, const TRUNCATE: bool>(core: &mut Core, op: &Op) -
     let mut env = core.sse_env();
     truncating(&mut env, TRUNCATE);
     let value = build::<u32, 8>(|i| to_integer::<P>(&mut env, lane(b, i), 32) as u32);
-    core.sse_raise(&env)?;
+    // The x87 stack is taken over even if the conversion then faults.
     core.enter_mmx()?;
+    core.sse_raise(&env)?;
     core.set_mmx(op.dst, value as u64);
     Ok(())
 }

@@ -47,7 +47,8 @@ impl Control {
                 (true, true) => a.elements[j] == element,
                 (in_a, in_b) => in_a == in_b,
             },
-            _ => (0..a.valid.min(self.elements() - j)).all(|i| i + j < b.valid && a.elements[i] == b.elements[i + j]),
+            _ => (0..a.valid.min(self.elements() - j))
+                .all(|i| i + j < b.valid && a.elements[i] == b.elements[i + j]),
         }
     }
 

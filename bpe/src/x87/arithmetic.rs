@@ -2,7 +2,9 @@
 
 use super::{C0, C1, C2, C3, Operand};
 use crate::core::Core;
-use crate::float::{BEFORE, Class, Env, F80, Float, Format, INEXACT, Rounding, ZERO_DIVIDE, partial_remainder, unpack};
+use crate::float::{
+    Class, Env, F80, Float, Format, Rounding, ZERO_DIVIDE, partial_remainder, unpack,
+};
 use crate::op::{Flow, Op, Stop};
 
 /// `op.aux`: where the operand is.
@@ -227,6 +229,7 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
     core.check_x87()?;
     let mut env = core.fpu_env();
     let (a, b) = (core.fpu_operand(0), core.fpu_operand(1));
+    core.fx.fsw &= !C2;
     let mut quotient = Some(0);
     let nearest = op.aux == 1;
     let result = combine(core, &mut env, a, b, |env, a, b| {
@@ -243,14 +246,15 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
         let (value, low) = partial_remainder(a, b, nearest);
         quotient = low;
         match value.class {
-            Class::Finite => env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64),
+            Class::Finite => {
+                env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64)
+            }
             _ => value,
         }
     });
     let Some(result) = result else { return Ok(()) };
     core.set_fpu(0, result);
-    if env.raised & BEFORE & !crate::float::DENORMAL != 0 || env.raised & INEXACT != 0 {
-        core.fx.fsw &= !C2;
+    if result.is_nan() {
         return Ok(());
     }
     core.fx.fsw &= !(C0 | C1 | C2 | C3);

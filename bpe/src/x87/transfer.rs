@@ -3,7 +3,7 @@
 use super::arithmetic::{exact_integer, operand, place};
 use super::{C1, Operand};
 use crate::core::Core;
-use crate::float::{BEFORE, Env, Float, Format, INVALID, OVERFLOW, Rounding, UNDERFLOW, pack, pack80};
+use crate::float::{BEFORE, Env, Float, Format, INEXACT, INVALID, OVERFLOW, Rounding, UNDERFLOW, pack, pack80};
 use crate::op::{Flow, Op, Stop};
 use aurora_machine::Access;
 
@@ -20,10 +20,7 @@ pub(crate) fn load(core: &mut Core, op: &Op) -> Flow {
             (u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]), u16::from_le_bytes([e0, e1]))
         }
         place::REGISTER if core.fpu_is_empty(op.src) => {
-            // Whether the push overflows too is looked at first.
-            if !core.fpu_is_empty(7) {
-                core.fpu_push((0, 0));
-            } else if core.fpu_stack_fault(false) {
+            if core.fpu_stack_fault(false) {
                 core.set_fpu_top(core.fpu_top().wrapping_sub(1));
                 core.set_fpu(0, Float::INDEFINITE);
             }
@@ -49,7 +46,8 @@ fn load_converted(core: &mut Core, op: &Op) -> Flow {
         value = value.quieted();
     }
     env.operands(value, value);
-    if core.fpu_finish(&env) {
+    // A denormal is loaded even if that is not masked.
+    if core.fpu_finish(&env) || env.raised & INVALID == 0 {
         core.fpu_push(pack80(value));
     }
     Ok(())
@@ -105,12 +103,7 @@ pub(crate) fn store_register(core: &mut Core, op: &Op) -> Flow {
 }
 
 /// What `FST`, `FIST` and their kin write; the outer error is a fault, `None` an unmasked exception.
-fn stored(
-    core: &mut Core,
-    env: &mut Env,
-    convert: impl FnOnce(&mut Env, Float) -> u64,
-    indefinite: u64,
-) -> Option<u64> {
+fn stored(core: &mut Core, env: &mut Env, convert: impl FnOnce(&mut Env, Float) -> u64, indefinite: u64) -> Option<u64> {
     let value = match core.fpu_operand(0) {
         Operand::Empty => {
             env.raise(INVALID);
@@ -123,6 +116,9 @@ fn stored(
         Operand::Value(value) => convert(env, value),
     };
     // Over- and underflow leave memory alone as well, since there is no place for the adjusted exponent.
+    if env.raised & !env.masked & (OVERFLOW | UNDERFLOW) != 0 {
+        env.raised &= !INEXACT;
+    }
     (env.raised & !env.masked & (BEFORE | OVERFLOW | UNDERFLOW) == 0).then_some(value)
 }
 
@@ -217,7 +213,8 @@ pub(crate) fn load_decimal(core: &mut Core, op: &Op) -> Flow {
     let span = core.span(op, addr, 10, Access::Read)?;
     let mut bytes = [0; 10];
     span.read(&mut bytes);
-    let magnitude = bytes[..9].iter().rev().fold(0i64, |n, b| n * 100 + i64::from(b >> 4) * 10 + i64::from(b & 15));
+    let magnitude =
+        bytes[..9].iter().rev().fold(0i64, |n, b| n * 100 + i64::from(b >> 4) * 10 + i64::from(b & 15));
     let value = Float { sign: bytes[9] & 0x80 != 0, ..exact_integer(magnitude) };
     core.fpu_push(pack80(value));
     Ok(())
@@ -313,3 +310,4 @@ pub(crate) fn negate(core: &mut Core, _: &Op) -> Flow {
 pub(crate) fn absolute(core: &mut Core, _: &Op) -> Flow {
     change_sign(core, |exponent| exponent & 0x7fff)
 }
+
