@@ -78,9 +78,7 @@ impl Env {
         match value.class {
             Class::Nan => self.nan(value, value).unwrap_or(value),
             Class::Zero | Class::Infinity => value,
-            Class::Finite => {
-                self.normalise(format, value.sign, value.exponent, u128::from(value.significand) << 64)
-            }
+            Class::Finite => self.normalise(format, value.sign, value.exponent, u128::from(value.significand) << 64),
         }
     }
 }

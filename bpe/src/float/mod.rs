@@ -269,8 +269,20 @@ impl Env {
         match (a.is_signaling(), b.is_signaling()) {
             (true, false) => b,
             (false, true) => a,
-            _ if a.significand != b.significand => if a.significand > b.significand { a } else { b },
-            _ => if a.sign { b } else { a },
+            _ if a.significand != b.significand => {
+                if a.significand > b.significand {
+                    a
+                } else {
+                    b
+                }
+            }
+            _ => {
+                if a.sign {
+                    b
+                } else {
+                    a
+                }
+            }
         }
     }
 

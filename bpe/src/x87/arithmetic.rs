@@ -2,9 +2,7 @@
 
 use super::{C0, C1, C2, C3, Operand};
 use crate::core::Core;
-use crate::float::{
-    Class, Env, F80, Float, Format, Rounding, ZERO_DIVIDE, partial_remainder, unpack,
-};
+use crate::float::{Class, Env, F80, Float, Format, Rounding, ZERO_DIVIDE, partial_remainder, unpack};
 use crate::op::{Flow, Op, Stop};
 
 /// `op.aux`: where the operand is.
@@ -246,9 +244,7 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
         let (value, low) = partial_remainder(a, b, nearest);
         quotient = low;
         match value.class {
-            Class::Finite => {
-                env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64)
-            }
+            Class::Finite => env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64),
             _ => value,
         }
     });

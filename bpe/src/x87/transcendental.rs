@@ -355,7 +355,13 @@ pub(crate) fn two_to_x_minus_1(core: &mut Core, _: &Op) -> Flow {
             _ => env.operands(a, a),
         }
         match a.exponent {
-            0 if a.significand << 1 == 0 => if a.sign { Float::finite(true, -1, 1 << 63) } else { one() },
+            0 if a.significand << 1 == 0 => {
+                if a.sign {
+                    Float::finite(true, -1, 1 << 63)
+                } else {
+                    one()
+                }
+            }
             0.. => a,
             _ => {
                 let t = Wide::new(a).times_fixed(LN_2);

@@ -143,9 +143,8 @@ fn is_tested(insn: &Instruction) -> bool {
     // AMD reads 32 bits from memory here, Intel 16.
     let left_out = left_out || insn.code() == Code::Movsxd_r16_rm16;
     let segment = |i| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_segment_register();
-    let special = |i| {
-        insn.op_kind(i) == OpKind::Register && (insn.op_register(i).is_cr() || insn.op_register(i).is_dr())
-    };
+    let special =
+        |i| insn.op_kind(i) == OpKind::Register && (insn.op_register(i).is_cr() || insn.op_register(i).is_dr());
     let loads_segment = matches!(insn.mnemonic(), M::Mov | M::Pop) && segment(0);
     let operands = insn.op_count();
     let far = insn.is_jmp_far() || insn.is_call_far() || insn.is_jmp_far_indirect() || insn.is_call_far_indirect();
@@ -317,9 +316,10 @@ fn data_address(r: &mut Random, size: u64) -> u64 {
 
 fn operand_data(r: &mut Random, insn: &Instruction, size: usize) -> Vec<u8> {
     let mut data: Vec<u8> = Vec::new();
-    let x87 = insn.cpuid_features().iter().any(|f| {
-        matches!(f, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387)
-    });
+    let x87 = insn
+        .cpuid_features()
+        .iter()
+        .any(|f| matches!(f, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387));
     if x87 && size == 10 && r.one_in(2) {
         // Decimal digits or a number.
         data.extend((0..10).map(|_| (r.below(10) | r.below(10) << 4) as u8));
