@@ -19,7 +19,8 @@ mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 dev "$root/dev" ||
 device null 1 3; device zero 1 5; device full 1 7; device random 1 8; device urandom 1 9; device tty 5 0
 ln -s /proc/self/fd "$root/dev/fd"
 cd "$root" || exit 98
-chroot . "$@" <&0 & wait $!
+exec 3<&0
+chroot . "$@" <&3 3<&- & wait $!
 "#;
 
 /// A root directory with the image in it, removed when dropped.
