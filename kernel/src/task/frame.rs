@@ -86,6 +86,9 @@ async fn wait_for_continuation(thread: &Arc<Thread>) {
 
 fn default_action(thread: &Arc<Thread>, signal: Signal) {
     let process = &thread.process;
+    if process.spares(signal) {
+        return;
+    }
     match signal.default_action() {
         DefaultAction::Ignore | DefaultAction::Continue => {}
         DefaultAction::Terminate => process.begin_end(WaitStatus::Killed(signal, false)),
