@@ -161,9 +161,7 @@ impl Core {
     /// The address of the memory operand.
     #[inline(always)]
     pub(crate) fn address(&self, op: &Op) -> u64 {
-        self.get(op.base)
-            .wrapping_add(self.get(op.index) << (op.scale & 63))
-            .wrapping_add(op.disp as i64 as u64)
+        self.get(op.base).wrapping_add(self.get(op.index) << (op.scale & 63)).wrapping_add(op.disp as i64 as u64)
     }
 
     /// Virtual address of the page the running block begins in.

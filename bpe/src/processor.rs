@@ -4,9 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
-use aurora_machine::{
-    Exception, PAGE_SIZE, PhysAddr, PhysMemory, SpaceId, SpaceRoot, Trap, UserContext, VirtRange,
-};
+use aurora_machine::{Exception, PAGE_SIZE, PhysAddr, PhysMemory, SpaceId, SpaceRoot, Trap, UserContext, VirtRange};
 
 use crate::blocks::{Block, Blocks};
 use crate::core::Core;

@@ -69,11 +69,8 @@ impl Tlb {
     pub(crate) fn fill(&mut self, addr: u64, asid: u64, host: *mut u8, writable: bool) {
         let page = addr & !OFFSET;
         let tag = page | asid;
-        self.data[Self::slot(addr)] = DataEntry {
-            read: tag,
-            write: if writable { tag } else { 0 },
-            host: host.wrapping_sub(page as usize),
-        };
+        self.data[Self::slot(addr)] =
+            DataEntry { read: tag, write: if writable { tag } else { 0 }, host: host.wrapping_sub(page as usize) };
     }
 
     /// The frame of an executable page.

@@ -113,7 +113,8 @@ fn every_instruction_does_what_the_real_processor_does() {
         let Some(case) = generate::case(&mut r, &template) else { continue };
         ran += 1;
         if let Some(what) = both.run(&case) {
-            let entry = failures.entry(format!("{:?}", case.insn.code())).or_insert((0, format!("seed {number}: {what}")));
+            let entry =
+                failures.entry(format!("{:?}", case.insn.code())).or_insert((0, format!("seed {number}: {what}")));
             entry.0 += 1;
         }
     }

@@ -4,7 +4,8 @@
 mod support;
 
 use aurora_machine::{
-    Access, Exception, PAGE_SIZE, PageFault, PageFlags, PageTable, Reg, SpaceRoot, Trap, UserContext, VirtAddr, VirtRange,
+    Access, Exception, PAGE_SIZE, PageFault, PageFlags, PageTable, Reg, SpaceRoot, Trap, UserContext, VirtAddr,
+    VirtRange,
 };
 use support::{Guest, R, RW, RWX, RX};
 

@@ -27,7 +27,7 @@ impl Env {
     }
 
     /// The number as a signed integer of `bits` bits, rounded; the integer indefinite if it does not fit.
-    pub(crate) fn to_integer(&mut self, value: Float, bits: u32) -> i64 {
+    pub(crate) fn rounded_integer(&mut self, value: Float, bits: u32) -> i64 {
         let limit = 1i128 << (bits - 1);
         match self.integer(value) {
             Some((n, inexact)) if (-limit..limit).contains(&n) => {
@@ -45,7 +45,7 @@ impl Env {
     }
 
     /// An integer as a number of `format`.
-    pub(crate) fn from_integer(&mut self, format: Format, n: i64) -> Float {
+    pub(crate) fn integral(&mut self, format: Format, n: i64) -> Float {
         self.normalise(format, n < 0, 127, u128::from(n.unsigned_abs()))
     }
 
@@ -78,9 +78,7 @@ impl Env {
         match value.class {
             Class::Nan => self.nan(value, value).unwrap_or(value),
             Class::Zero | Class::Infinity => value,
-            Class::Finite => {
-                self.normalise(format, value.sign, value.exponent, u128::from(value.significand) << 64)
-            }
+            Class::Finite => self.normalise(format, value.sign, value.exponent, u128::from(value.significand) << 64),
         }
     }
 }

@@ -183,7 +183,7 @@ impl Env {
             exponent += EXPONENT_ADJUSTMENT;
         } else if exponent > format.greatest {
             self.raise(OVERFLOW);
-            if self.masked & OVERFLOW != 0 || !self.x87 {
+            if self.masked & OVERFLOW != 0 {
                 return self.overflowed(format, sign);
             }
             exponent -= EXPONENT_ADJUSTMENT;
@@ -269,8 +269,20 @@ impl Env {
         match (a.is_signaling(), b.is_signaling()) {
             (true, false) => b,
             (false, true) => a,
-            _ if a.significand != b.significand => if a.significand > b.significand { a } else { b },
-            _ => if a.sign { b } else { a },
+            _ if a.significand != b.significand => {
+                if a.significand > b.significand {
+                    a
+                } else {
+                    b
+                }
+            }
+            _ => {
+                if a.sign {
+                    b
+                } else {
+                    a
+                }
+            }
         }
     }
 

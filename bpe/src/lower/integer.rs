@@ -124,7 +124,9 @@ impl Lowering<'_> {
             }
             _ if self.insn.condition_code() == ConditionCode::None || self.insn.is_jcc_short_or_near() => return None,
             _ if self.insn.op_count() == 1 && size == 1 => transfer::setcc_handler(self.is_memory(0), self.condition()),
-            _ if self.insn.op_count() == 2 && self.insn.op_register(0).is_gpr() => transfer::cmov_handler(memory, size, self.condition()),
+            _ if self.insn.op_count() == 2 && self.insn.op_register(0).is_gpr() => {
+                transfer::cmov_handler(memory, size, self.condition())
+            }
             _ => return None,
         })
     }
@@ -276,9 +278,8 @@ impl Lowering<'_> {
     }
 
     fn string_of<E: Element>(&mut self, size: usize) -> Run {
-        let narrow = (0..self.insn.op_count()).any(|i| {
-            matches!(self.insn.op_kind(i), OpKind::MemorySegESI | OpKind::MemoryESEDI)
-        });
+        let narrow = (0..self.insn.op_count())
+            .any(|i| matches!(self.insn.op_kind(i), OpKind::MemorySegESI | OpKind::MemoryESEDI));
         let (rep, repne) = (self.insn.has_rep_prefix(), self.insn.has_repne_prefix());
         if narrow {
             self.op.aux |= string::NARROW;

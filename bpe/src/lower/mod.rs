@@ -96,7 +96,11 @@ impl Lowering<'_> {
             match self.insn.op_kind(i) {
                 OpKind::Register => {
                     let at = register(self.insn.op_register(i));
-                    if i == 0 { self.op.dst = at } else if i == 1 { self.op.src = at }
+                    if i == 0 {
+                        self.op.dst = at
+                    } else if i == 1 {
+                        self.op.src = at
+                    }
                 }
                 OpKind::Memory => self.memory(),
                 OpKind::NearBranch64 | OpKind::NearBranch32 | OpKind::NearBranch16 => {
@@ -149,7 +153,9 @@ impl Lowering<'_> {
         if stack && segment == slot::ZERO && insn.segment_prefix() != Register::DS {
             op.attributes |= Op::STACK;
         }
-        let narrow = base.size() == 4 || insn.memory_index().size() == 4 || insn.memory_displ_size() == 4 && self.is_absolute_narrow();
+        let narrow = base.size() == 4
+            || insn.memory_index().size() == 4
+            || insn.memory_displ_size() == 4 && self.is_absolute_narrow();
         let disp = insn.memory_displacement64() as i64;
         let op = &mut self.op;
         match i32::try_from(disp) {
@@ -224,9 +230,7 @@ fn register_or_zero(register: Register) -> u8 {
 fn register(register: Register) -> u8 {
     let number = register.number() as u8;
     match register {
-        Register::AH | Register::CH | Register::DH | Register::BH => {
-            gpr(register as u8 - Register::AH as u8) + 1
-        }
+        Register::AH | Register::CH | Register::DH | Register::BH => gpr(register as u8 - Register::AH as u8) + 1,
         _ if register.is_gpr8() => gpr(register.full_register().number() as u8),
         _ if register.is_gpr() => gpr(number),
         _ => number,

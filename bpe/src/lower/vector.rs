@@ -72,9 +72,7 @@ impl Lowering<'_> {
                 pick(moves::load_aligned, moves::store_aligned, moves::copy)
             }
             M::Movntq => moves::mmx_store::<u64>,
-            M::Movss => {
-                pick(moves::load_scalar::<u32>, moves::store_scalar::<u32>, handler::<MergeLow4>(Kind::XmmReg))
-            }
+            M::Movss => pick(moves::load_scalar::<u32>, moves::store_scalar::<u32>, handler::<MergeLow4>(Kind::XmmReg)),
             M::Movsd if self.is_xmm(0) || self.is_xmm(1) => {
                 pick(moves::load_scalar::<u64>, moves::store_scalar::<u64>, moves::merge_low8)
             }

@@ -118,7 +118,8 @@ pub(crate) fn shift_handler<O: Shift>(memory: bool, by_cl: bool, size: usize) ->
 /// Shifts `a` left by `n`, filling from the top of `b`. With 16 bits and more than 16 places the source comes round again,
 /// as on silicon; the manuals leave that undefined.
 fn shld_value<W: Width>(flags: &mut Flags, a: u64, b: u64, n: u32) -> u64 {
-    let wide = u128::from(a) << (2 * W::BITS) | u128::from(b) << W::BITS | if W::BITS == 16 { u128::from(a) } else { 0 };
+    let wide =
+        u128::from(a) << (2 * W::BITS) | u128::from(b) << W::BITS | if W::BITS == 16 { u128::from(a) } else { 0 };
     let (r, cf) = if W::BITS == 64 {
         ((a << n) | (b >> (64 - n)), bit(a, 64 - n))
     } else {

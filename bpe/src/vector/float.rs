@@ -276,8 +276,7 @@ fn compare_lane<P: Native>(env: &mut Env, a: P, b: P, predicate: u8) -> P {
 fn compare_packed<P: Native>(core: &mut Core, op: &Op, b: u128) -> Flow {
     let (a, mut env) = (core.xmm(op.dst), core.sse_env());
     let predicate = op.imm as u8;
-    let value =
-        super::lanes::build::<P, 16>(|i| compare_lane::<P>(&mut env, lane(a, i), lane(b, i), predicate));
+    let value = super::lanes::build::<P, 16>(|i| compare_lane::<P>(&mut env, lane(a, i), lane(b, i), predicate));
     core.sse_raise(&env)?;
     core.set_xmm(op.dst, value);
     Ok(())

@@ -134,11 +134,8 @@ pub(crate) fn insert<O: super::Vector>(core: &mut Core, op: &Op) -> Flow {
 /// `PINSRW` into an MMX register.
 pub(crate) fn mmx_insert(core: &mut Core, op: &Op) -> Flow {
     core.enter_mmx()?;
-    let value = <shuffle::Pinsrw as super::Vector>::apply::<8>(
-        core.mmx(op.dst).into(),
-        core.get(op.src).into(),
-        op.imm as u8,
-    );
+    let value =
+        <shuffle::Pinsrw as super::Vector>::apply::<8>(core.mmx(op.dst).into(), core.get(op.src).into(), op.imm as u8);
     core.set_mmx(op.dst, value as u64);
     Ok(())
 }
@@ -240,4 +237,3 @@ pub(crate) fn xmm_to_mmx(core: &mut Core, op: &Op) -> Flow {
     core.set_mmx(op.dst, core.xmm(op.src) as u64);
     Ok(())
 }
-

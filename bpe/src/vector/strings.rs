@@ -47,8 +47,7 @@ impl Control {
                 (true, true) => a.elements[j] == element,
                 (in_a, in_b) => in_a == in_b,
             },
-            _ => (0..a.valid.min(self.elements() - j))
-                .all(|i| i + j < b.valid && a.elements[i] == b.elements[i + j]),
+            _ => (0..a.valid.min(self.elements() - j)).all(|i| i + j < b.valid && a.elements[i] == b.elements[i + j]),
         }
     }
 

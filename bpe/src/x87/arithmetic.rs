@@ -2,9 +2,7 @@
 
 use super::{C0, C1, C2, C3, Operand};
 use crate::core::Core;
-use crate::float::{
-    Class, Env, F80, Float, Format, Rounding, ZERO_DIVIDE, partial_remainder, unpack,
-};
+use crate::float::{Class, Env, F80, Float, Format, Rounding, ZERO_DIVIDE, partial_remainder, unpack};
 use crate::op::{Flow, Op, Stop};
 
 /// `op.aux`: where the operand is.
@@ -160,7 +158,7 @@ fn scaled(env: &mut Env, a: Float, b: Float) -> Float {
         _ => {
             let mut toward_zero = Env { rounding: Rounding::Zero, raised: 0, ..*env };
             // Past this every result over- or underflows.
-            let by = toward_zero.to_integer(b, 18).clamp(-0x1_0000, 0x1_0000);
+            let by = toward_zero.rounded_integer(b, 18).clamp(-0x1_0000, 0x1_0000);
             let by = match (b.class, b.exponent > 16, b.sign) {
                 (Class::Zero, ..) => 0,
                 (_, true, true) => -0x1_0000,
@@ -246,9 +244,7 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
         let (value, low) = partial_remainder(a, b, nearest);
         quotient = low;
         match value.class {
-            Class::Finite => {
-                env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64)
-            }
+            Class::Finite => env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64),
             _ => value,
         }
     });

@@ -3,8 +3,8 @@
 use super::arithmetic::{operand, place};
 use super::{C0, C1, C2, C3, CONDITIONS, Operand};
 use crate::core::Core;
-use crate::float::{Class, Env, Float};
 use crate::flags::{CF, Flags, PF, ZF};
+use crate::float::{Class, Env, Float};
 use crate::op::{Flow, Op};
 use core::cmp::Ordering;
 

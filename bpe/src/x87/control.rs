@@ -200,4 +200,3 @@ pub(crate) fn restore(core: &mut Core, op: &Op) -> Result<(), Stop> {
     }
     Ok(())
 }
-

@@ -103,7 +103,12 @@ pub(crate) fn store_register(core: &mut Core, op: &Op) -> Flow {
 }
 
 /// What `FST`, `FIST` and their kin write; the outer error is a fault, `None` an unmasked exception.
-fn stored(core: &mut Core, env: &mut Env, convert: impl FnOnce(&mut Env, Float) -> u64, indefinite: u64) -> Option<u64> {
+fn stored(
+    core: &mut Core,
+    env: &mut Env,
+    convert: impl FnOnce(&mut Env, Float) -> u64,
+    indefinite: u64,
+) -> Option<u64> {
     let value = match core.fpu_operand(0) {
         Operand::Empty => {
             env.raise(INVALID);
@@ -181,7 +186,7 @@ pub(crate) fn store_integer(core: &mut Core, op: &Op) -> Flow {
         _ => 64,
     };
     let indefinite = 1u64 << (bits - 1);
-    let value = stored(core, &mut env, |env, value| env.to_integer(value, bits) as u64, indefinite);
+    let value = stored(core, &mut env, |env, value| env.rounded_integer(value, bits) as u64, indefinite);
     store_and_note(core, op, &env, value)
 }
 
@@ -213,8 +218,7 @@ pub(crate) fn load_decimal(core: &mut Core, op: &Op) -> Flow {
     let span = core.span(op, addr, 10, Access::Read)?;
     let mut bytes = [0; 10];
     span.read(&mut bytes);
-    let magnitude =
-        bytes[..9].iter().rev().fold(0i64, |n, b| n * 100 + i64::from(b >> 4) * 10 + i64::from(b & 15));
+    let magnitude = bytes[..9].iter().rev().fold(0i64, |n, b| n * 100 + i64::from(b >> 4) * 10 + i64::from(b & 15));
     let value = Float { sign: bytes[9] & 0x80 != 0, ..exact_integer(magnitude) };
     core.fpu_push(pack80(value));
     Ok(())
@@ -251,7 +255,7 @@ pub(crate) fn store_decimal(core: &mut Core, op: &Op) -> Flow {
 }
 
 fn decimal(env: &mut Env, value: Float, limit: i64) -> Option<[u8; 10]> {
-    let n = env.to_integer(value, 64);
+    let n = env.rounded_integer(value, 64);
     if n.unsigned_abs() >= limit.unsigned_abs() {
         return None;
     }
@@ -310,4 +314,3 @@ pub(crate) fn negate(core: &mut Core, _: &Op) -> Flow {
 pub(crate) fn absolute(core: &mut Core, _: &Op) -> Flow {
     change_sign(core, |exponent| exponent & 0x7fff)
 }
-

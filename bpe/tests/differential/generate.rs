@@ -143,9 +143,8 @@ fn is_tested(insn: &Instruction) -> bool {
     // AMD reads 32 bits from memory here, Intel 16.
     let left_out = left_out || insn.code() == Code::Movsxd_r16_rm16;
     let segment = |i| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_segment_register();
-    let special = |i| {
-        insn.op_kind(i) == OpKind::Register && (insn.op_register(i).is_cr() || insn.op_register(i).is_dr())
-    };
+    let special =
+        |i| insn.op_kind(i) == OpKind::Register && (insn.op_register(i).is_cr() || insn.op_register(i).is_dr());
     let loads_segment = matches!(insn.mnemonic(), M::Mov | M::Pop) && segment(0);
     let operands = insn.op_count();
     let far = insn.is_jmp_far() || insn.is_call_far() || insn.is_jmp_far_indirect() || insn.is_call_far_indirect();
@@ -317,9 +316,10 @@ fn data_address(r: &mut Random, size: u64) -> u64 {
 
 fn operand_data(r: &mut Random, insn: &Instruction, size: usize) -> Vec<u8> {
     let mut data: Vec<u8> = Vec::new();
-    let x87 = insn.cpuid_features().iter().any(|f| {
-        matches!(f, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387)
-    });
+    let x87 = insn
+        .cpuid_features()
+        .iter()
+        .any(|f| matches!(f, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387));
     if x87 && size == 10 && r.one_in(2) {
         // Decimal digits or a number.
         data.extend((0..10).map(|_| (r.below(10) | r.below(10) << 4) as u8));
@@ -360,7 +360,7 @@ fn put(data: &mut Vec<(u64, Vec<u8>)>, addr: u64, bytes: Vec<u8>) {
             continue;
         }
         match data.last_mut() {
-            Some((start, run)) if *start + run.len() as u64 == at && at % PAGE != 0 => run.push(byte),
+            Some((start, run)) if *start + run.len() as u64 == at && !at.is_multiple_of(PAGE) => run.push(byte),
             _ => data.push((at, vec![byte])),
         }
     }
@@ -394,12 +394,10 @@ fn place_memory(
     data: &mut Vec<(u64, Vec<u8>)>,
 ) -> Option<Instruction> {
     let near = |r: &mut Random| CODE + 0x100 + r.below(0x600);
-    if insn.is_jmp_near_indirect() || insn.is_call_near_indirect() {
-        if insn.op_kind(0) == OpKind::Register {
-            let to = if r.one_in(4) { r.integer() } else { near(r) };
-            if insn.op_register(0) != Register::RSP {
-                state.gpr[insn.op_register(0).number()] = to;
-            }
+    if (insn.is_jmp_near_indirect() || insn.is_call_near_indirect()) && insn.op_kind(0) == OpKind::Register {
+        let to = if r.one_in(4) { r.integer() } else { near(r) };
+        if insn.op_register(0) != Register::RSP {
+            state.gpr[insn.op_register(0).number()] = to;
         }
     }
     if !has_memory(&insn) {
