@@ -3,8 +3,8 @@
 use super::{Class, Env, Float, Format, INEXACT, INVALID};
 
 impl Env {
-    /// The number as an integer, rounded; `None` (and invalid) if it is NaN or its magnitude needs more than 64 bits. The
-    /// caller checks the range it wants and calls [`Env::inexact_integer`] if it accepts the value.
+    /// The number as an integer, rounded; `None` (and invalid) if it is NaN or its magnitude needs more than 64 bits. Also
+    /// whether it was rounded: only if the caller accepts the value is that an exception.
     fn integer(&mut self, value: Float) -> Option<(i128, bool)> {
         match value.class {
             Class::Zero => Some((0, false)),

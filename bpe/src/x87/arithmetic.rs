@@ -238,10 +238,13 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
             return env.invalid();
         }
         env.operands(a, b);
-        if a.is_zero() || b.class == Class::Infinity {
+        if a.is_zero() {
             return a;
         }
-        let (value, low) = partial_remainder(a, b, nearest);
+        let (value, low) = match b.class {
+            Class::Infinity => (a, Some(0)),
+            _ => partial_remainder(a, b, nearest),
+        };
         quotient = low;
         match value.class {
             Class::Finite => env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64),

@@ -212,7 +212,9 @@ pub fn case(r: &mut Random, t: &Template) -> Option<Case> {
     }
     let (insn, mut bytes) = insn?;
     bytes.truncate(insn.len());
-    if insn.segment_prefix() == Register::FS {
+    // FS is the test's own. A repeat prefix decides what LOOPE waits for on AMD's processors.
+    let repeats = insn.is_loopcc() && bytes[..insn.len() - 2].iter().any(|b| matches!(b, 0xf2 | 0xf3));
+    if insn.segment_prefix() == Register::FS || repeats {
         return None;
     }
     // A branch stays in the page of breakpoints and never comes back to itself.
