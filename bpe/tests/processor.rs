@@ -341,3 +341,49 @@ fn an_instruction_of_more_than_fifteen_bytes_is_a_protection_fault() {
     assert_eq!(g.go(), Trap::Exception(Exception::GeneralProtection(0)));
     assert_eq!(g.cpu.rip, CODE);
 }
+
+#[test]
+fn a_comparison_joined_to_its_jump_does_what_both_do_alone() {
+    // CMP and TEST with register, immediate and memory operands, of 8, 32 and 64 bits, on RAX, RCX and [RDI].
+    let comparisons: [&[u8]; 16] = [
+        &[0x38, 0xc8],
+        &[0x39, 0xc8],
+        &[0x48, 0x39, 0xc8],
+        &[0x48, 0x83, 0xf8, 0xff],
+        &[0x3c, 0x7f],
+        &[0x3d, 0, 0, 0, 0x80],
+        &[0x80, 0x3f, 0x80],
+        &[0x83, 0x3f, 0x00],
+        &[0x48, 0x3b, 0x07],
+        &[0x3a, 0x07],
+        &[0x48, 0x39, 0x07],
+        &[0x84, 0xc0],
+        &[0x85, 0xc8],
+        &[0x48, 0x85, 0xc8],
+        &[0xa8, 0x81],
+        &[0xf7, 0x07, 0, 0, 0, 0x80],
+    ];
+    let values = [0, 1, 0x7f, 0x80, 0xff, 0x7fff_ffff, 0x8000_0000, u64::MAX, 1 << 63, i64::MAX as u64];
+    for comparison in comparisons {
+        for condition in 0..16 {
+            // The jump skips INC EBX.
+            let mut g = guest(&[comparison, &[0x70 | condition, 2, 0xff, 0xc3]].concat());
+            for a in values {
+                for b in values {
+                    let mut result = [false, true].map(|alone| {
+                        g.cpu = UserContext::new(CODE, STACK);
+                        g.cpu.set_reg(Reg::Rax, a);
+                        g.cpu.set_reg(Reg::Rcx, b);
+                        g.cpu.set_reg(Reg::Rdi, DATA);
+                        g.write(DATA, &b.to_le_bytes());
+                        let fuel = if alone { 1 } else { 1000 };
+                        while g.run(&mut fuel.clone()) == Trap::Interrupted {}
+                        g.cpu.clone()
+                    });
+                    let [joined, alone] = &mut result;
+                    assert_eq!(joined, alone, "{comparison:x?} condition {condition} of {a:x} and {b:x}");
+                }
+            }
+        }
+    }
+}
