@@ -183,7 +183,7 @@ impl Env {
             exponent += EXPONENT_ADJUSTMENT;
         } else if exponent > format.greatest {
             self.raise(OVERFLOW);
-            if self.masked & OVERFLOW != 0 || !self.x87 {
+            if self.masked & OVERFLOW != 0 {
                 return self.overflowed(format, sign);
             }
             exponent -= EXPONENT_ADJUSTMENT;

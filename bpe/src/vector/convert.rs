@@ -15,11 +15,11 @@ fn truncating(env: &mut Env, truncate: bool) {
 
 fn to_integer<P: Native>(env: &mut Env, packed: P, bits: u32) -> i64 {
     let value = unpack(env, packed);
-    env.to_integer(value, bits)
+    env.rounded_integer(value, bits)
 }
 
 fn from_integer<P: Native>(env: &mut Env, n: i64) -> P {
-    pack(env.from_integer(P::FORMAT, n))
+    pack(env.integral(P::FORMAT, n))
 }
 
 fn between<P: Native, Q: Native>(env: &mut Env, packed: P) -> Q {

@@ -158,7 +158,7 @@ fn scaled(env: &mut Env, a: Float, b: Float) -> Float {
         _ => {
             let mut toward_zero = Env { rounding: Rounding::Zero, raised: 0, ..*env };
             // Past this every result over- or underflows.
-            let by = toward_zero.to_integer(b, 18).clamp(-0x1_0000, 0x1_0000);
+            let by = toward_zero.rounded_integer(b, 18).clamp(-0x1_0000, 0x1_0000);
             let by = match (b.class, b.exponent > 16, b.sign) {
                 (Class::Zero, ..) => 0,
                 (_, true, true) => -0x1_0000,
@@ -238,10 +238,13 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
             return env.invalid();
         }
         env.operands(a, b);
-        if a.is_zero() || b.class == Class::Infinity {
+        if a.is_zero() {
             return a;
         }
-        let (value, low) = partial_remainder(a, b, nearest);
+        let (value, low) = match b.class {
+            Class::Infinity => (a, Some(0)),
+            _ => partial_remainder(a, b, nearest),
+        };
         quotient = low;
         match value.class {
             Class::Finite => env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64),

@@ -33,7 +33,7 @@ fn multiply_high(a: u128, b: u128) -> u128 {
     const LOW: u128 = u64::MAX as u128;
     let (ah, al, bh, bl) = (a >> 64, a & LOW, b >> 64, b & LOW);
     let (mid1, mid2) = (ah * bl, al * bh);
-    let carry = ((al * bl >> 64) + (mid1 & LOW) + (mid2 & LOW)) >> 64;
+    let carry = (((al * bl) >> 64) + (mid1 & LOW) + (mid2 & LOW)) >> 64;
     ah * bh + (mid1 >> 64) + (mid2 >> 64) + carry
 }
 

@@ -53,7 +53,7 @@ impl Core {
 
     /// The physical register that is ST(i).
     fn fpu_slot(&self, i: u8) -> usize {
-        usize::from(self.fpu_top() + i & 7)
+        usize::from((self.fpu_top() + i) & 7)
     }
 
     /// Whether ST(i) is empty.

@@ -59,7 +59,7 @@ fn small_cosine(angle: Option<Wide>) -> Wide {
 /// The sine of `a` moved on by some quarter turns; `None` is zero.
 fn moved_sine(a: Float, quarters: u8) -> Option<Wide> {
     let (turns, rest) = quarter_turns(a);
-    let turns = turns + quarters & 3;
+    let turns = (turns + quarters) & 3;
     let value = if turns & 1 == 0 { rest.map(small_sine)? } else { small_cosine(rest) };
     Some(Wide { sign: value.sign != (turns & 2 != 0), ..value })
 }

@@ -186,7 +186,7 @@ pub(crate) fn store_integer(core: &mut Core, op: &Op) -> Flow {
         _ => 64,
     };
     let indefinite = 1u64 << (bits - 1);
-    let value = stored(core, &mut env, |env, value| env.to_integer(value, bits) as u64, indefinite);
+    let value = stored(core, &mut env, |env, value| env.rounded_integer(value, bits) as u64, indefinite);
     store_and_note(core, op, &env, value)
 }
 
@@ -255,7 +255,7 @@ pub(crate) fn store_decimal(core: &mut Core, op: &Op) -> Flow {
 }
 
 fn decimal(env: &mut Env, value: Float, limit: i64) -> Option<[u8; 10]> {
-    let n = env.to_integer(value, 64);
+    let n = env.rounded_integer(value, 64);
     if n.unsigned_abs() >= limit.unsigned_abs() {
         return None;
     }

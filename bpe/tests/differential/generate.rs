@@ -212,7 +212,9 @@ pub fn case(r: &mut Random, t: &Template) -> Option<Case> {
     }
     let (insn, mut bytes) = insn?;
     bytes.truncate(insn.len());
-    if insn.segment_prefix() == Register::FS {
+    // FS is the test's own. A repeat prefix decides what LOOPE waits for on AMD's processors.
+    let repeats = insn.is_loopcc() && bytes[..insn.len() - 2].iter().any(|b| matches!(b, 0xf2 | 0xf3));
+    if insn.segment_prefix() == Register::FS || repeats {
         return None;
     }
     // A branch stays in the page of breakpoints and never comes back to itself.
@@ -360,7 +362,7 @@ fn put(data: &mut Vec<(u64, Vec<u8>)>, addr: u64, bytes: Vec<u8>) {
             continue;
         }
         match data.last_mut() {
-            Some((start, run)) if *start + run.len() as u64 == at && at % PAGE != 0 => run.push(byte),
+            Some((start, run)) if *start + run.len() as u64 == at && !at.is_multiple_of(PAGE) => run.push(byte),
             _ => data.push((at, vec![byte])),
         }
     }
@@ -394,12 +396,10 @@ fn place_memory(
     data: &mut Vec<(u64, Vec<u8>)>,
 ) -> Option<Instruction> {
     let near = |r: &mut Random| CODE + 0x100 + r.below(0x600);
-    if insn.is_jmp_near_indirect() || insn.is_call_near_indirect() {
-        if insn.op_kind(0) == OpKind::Register {
-            let to = if r.one_in(4) { r.integer() } else { near(r) };
-            if insn.op_register(0) != Register::RSP {
-                state.gpr[insn.op_register(0).number()] = to;
-            }
+    if (insn.is_jmp_near_indirect() || insn.is_call_near_indirect()) && insn.op_kind(0) == OpKind::Register {
+        let to = if r.one_in(4) { r.integer() } else { near(r) };
+        if insn.op_register(0) != Register::RSP {
+            state.gpr[insn.op_register(0).number()] = to;
         }
     }
     if !has_memory(&insn) {
