@@ -182,7 +182,18 @@ static void make_program(void) {
   close(from), close(to);
 }
 
+// Users and root have a directory each: root must not follow what a user links.
+static int enter(const char *directory, mode_t mode) {
+  mkdir(directory, mode), chmod(directory, mode);
+  if (chdir(directory)) return -1;
+  mkdir("d", 0777);
+  if (symlink("d", "l") && errno != EEXIST) return -1;
+  return 0;
+}
+
 static void play(void) {
+  int as_user = (int)below(2);
+  if (as_user ? enter("/tmp/fuzz", 0777) : enter("/tmp/root", 0700)) return;
   scratch = mmap(0, SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   struct rlimit few = {30, 30}, size = {200 << 20, 200 << 20};
   setrlimit(RLIMIT_NPROC, &few), setrlimit(RLIMIT_AS, &size);
@@ -193,7 +204,7 @@ static void play(void) {
   if (below(10) == 0) make_program();
   int ends[2];
   if (pipe(ends)) return;
-  if (below(2) && setuid(USER)) return;
+  if (as_user && setuid(USER)) return;
   for (uint64_t i = 50 + below(400); i > 0; i--) {
     const struct call *call = &calls[below(sizeof calls / sizeof *calls)];
     uint64_t arguments[6] = {0};
@@ -220,10 +231,6 @@ static void sweep(pid_t child) {
 
 int main(int argc, char **argv) {
   uint64_t seed = argc > 1 ? strtoull(argv[1], 0, 10) : 1, rounds = argc > 2 ? strtoull(argv[2], 0, 10) : 1;
-  mkdir("/tmp/fuzz", 0777), chmod("/tmp/fuzz", 0777);
-  if (chdir("/tmp/fuzz")) return 1;
-  mkdir("d", 0777);
-  if (symlink("d", "l") && errno != EEXIST) return 1;
   for (uint64_t round = 0; round < rounds; round++) {
     printf("%llu\n", (unsigned long long)(seed + round)), fflush(stdout);
     pid_t child = fork();

@@ -94,7 +94,9 @@ fn still_works(machine: &Running) -> Result<()> {
     let output = machine.client.output(&spawn, b"", HANG)?;
     ensure!(
         output.stdout == b"b\n" && output.stderr.is_empty(),
-        "a shell no longer works: {}{}",
+        "a shell no longer works: {:?} {:?} {}{}",
+        output.status,
+        output.errno,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
