@@ -137,7 +137,7 @@ impl Core {
     }
 
     #[cold]
-    fn non_canonical(&mut self, op: &Op) -> Stop {
+    pub(crate) fn non_canonical(&mut self, op: &Op) -> Stop {
         match op.attributes & Op::STACK != 0 {
             true => self.exception(Exception::StackFault),
             false => self.general_protection(),
@@ -174,10 +174,10 @@ impl Core {
     }
 
     fn walk(&mut self, addr: u64, access: Access) -> Result<paging::Translation, Stop> {
-        // The upper half is the machine's, and a program sees nothing there.
-        let found = match addr >> 47 {
-            0 => paging::walk(&self.memory, self.root, VirtAddr(addr), access),
-            _ => Err(WalkError::NotPresent),
+        // The rest is the machine's. Linux tells programs that everything there is present and forbidden.
+        let found = match VirtAddr(addr).is_user() {
+            true => paging::walk(&self.memory, self.root, VirtAddr(addr), access),
+            _ => Err(WalkError::Protection),
         };
         found.map_err(|error| {
             let protection = error == WalkError::Protection;

@@ -71,6 +71,8 @@ impl Op {
     pub(crate) const STACK: u8 = 1;
     /// Implicit operands have 64 bits.
     pub(crate) const WIDE: u8 = 2;
+    /// Addresses have 32 bits: what handlers add to one wraps there.
+    pub(crate) const NARROW: u8 = 4;
 
     /// Where the next instruction begins, from the start of the page.
     #[inline(always)]

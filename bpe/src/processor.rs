@@ -368,15 +368,29 @@ impl Processor {
 }
 
 /// Runs ops until one stops.
+///
+/// The step is written out several times because each copy's indirect call is predicted by itself.
 #[inline(always)]
 fn run_ops<'a>(core: &mut Core, ops: &'a [Op]) -> (Stop, &'a Op) {
     let mut at = ops.as_ptr();
     loop {
-        // SAFETY: a block's last op never returns `Ok`, so `at` stays inside the slice.
-        let op: &'a Op = unsafe { &*at };
-        match (op.run)(core, op) {
-            Ok(()) => at = at.wrapping_add(1),
-            Err(stop) => return (stop, op),
+        macro_rules! step {
+            () => {
+                // SAFETY: a block's last op never returns `Ok`, so `at` stays inside the slice.
+                let op: &'a Op = unsafe { &*at };
+                if let Err(stop) = (op.run)(core, op) {
+                    return (stop, op);
+                }
+                at = at.wrapping_add(1);
+            };
         }
+        step!();
+        step!();
+        step!();
+        step!();
+        step!();
+        step!();
+        step!();
+        step!();
     }
 }

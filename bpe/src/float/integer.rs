@@ -3,8 +3,8 @@
 use super::{Class, Env, Float, Format, INEXACT, INVALID};
 
 impl Env {
-    /// The number as an integer, rounded; `None` (and invalid) if it is NaN or its magnitude needs more than 64 bits. The
-    /// caller checks the range it wants and calls [`Env::inexact_integer`] if it accepts the value.
+    /// The number as an integer, rounded; `None` (and invalid) if it is NaN or its magnitude needs more than 64 bits. Also
+    /// whether it was rounded: only if the caller accepts the value is that an exception.
     fn integer(&mut self, value: Float) -> Option<(i128, bool)> {
         match value.class {
             Class::Zero => Some((0, false)),
@@ -27,7 +27,7 @@ impl Env {
     }
 
     /// The number as a signed integer of `bits` bits, rounded; the integer indefinite if it does not fit.
-    pub(crate) fn to_integer(&mut self, value: Float, bits: u32) -> i64 {
+    pub(crate) fn rounded_integer(&mut self, value: Float, bits: u32) -> i64 {
         let limit = 1i128 << (bits - 1);
         match self.integer(value) {
             Some((n, inexact)) if (-limit..limit).contains(&n) => {
@@ -45,7 +45,7 @@ impl Env {
     }
 
     /// An integer as a number of `format`.
-    pub(crate) fn from_integer(&mut self, format: Format, n: i64) -> Float {
+    pub(crate) fn integral(&mut self, format: Format, n: i64) -> Float {
         self.normalise(format, n < 0, 127, u128::from(n.unsigned_abs()))
     }
 

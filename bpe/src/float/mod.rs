@@ -183,10 +183,20 @@ impl Env {
             exponent += EXPONENT_ADJUSTMENT;
         } else if exponent > format.greatest {
             self.raise(OVERFLOW);
-            if self.masked & OVERFLOW != 0 || !self.x87 {
+            if self.masked & OVERFLOW != 0 {
                 return self.overflowed(format, sign);
             }
             exponent -= EXPONENT_ADJUSTMENT;
+        }
+        // Even moved it may not fit, after a scaling.
+        if self.x87 && exponent < format.least {
+            self.raise(INEXACT);
+            return Float::zero(sign);
+        }
+        if self.x87 && exponent > format.greatest {
+            self.raise(INEXACT);
+            self.rounded_up = true;
+            return Float::infinity(sign);
         }
         Float::finite(sign, exponent, significand)
     }

@@ -68,6 +68,10 @@ impl Lowering<'_> {
 
     fn bit_operation(&mut self) -> Option<Run> {
         let (memory, size) = (self.is_memory(1), self.size(0));
+        if self.insn.op_count() == 2 && self.insn.op_kind(1) == OpKind::Register && self.is_memory(0) {
+            // What a bit string with 32-bit addresses starts from.
+            self.op.aux = u16::from(self.segment());
+        }
         Some(match self.insn.mnemonic() {
             M::Bt => bits::bit_handler::<Keep>(self.form(), size),
             M::Bts => bits::bit_handler::<Set>(self.form(), size),
@@ -113,6 +117,9 @@ impl Lowering<'_> {
             M::Xlatb => {
                 self.op.base = RBX;
                 self.segment_into_index();
+                if self.insn.memory_base() == Register::EBX {
+                    self.op.attributes |= Op::NARROW;
+                }
                 transfer::xlat
             }
             _ if self.insn.condition_code() == ConditionCode::None || self.insn.is_jcc_short_or_near() => return None,

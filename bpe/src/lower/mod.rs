@@ -168,6 +168,8 @@ impl Lowering<'_> {
             }
         }
         if narrow {
+            self.op.attributes |= Op::NARROW;
+            let op = &self.op;
             let partial = Op { src: segment, run: transfer::partial_address::<u32>, ..*op };
             self.partial(partial);
         } else if segment != slot::ZERO {

@@ -58,7 +58,12 @@ fn bit<W: Int, C: Change, P: Place, S: Source>(core: &mut Core, op: &Op) -> Flow
 fn bit_string<W: Int, C: Change>(core: &mut Core, op: &Op) -> Flow {
     let n = W::sign_extend(core.reg::<W>(op.src)) as i64;
     let words = n >> W::BITS.trailing_zeros();
-    let addr = core.address(op).wrapping_add((words as u64).wrapping_mul(W::BYTES));
+    let offset = (words as u64).wrapping_mul(W::BYTES);
+    let mut addr = core.address(op).wrapping_add(offset);
+    if op.attributes & Op::NARROW != 0 {
+        let segment = core.get(op.aux as u8);
+        addr = segment.wrapping_add(addr.wrapping_sub(segment) & 0xffff_ffff);
+    }
     let n = n as u64 % u64::from(W::BITS);
     if !C::WRITES {
         let value = core.load_int::<W>(op, addr)?;

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use aurora_machine::{PAGE_SIZE, VirtAddr};
+use aurora_machine::{Access, PAGE_SIZE, VirtAddr};
 
 use super::alu::{And, Binary, Sub};
 use super::operand::{Dst, Imm, Int, Mem, Source, Src, by_width};
@@ -74,10 +74,20 @@ pub(crate) fn jcc_handler(cc: u8) -> Run {
     by_condition!(cc, jcc)
 }
 
+/// A call to a non-canonical address: the stack is tried first.
+#[cold]
+fn refused_call(core: &mut Core, op: &Op) -> Stop {
+    let top = core.rsp().wrapping_sub(8);
+    match core.span(op, top, 8, Access::Write) {
+        Ok(_) => core.general_protection(),
+        Err(stop) => core.stack_stop(stop),
+    }
+}
+
 pub(crate) fn call(core: &mut Core, op: &Op) -> Flow {
     let target = core.page().wrapping_add(op.imm);
     if op.imm >= PAGE_SIZE && !VirtAddr(target).is_canonical() {
-        return Err(core.general_protection());
+        return Err(refused_call(core, op));
     }
     let back = core.page().wrapping_add(op.next());
     core.push::<u64>(op, back)?;
@@ -87,7 +97,7 @@ pub(crate) fn call(core: &mut Core, op: &Op) -> Flow {
 pub(crate) fn call_indirect<S: Source>(core: &mut Core, op: &Op) -> Flow {
     let target = S::get::<u64>(core, op)?;
     if !VirtAddr(target).is_canonical() {
-        return Err(core.general_protection());
+        return Err(refused_call(core, op));
     }
     let back = core.page().wrapping_add(op.next());
     core.push::<u64>(op, back)?;

@@ -172,7 +172,9 @@ fn swapped<W: Width>(value: u64) -> u64 {
 
 /// `XLAT`: AL from the table at RBX.
 pub(crate) fn xlat(core: &mut Core, op: &Op) -> Flow {
-    let addr = core.address(op).wrapping_add(core.reg::<u8>(RAX));
+    let offset = core.get(op.base).wrapping_add(core.reg::<u8>(RAX));
+    let offset = if op.attributes & Op::NARROW != 0 { offset & 0xffff_ffff } else { offset };
+    let addr = core.get(op.index).wrapping_add(offset);
     let value = core.load_int::<u8>(op, addr)?;
     core.set_reg::<u8>(RAX, value);
     Ok(())

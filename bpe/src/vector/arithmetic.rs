@@ -43,9 +43,9 @@ lanewise! {
     Psubusw: u16, |x, y| x.saturating_sub(y);
     Pmullw: u16, |x, y| x.wrapping_mul(y);
     Pmulld: u32, |x, y| x.wrapping_mul(y);
-    Pmulhw: i16, |x, y| (i32::from(x) * i32::from(y) >> 16) as i16;
-    Pmulhuw: u16, |x, y| (u32::from(x) * u32::from(y) >> 16) as u16;
-    Pmulhrsw: i16, |x, y| ((i32::from(x) * i32::from(y) >> 14) + 1 >> 1) as i16;
+    Pmulhw: i16, |x, y| ((i32::from(x) * i32::from(y)) >> 16) as i16;
+    Pmulhuw: u16, |x, y| ((u32::from(x) * u32::from(y)) >> 16) as u16;
+    Pmulhrsw: i16, |x, y| ((((i32::from(x) * i32::from(y)) >> 14) + 1) >> 1) as i16;
     Pmuludq: u64, |x, y| (x & 0xffff_ffff) * (y & 0xffff_ffff);
     Pmuldq: i64, |x, y| i64::from(x as i32).wrapping_mul(i64::from(y as i32));
     Pavgb: u8, |x, y| ((u16::from(x) + u16::from(y) + 1) >> 1) as u8;

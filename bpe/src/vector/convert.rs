@@ -15,11 +15,11 @@ fn truncating(env: &mut Env, truncate: bool) {
 
 fn to_integer<P: Native>(env: &mut Env, packed: P, bits: u32) -> i64 {
     let value = unpack(env, packed);
-    env.to_integer(value, bits)
+    env.rounded_integer(value, bits)
 }
 
 fn from_integer<P: Native>(env: &mut Env, n: i64) -> P {
-    pack(env.from_integer(P::FORMAT, n))
+    pack(env.integral(P::FORMAT, n))
 }
 
 fn between<P: Native, Q: Native>(env: &mut Env, packed: P) -> Q {
@@ -149,8 +149,9 @@ pub(crate) fn to_pi<P: Native, const TRUNCATE: bool>(core: &mut Core, op: &Op) -
     let mut env = core.sse_env();
     truncating(&mut env, TRUNCATE);
     let value = build::<u32, 8>(|i| to_integer::<P>(&mut env, lane(b, i), 32) as u32);
-    core.sse_raise(&env)?;
+    // The x87 stack is taken over even if the conversion then faults.
     core.enter_mmx()?;
+    core.sse_raise(&env)?;
     core.set_mmx(op.dst, value as u64);
     Ok(())
 }

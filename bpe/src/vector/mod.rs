@@ -58,13 +58,14 @@ impl Core {
     pub(crate) fn load_aligned(&mut self, op: &Op) -> Result<u128, Stop> {
         let addr = self.address(op);
         if addr & 15 != 0 {
-            return Err(self.misaligned(addr));
+            return Err(self.misaligned());
         }
         self.load::<u128>(op, addr)
     }
 
+    /// What an operand that is not aligned ends in.
     #[cold]
-    pub(crate) fn misaligned(&mut self, _: u64) -> Stop {
+    pub(crate) fn misaligned(&mut self) -> Stop {
         self.general_protection()
     }
 

@@ -5,6 +5,7 @@ use super::shuffle;
 use crate::core::Core;
 use crate::op::{Flow, Op, RDI};
 use crate::width::{Plain, Width};
+use aurora_machine::Access;
 
 pub(crate) fn load_unaligned(core: &mut Core, op: &Op) -> Flow {
     let addr = core.address(op);
@@ -27,7 +28,7 @@ pub(crate) fn load_aligned(core: &mut Core, op: &Op) -> Flow {
 pub(crate) fn store_aligned(core: &mut Core, op: &Op) -> Flow {
     let addr = core.address(op);
     if addr & 15 != 0 {
-        return Err(core.misaligned(addr));
+        return Err(core.misaligned());
     }
     core.store(op, addr, core.xmm(op.src))
 }
@@ -187,11 +188,9 @@ pub(crate) fn masked_store(core: &mut Core, op: &Op) -> Flow {
     };
     let (data, mask) = (data.to_le_bytes(), u128::to_le_bytes(mask));
     let bytes = if mmx { 8 } else { 16 };
-    // Pages are only looked at where a byte is written, all before the first is.
     let chosen = |i: &usize| mask[*i] & 0x80 != 0;
-    for i in (0..bytes).filter(chosen) {
-        core.span(op, addr.wrapping_add(i as u64), 1, aurora_machine::Access::Write)?;
-    }
+    // All pages are looked at before the first byte is written, and even if none is to be.
+    core.span(op, addr, bytes, Access::Write)?;
     for i in (0..bytes).filter(chosen) {
         core.store(op, addr.wrapping_add(i as u64), data[i])?;
     }

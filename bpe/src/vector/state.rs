@@ -1,13 +1,16 @@
 //! The MXCSR register, `FXSAVE` and `FXRSTOR`, `EMMS`.
 
-use aurora_machine::{Access, Exception, FxState};
+use aurora_machine::{Access, Exception, FxState, VirtAddr};
 
 use crate::core::Core;
 use crate::op::{Flow, Op};
+use crate::x87::control;
 
 /// Bits of MXCSR that may be set.
 const MXCSR_MASK: u32 = 0xffff;
-/// Bytes of the image that are written; the rest is the program's.
+/// Bytes of the image.
+const IMAGE: usize = 512;
+/// Bytes of it that are written; the rest is the program's.
 const WRITTEN: usize = 416;
 
 /// `LDMXCSR`: reserved bits fault.
@@ -27,12 +30,21 @@ pub(crate) fn stmxcsr(core: &mut Core, op: &Op) -> Flow {
     core.store(op, addr, core.fx.mxcsr)
 }
 
+/// An image must be aligned; that its address is canonical is looked at first.
+fn check_image(core: &mut Core, op: &Op, addr: u64) -> Flow {
+    match (VirtAddr(addr).is_canonical(), addr & 15) {
+        (false, _) => Err(core.non_canonical(op)),
+        (true, 0) => Ok(()),
+        _ => Err(core.misaligned()),
+    }
+}
+
 /// `FXSAVE` and `FXSAVE64`.
 pub(crate) fn fxsave(core: &mut Core, op: &Op) -> Flow {
     let addr = core.address(op);
-    if addr & 15 != 0 {
-        return Err(core.misaligned(addr));
-    }
+    check_image(core, op, addr)?;
+    // All of the image must be writable, though not all is written.
+    core.span(op, addr, IMAGE, Access::Write)?;
     let span = core.span(op, addr, WRITTEN, Access::Write)?;
     span.write(&core.fx_image().to_bytes()[..WRITTEN]);
     Ok(())
@@ -41,17 +53,18 @@ pub(crate) fn fxsave(core: &mut Core, op: &Op) -> Flow {
 /// `FXRSTOR` and `FXRSTOR64`.
 pub(crate) fn fxrstor(core: &mut Core, op: &Op) -> Flow {
     let addr = core.address(op);
-    if addr & 15 != 0 {
-        return Err(core.misaligned(addr));
-    }
-    let span = core.span(op, addr, 512, Access::Read)?;
-    let mut bytes = [0; 512];
+    check_image(core, op, addr)?;
+    let span = core.span(op, addr, IMAGE, Access::Read)?;
+    let mut bytes = [0; IMAGE];
     span.read(&mut bytes);
     let mxcsr = u32::from_le_bytes([bytes[24], bytes[25], bytes[26], bytes[27]]);
     if mxcsr & !MXCSR_MASK != 0 {
         return Err(core.general_protection());
     }
-    core.set_fx_image(&FxState::from_bytes(&bytes));
+    let mut fx = FxState::from_bytes(&bytes);
+    fx.fcw = control::effective(fx.fcw);
+    core.set_fx_image(&fx);
+    control::update_summary(core);
     Ok(())
 }
 
@@ -59,6 +72,7 @@ pub(crate) fn fxrstor(core: &mut Core, op: &Op) -> Flow {
 pub(crate) fn emms(core: &mut Core, _: &Op) -> Flow {
     core.check_x87()?;
     core.fx.ftw = 0;
+    core.fx.fsw &= !(7 << 11);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::{C0, C1, C2, C3, Operand};
 use crate::core::Core;
-use crate::float::{BEFORE, Class, Env, F80, Float, Format, INEXACT, Rounding, ZERO_DIVIDE, partial_remainder, unpack};
+use crate::float::{Class, Env, F80, Float, Format, Rounding, ZERO_DIVIDE, partial_remainder, unpack};
 use crate::op::{Flow, Op, Stop};
 
 /// `op.aux`: where the operand is.
@@ -158,7 +158,7 @@ fn scaled(env: &mut Env, a: Float, b: Float) -> Float {
         _ => {
             let mut toward_zero = Env { rounding: Rounding::Zero, raised: 0, ..*env };
             // Past this every result over- or underflows.
-            let by = toward_zero.to_integer(b, 18).clamp(-0x1_0000, 0x1_0000);
+            let by = toward_zero.rounded_integer(b, 18).clamp(-0x1_0000, 0x1_0000);
             let by = match (b.class, b.exponent > 16, b.sign) {
                 (Class::Zero, ..) => 0,
                 (_, true, true) => -0x1_0000,
@@ -227,6 +227,7 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
     core.check_x87()?;
     let mut env = core.fpu_env();
     let (a, b) = (core.fpu_operand(0), core.fpu_operand(1));
+    core.fx.fsw &= !C2;
     let mut quotient = Some(0);
     let nearest = op.aux == 1;
     let result = combine(core, &mut env, a, b, |env, a, b| {
@@ -237,10 +238,13 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
             return env.invalid();
         }
         env.operands(a, b);
-        if a.is_zero() || b.class == Class::Infinity {
+        if a.is_zero() {
             return a;
         }
-        let (value, low) = partial_remainder(a, b, nearest);
+        let (value, low) = match b.class {
+            Class::Infinity => (a, Some(0)),
+            _ => partial_remainder(a, b, nearest),
+        };
         quotient = low;
         match value.class {
             Class::Finite => env.normalise(F80, value.sign, value.exponent, u128::from(value.significand) << 64),
@@ -249,8 +253,7 @@ pub(crate) fn remainder(core: &mut Core, op: &Op) -> Flow {
     });
     let Some(result) = result else { return Ok(()) };
     core.set_fpu(0, result);
-    if env.raised & BEFORE & !crate::float::DENORMAL != 0 || env.raised & INEXACT != 0 {
-        core.fx.fsw &= !C2;
+    if result.is_nan() {
         return Ok(());
     }
     core.fx.fsw &= !(C0 | C1 | C2 | C3);

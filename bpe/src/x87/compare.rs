@@ -19,7 +19,8 @@ pub(crate) fn compare(core: &mut Core, op: &Op) -> Flow {
     let mut env = core.fpu_env();
     let b = operand(core, op, &env)?;
     let a = core.fpu_operand(0);
-    let Some(order) = ordered(core, &mut env, a, b, op.imm & QUIET != 0) else { return Ok(()) };
+    let to_flags = op.imm & TO_FLAGS != 0;
+    let (order, finished) = ordered(core, &mut env, a, b, op.imm & QUIET != 0, to_flags);
     if op.imm & TO_FLAGS != 0 {
         core.flags = Flags::from_bits(match order {
             None => ZF | PF | CF,
@@ -30,6 +31,9 @@ pub(crate) fn compare(core: &mut Core, op: &Op) -> Flow {
     } else {
         set_conditions(core, order);
     }
+    if !finished {
+        return Ok(());
+    }
     if op.aux & (place::POP | place::POP_TWICE) != 0 {
         core.fpu_pop();
     }
@@ -39,17 +43,27 @@ pub(crate) fn compare(core: &mut Core, op: &Op) -> Flow {
     Ok(())
 }
 
-/// The order; the outer `None` if an unmasked exception leaves everything as it is.
-fn ordered(core: &mut Core, env: &mut Env, a: Operand, b: Operand, quiet: bool) -> Option<Option<Ordering>> {
+/// The order, and whether no unmasked exception keeps the stack from being popped. C1 stays if `keep`.
+fn ordered(
+    core: &mut Core,
+    env: &mut Env,
+    a: Operand,
+    b: Operand,
+    quiet: bool,
+    keep: bool,
+) -> (Option<Ordering>, bool) {
+    let kept = if keep { core.fx.fsw & C1 } else { 0 };
     let order = match (a, b) {
-        (Operand::Empty, _) | (_, Operand::Empty) => return core.fpu_stack_fault(false).then_some(None),
+        (Operand::Empty, _) | (_, Operand::Empty) => return (None, core.fpu_stack_fault(false)),
         (Operand::Value(a), Operand::Value(b)) => env.compare(a, b, quiet),
         _ => {
             env.invalid();
             None
         }
     };
-    core.fpu_finish(env).then_some(order)
+    let finished = core.fpu_finish(env);
+    core.fx.fsw |= kept;
+    (order, finished)
 }
 
 fn set_conditions(core: &mut Core, order: Option<Ordering>) {
@@ -67,9 +81,8 @@ pub(crate) fn test(core: &mut Core, _: &Op) -> Flow {
     core.check_x87()?;
     let mut env = core.fpu_env();
     let a = core.fpu_operand(0);
-    if let Some(order) = ordered(core, &mut env, a, Operand::Value(Float::zero(false)), false) {
-        set_conditions(core, order);
-    }
+    let (order, _) = ordered(core, &mut env, a, Operand::Value(Float::zero(false)), false, false);
+    set_conditions(core, order);
     Ok(())
 }
 
@@ -103,12 +116,11 @@ pub(crate) fn conditional_move(core: &mut Core, op: &Op) -> Flow {
         _ => flags.pf(),
     };
     if core.fpu_is_empty(op.src) || core.fpu_is_empty(0) {
-        if core.fpu_stack_fault(false) && holds != (op.imm & 1 != 0) {
+        if core.fpu_stack_fault(false) {
             core.set_fpu(0, Float::INDEFINITE);
         }
         return Ok(());
     }
-    core.fx.fsw &= !C1;
     if holds != (op.imm & 1 != 0) {
         let raw = core.fpu_raw(op.src);
         core.set_fpu_raw(0, raw);

@@ -27,13 +27,18 @@ pub(crate) fn clear_exceptions(core: &mut Core, _: &Op) -> Flow {
     Ok(())
 }
 
+/// A control word as it is kept: some bits are fixed.
+pub(crate) fn effective(value: u16) -> u16 {
+    value & CONTROL_MASK | ALWAYS_SET
+}
+
 fn set_control(core: &mut Core, value: u16) {
-    core.fx.fcw = value & CONTROL_MASK | ALWAYS_SET;
+    core.fx.fcw = effective(value);
     update_summary(core);
 }
 
 /// Masking and unmasking change whether an exception is pending.
-fn update_summary(core: &mut Core) {
+pub(crate) fn update_summary(core: &mut Core) {
     let pending = core.fx.fsw & !core.fx.fcw & EXCEPTIONS != 0;
     core.fx.fsw = core.fx.fsw & !(SUMMARY | BUSY) | if pending { SUMMARY | BUSY } else { 0 };
 }
@@ -76,6 +81,7 @@ pub(crate) fn move_top(core: &mut Core, op: &Op) -> Flow {
 /// `FFREE` and, if `op.aux` says so, `FFREEP`.
 pub(crate) fn free(core: &mut Core, op: &Op) -> Flow {
     core.check_x87()?;
+    core.fx.fsw &= !C1;
     let slot = core.fpu_slot(op.dst);
     core.fx.ftw &= !(1 << slot);
     if op.aux != 0 {

@@ -9,6 +9,7 @@
 pub(crate) mod arithmetic;
 pub(crate) mod compare;
 pub(crate) mod control;
+mod fixed;
 pub(crate) mod transcendental;
 pub(crate) mod transfer;
 
@@ -52,7 +53,7 @@ impl Core {
 
     /// The physical register that is ST(i).
     fn fpu_slot(&self, i: u8) -> usize {
-        usize::from(self.fpu_top() + i & 7)
+        usize::from((self.fpu_top() + i) & 7)
     }
 
     /// Whether ST(i) is empty.
@@ -117,11 +118,17 @@ impl Core {
     /// Notes what was raised. Returns whether a result may be written.
     fn fpu_finish(&mut self, env: &Env) -> bool {
         self.fx.fsw &= !C1;
+        let stopped = env.raised & !env.masked & BEFORE != 0;
+        if stopped {
+            // There is no result, so nothing was rounded.
+            self.fpu_note(env.raised & BEFORE);
+            return false;
+        }
         if env.raised & INEXACT != 0 && env.rounded_up {
             self.fx.fsw |= C1;
         }
         self.fpu_note(env.raised);
-        env.raised & !env.masked & BEFORE == 0
+        true
     }
 
     fn fpu_note(&mut self, raised: u8) {

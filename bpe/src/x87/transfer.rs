@@ -3,7 +3,7 @@
 use super::arithmetic::{exact_integer, operand, place};
 use super::{C1, Operand};
 use crate::core::Core;
-use crate::float::{BEFORE, Env, Float, Format, INVALID, OVERFLOW, Rounding, UNDERFLOW, pack, pack80};
+use crate::float::{BEFORE, Env, Float, Format, INEXACT, INVALID, OVERFLOW, Rounding, UNDERFLOW, pack, pack80};
 use crate::op::{Flow, Op, Stop};
 use aurora_machine::Access;
 
@@ -20,10 +20,7 @@ pub(crate) fn load(core: &mut Core, op: &Op) -> Flow {
             (u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]), u16::from_le_bytes([e0, e1]))
         }
         place::REGISTER if core.fpu_is_empty(op.src) => {
-            // Whether the push overflows too is looked at first.
-            if !core.fpu_is_empty(7) {
-                core.fpu_push((0, 0));
-            } else if core.fpu_stack_fault(false) {
+            if core.fpu_stack_fault(false) {
                 core.set_fpu_top(core.fpu_top().wrapping_sub(1));
                 core.set_fpu(0, Float::INDEFINITE);
             }
@@ -49,7 +46,8 @@ fn load_converted(core: &mut Core, op: &Op) -> Flow {
         value = value.quieted();
     }
     env.operands(value, value);
-    if core.fpu_finish(&env) {
+    // A denormal is loaded even if that is not masked.
+    if core.fpu_finish(&env) || env.raised & INVALID == 0 {
         core.fpu_push(pack80(value));
     }
     Ok(())
@@ -123,6 +121,9 @@ fn stored(
         Operand::Value(value) => convert(env, value),
     };
     // Over- and underflow leave memory alone as well, since there is no place for the adjusted exponent.
+    if env.raised & !env.masked & (OVERFLOW | UNDERFLOW) != 0 {
+        env.raised &= !INEXACT;
+    }
     (env.raised & !env.masked & (BEFORE | OVERFLOW | UNDERFLOW) == 0).then_some(value)
 }
 
@@ -185,7 +186,7 @@ pub(crate) fn store_integer(core: &mut Core, op: &Op) -> Flow {
         _ => 64,
     };
     let indefinite = 1u64 << (bits - 1);
-    let value = stored(core, &mut env, |env, value| env.to_integer(value, bits) as u64, indefinite);
+    let value = stored(core, &mut env, |env, value| env.rounded_integer(value, bits) as u64, indefinite);
     store_and_note(core, op, &env, value)
 }
 
@@ -254,7 +255,7 @@ pub(crate) fn store_decimal(core: &mut Core, op: &Op) -> Flow {
 }
 
 fn decimal(env: &mut Env, value: Float, limit: i64) -> Option<[u8; 10]> {
-    let n = env.to_integer(value, 64);
+    let n = env.rounded_integer(value, 64);
     if n.unsigned_abs() >= limit.unsigned_abs() {
         return None;
     }

@@ -1,0 +1,202 @@
+//! Runs one instruction on the real processor.
+//!
+//! The state goes in and out through signal frames: a breakpoint enters the handler, which swaps in the tested state and
+//! returns; whatever the instruction does ends in another signal, whose frame is the result.
+
+use std::cell::UnsafeCell;
+use std::ptr;
+
+use aurora_machine::FxState;
+
+use super::layout::{CODE, DATA, GS_BASE, PAGE, PAGES};
+use super::state::{Outcome, State};
+
+/// What the handler and the test share.
+struct Exchange {
+    running: bool,
+    saved: libc::ucontext_t,
+    saved_fx: [u8; 512],
+    state: State,
+    outcome: Outcome,
+}
+
+struct Shared(UnsafeCell<Option<Box<Exchange>>>);
+// SAFETY: only the one thread that runs the test and the handler on it touch it.
+unsafe impl Sync for Shared {}
+static SHARED: Shared = Shared(UnsafeCell::new(None));
+
+/// Order of the general-purpose registers in a signal frame, by register number.
+const REGISTERS: [i32; 16] = [
+    libc::REG_RAX,
+    libc::REG_RCX,
+    libc::REG_RDX,
+    libc::REG_RBX,
+    libc::REG_RSP,
+    libc::REG_RBP,
+    libc::REG_RSI,
+    libc::REG_RDI,
+    libc::REG_R8,
+    libc::REG_R9,
+    libc::REG_R10,
+    libc::REG_R11,
+    libc::REG_R12,
+    libc::REG_R13,
+    libc::REG_R14,
+    libc::REG_R15,
+];
+
+/// The real processor.
+pub struct Host {
+    /// The code page again, where it can be written: at its own address it cannot, as on BPE/U.
+    code: *mut u8,
+}
+
+impl Host {
+    /// Maps the pages and installs the handlers.
+    pub fn new() -> Self {
+        let code = map_code();
+        for (page, _) in PAGES {
+            map(DATA + page * PAGE, PAGE, libc::PROT_READ | libc::PROT_WRITE);
+        }
+        // SAFETY: plain system calls; the stack and the exchange live for ever.
+        unsafe {
+            code.write_bytes(0xcc, PAGE as usize);
+            const ARCH_SET_GS: i64 = 0x1001;
+            libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, GS_BASE);
+            // Signal frames leave the ID flag alone, so it is set once.
+            std::arch::asm!("pushfq", "or dword ptr [rsp], 0x200000", "popfq");
+            let size = 1 << 16;
+            let stack = libc::mmap(
+                ptr::null_mut(),
+                size,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            libc::sigaltstack(&libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: size }, ptr::null_mut());
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            for signal in [libc::SIGTRAP, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS] {
+                libc::sigaction(signal, &action, ptr::null_mut());
+            }
+            *SHARED.0.get() = Some(Box::new(Exchange {
+                running: false,
+                saved: std::mem::zeroed(),
+                saved_fx: [0; 512],
+                state: State::default(),
+                outcome: Outcome::default(),
+            }));
+        }
+        let host = Self { code };
+        host.protect(true);
+        host
+    }
+
+    /// Makes the pages that are read-only for tests writable, or not.
+    fn protect(&self, sealed: bool) {
+        for (page, _) in PAGES.into_iter().filter(|p| !p.1) {
+            let prot = if sealed { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE };
+            // SAFETY: a page this mapped.
+            unsafe { libc::mprotect((DATA + page * PAGE) as *mut _, PAGE as usize, prot) };
+        }
+    }
+
+    /// Writes memory, whatever its protection.
+    pub fn write(&self, addr: u64, bytes: &[u8]) {
+        let sealed = PAGES.iter().any(|&(page, writable)| !writable && addr / PAGE == DATA / PAGE + page);
+        if sealed {
+            self.protect(false);
+        }
+        // SAFETY: the caller stays inside mapped pages.
+        unsafe { (addr as *mut u8).copy_from(bytes.as_ptr(), bytes.len()) };
+        if sealed {
+            self.protect(true);
+        }
+    }
+
+    /// Writes code.
+    pub fn write_code(&self, addr: u64, bytes: &[u8]) {
+        // SAFETY: the caller stays inside the code page.
+        unsafe { self.code.add((addr - CODE) as usize).copy_from(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// A page's contents.
+    pub fn page(&self, page: u64) -> &[u8] {
+        // SAFETY: a mapped page, which changes only while `run` has the thread.
+        unsafe { std::slice::from_raw_parts((DATA + page * PAGE) as *const u8, PAGE as usize) }
+    }
+
+    /// Runs from `state` until a signal.
+    pub fn run(&self, state: &State) -> Outcome {
+        // SAFETY: the handler runs on this thread, inside the asm block only, and restores every register.
+        unsafe {
+            let exchange = (*SHARED.0.get()).as_mut().expect("made by `new`");
+            exchange.state.clone_from(state);
+            exchange.running = false;
+            std::arch::asm!("int3", options(nostack));
+            let exchange = (*SHARED.0.get()).as_mut().expect("made by `new`");
+            exchange.outcome.clone()
+        }
+    }
+}
+
+fn map(addr: u64, len: u64, prot: i32) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: asks for a fixed place that nothing else has.
+    let got = unsafe { libc::mmap(addr as *mut _, len as usize, prot, flags, -1, 0) };
+    assert_eq!(got as u64, addr, "the fixed address is taken");
+}
+
+/// Maps the code page twice.
+fn map_code() -> *mut u8 {
+    // SAFETY: plain system calls on a file of our own.
+    unsafe {
+        let file = libc::memfd_create(c"code".as_ptr(), 0);
+        libc::ftruncate(file, PAGE as i64);
+        let fixed = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
+        let at = libc::mmap(CODE as *mut _, PAGE as usize, libc::PROT_READ | libc::PROT_EXEC, fixed, file, 0);
+        assert_eq!(at as u64, CODE, "the fixed address is taken");
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(ptr::null_mut(), PAGE as usize, prot, libc::MAP_SHARED, file, 0).cast()
+    }
+}
+
+extern "C" fn handler(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel gives a valid frame; the exchange is not in use by the interrupted code.
+    unsafe {
+        let context = &mut *context.cast::<libc::ucontext_t>();
+        let Some(exchange) = (*SHARED.0.get()).as_mut() else { libc::abort() };
+        let fx = context.uc_mcontext.fpregs.cast::<[u8; 512]>();
+        let gregs = &mut context.uc_mcontext.gregs;
+        if !exchange.running {
+            exchange.running = true;
+            exchange.saved.uc_mcontext.gregs = *gregs;
+            exchange.saved_fx = *fx;
+            for (value, place) in exchange.state.gpr.iter().zip(REGISTERS) {
+                gregs[place as usize] = *value as i64;
+            }
+            gregs[libc::REG_RIP as usize] = exchange.state.rip as i64;
+            gregs[libc::REG_EFL as usize] = exchange.state.rflags as i64;
+            // Past the legacy part the kernel keeps notes that must stay.
+            (&mut *fx)[..416].copy_from_slice(&exchange.state.fx.to_bytes()[..416]);
+            // The components the frame says are present: x87 and SSE must be, or they would be reset.
+            let header = fx.cast::<u8>().add(512).cast::<u64>();
+            header.write_unaligned(header.read_unaligned() | 3);
+            return;
+        }
+        let outcome = &mut exchange.outcome;
+        for (value, place) in outcome.state.gpr.iter_mut().zip(REGISTERS) {
+            *value = gregs[place as usize] as u64;
+        }
+        outcome.state.rip = gregs[libc::REG_RIP as usize] as u64;
+        outcome.state.rflags = gregs[libc::REG_EFL as usize] as u64;
+        outcome.state.fx = FxState::from_bytes(&*fx);
+        outcome.vector = gregs[libc::REG_TRAPNO as usize] as u8;
+        outcome.error = gregs[libc::REG_ERR as usize] as u64;
+        outcome.address = gregs[libc::REG_CR2 as usize] as u64;
+        *gregs = exchange.saved.uc_mcontext.gregs;
+        *fx = exchange.saved_fx;
+    }
+}
