@@ -35,7 +35,7 @@ fn build(target: &Target) -> Result<PathBuf> {
     let made = project::made(target.name)?;
     let mut cargo = cargo();
     cargo.current_dir(project::root().join(target.folder)).env("CARGO_TARGET_DIR", &made);
-    cargo.args(["build", "--release", "--locked"]);
+    cargo.args(["build", "--release"]);
     if let Compiler::Debian { linker } = compiler {
         // The only way a stable compiler builds its own library.
         cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");

@@ -120,7 +120,12 @@ impl Session {
         n
     }
 
-    /// Says that no input follows.
+    /// Whether the machine has started the program: it grants a window then.
+    pub fn is_started(&self, id: u32) -> bool {
+        self.windows.contains_key(&id)
+    }
+
+    /// Says that no input follows. For a program that has been started.
     pub fn end_input(&mut self, id: u32) {
         encode(Kind::Stdin, id, &[], &mut self.outgoing);
     }
@@ -234,7 +239,11 @@ impl Client {
         std::thread::spawn(move || feeder.send_all(&stdin).and_then(|()| feeder.end()));
         let mut output = Output::default();
         loop {
-            match next_event(&events, deadline)? {
+            let event = next_event(&events, deadline).inspect_err(|_| {
+                // Nobody waits for it any more; whether it can still be told makes no difference.
+                let _ = input.signal(9);
+            })?;
+            match event {
                 Event::Stdout(bytes) => output.stdout.extend(bytes),
                 Event::Stderr(bytes) => output.stderr.extend(bytes),
                 Event::Failed(errno) => {
@@ -320,26 +329,36 @@ impl Input {
 
     /// Says that no input follows.
     pub fn end(&self) -> io::Result<()> {
-        self.shared.command(|session| session.end_input(self.id))
+        self.command(|session| session.end_input(self.id))
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: u32) -> io::Result<()> {
-        self.shared.command(|session| session.signal(self.id, signal))
+        self.command(|session| session.signal(self.id, signal))
     }
 
     /// Tells the size of the terminal.
     pub fn resize(&self, rows: u16, columns: u16) -> io::Result<()> {
-        self.shared.command(|session| session.resize(self.id, rows, columns))
+        self.command(|session| session.resize(self.id, rows, columns))
+    }
+
+    /// Says something about the program once it has been started; nothing about one that is over.
+    fn command(&self, command: impl FnOnce(&mut Session)) -> io::Result<()> {
+        let early = |state: &mut State| {
+            state.closed.is_none() && state.programs.contains_key(&self.id) && !state.session.is_started(self.id)
+        };
+        let state = lock(&self.shared.state);
+        let mut state = self.shared.changed.wait_while(state, early).unwrap_or_else(PoisonError::into_inner);
+        if !state.session.is_started(self.id) {
+            return Ok(());
+        }
+        command(&mut state.session);
+        drop(state);
+        self.shared.send()
     }
 }
 
 impl Shared {
-    fn command(&self, command: impl FnOnce(&mut Session)) -> io::Result<()> {
-        command(&mut lock(&self.state).session);
-        self.send()
-    }
-
     /// Sends what the session has to send. In the order it was said, because the writer's lock is taken first.
     fn send(&self) -> io::Result<()> {
         let mut writer = lock(&self.writer);

@@ -94,8 +94,8 @@ fn differential(seed: u64) -> Result<Outcome> {
 
 fn fuzz(seed: u64) -> Result<Outcome> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["run", "--release", "--manifest-path", "fuzz/Cargo.toml", "--"]);
-    cargo.args(["--seconds", &FUZZ_SECONDS.to_string(), "--seed", &seed.to_string()]);
+    cargo.args(["test", "--release", "-p", "aurora-fuzz", "--test", "system_calls", "--", "--nocapture"]);
+    cargo.env("AURORA_FUZZ_SECONDS", FUZZ_SECONDS.to_string()).env("AURORA_SEED", seed.to_string());
     finish(cargo)
 }
 

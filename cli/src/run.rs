@@ -21,6 +21,8 @@ use crate::ui;
 pub const MACHINE_FAILED: u8 = 125;
 /// Exit status at `--timeout`, as timeout(1) has it.
 const TIMED_OUT: u8 = 124;
+/// How long a program may take to heed `SIGTERM`.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long a machine may take to start.
 const START: Duration = Duration::from_secs(60);
 
@@ -120,7 +122,7 @@ enum News {
 
 fn converse(arguments: &RunArgs, running: &Running) -> Result<u8> {
     let interactive = terminal::is_interactive();
-    let deadline = arguments.timeout.map(|s| Instant::now() + Duration::from_secs_f64(s.max(0.0)));
+    let mut deadline = arguments.timeout.map(|s| Instant::now() + Duration::from_secs_f64(s.max(0.0)));
     let program = running.client.spawn(&arguments.spawn(interactive))?;
     let input = program.input.clone();
     let _raw = interactive.then(RawMode::enter).transpose()?;
@@ -139,6 +141,7 @@ fn converse(arguments: &RunArgs, running: &Running) -> Result<u8> {
         }
         let _ = news.send(News::Gone);
     });
+    let mut asked = None;
     loop {
         let pause = deadline.map_or(Duration::MAX, |d| d.saturating_duration_since(Instant::now()));
         match next.recv_timeout(pause) {
@@ -152,11 +155,21 @@ fn converse(arguments: &RunArgs, running: &Running) -> Result<u8> {
                     input.resize(rows, columns)?;
                 }
             }
-            Ok(News::Signal(signal)) => input.signal(signal.cast_unsigned())?,
+            Ok(News::Signal(signal)) => {
+                // Said twice, or as an order, it also holds for a program that does not listen.
+                if asked == Some(signal) {
+                    return Ok(128 + signal as u8);
+                }
+                if signal == SIGTERM {
+                    deadline = Some(Instant::now() + GRACE);
+                }
+                asked = Some(signal);
+                input.signal(signal.cast_unsigned())?;
+            }
             Ok(News::Gone) => bail!("the machine stopped while the program ran"),
             Err(_) => {
                 ui::say("the program did not end in time");
-                return Ok(TIMED_OUT);
+                return Ok(if asked == Some(SIGTERM) { 128 + SIGTERM as u8 } else { TIMED_OUT });
             }
         }
     }
@@ -235,7 +248,7 @@ impl Surroundings for Script {
         }
         if let Some(id) = self.program {
             self.sent += session.input(id, &self.input[self.sent..]);
-            if self.sent == self.input.len() && !self.input_ended {
+            if session.is_started(id) && self.sent == self.input.len() && !self.input_ended {
                 self.input_ended = true;
                 session.end_input(id);
             }

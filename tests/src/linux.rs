@@ -10,14 +10,17 @@ use aurora_cli::link::{Output, Spawn, Status};
 use aurora_cli::setup;
 use std::os::unix::process::ExitStatusExt as _;
 
-/// Makes the namespace's own `/proc` and the devices the image promises, then becomes the program.
+/// Makes the namespace's own `/proc` and the devices the image promises, then starts the program, which must not be
+/// process 1: Linux spares that one most signals.
 const ENTER: &str = r#"
 root=$1; shift
 device() { mknod -m 666 "$root/dev/$1" c "$2" "$3"; }
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 dev "$root/dev" || exit 98
 device null 1 3; device zero 1 5; device full 1 7; device random 1 8; device urandom 1 9; device tty 5 0
 ln -s /proc/self/fd "$root/dev/fd"
-cd "$root" && exec chroot . "$@"
+cd "$root" || exit 98
+exec 3<&0
+chroot . "$@" <&3 3<&- & wait $!
 "#;
 
 /// A root directory with the image in it, removed when dropped.

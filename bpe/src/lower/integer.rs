@@ -311,7 +311,9 @@ impl Lowering<'_> {
     fn system(&mut self) -> Option<Run> {
         let size = self.size(0);
         Some(match self.insn.mnemonic() {
-            M::Nop | M::Pause | M::Endbr64 | M::Endbr32 | M::Lfence | M::Mfence | M::Sfence => system::nop,
+            M::Nop | M::Pause | M::Endbr64 | M::Endbr32 | M::Rdsspd | M::Rdsspq | M::Lfence | M::Mfence | M::Sfence => {
+                system::nop
+            }
             M::Prefetch | M::Prefetchw | M::Prefetchwt1 | M::Prefetchnta => system::nop,
             M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Reservednop => system::nop,
             M::Syscall => system::syscall,

@@ -1,5 +1,7 @@
 //! The machine in this process.
 
+use std::time::Duration;
+
 use anyhow::{Result, anyhow};
 use aurora_hosted::{Config, Hosted};
 use aurora_machine::Port;
@@ -11,7 +13,10 @@ struct InProcess(Option<Hosted>);
 impl Guard for InProcess {
     fn verdict(&mut self) -> Option<String> {
         // It may still be running: turned off, it says what happened before.
-        self.0.take()?.stop().err().map(|e| e.0)
+        match self.0.take()?.stop(Duration::from_secs(2)) {
+            Some(end) => end.err().map(|e| e.0),
+            None => Some("its kernel does not answer".into()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
-use aurora_machine::{PAGE_SIZE, VirtAddr};
+use aurora_machine::{PAGE_SIZE, USER_END, VirtAddr};
 
 use crate::memory::io::{Segment, Segments};
 use crate::memory::{AddressSpace, IoBuf, IoError, UserPtr};
@@ -113,6 +113,11 @@ async fn transfer(cx: &mut Context<'_>, fd: Fd, segments: &Segments, way: Way, p
     }
     if matches!(place, At::Offset(_)) && !file.ops.seekable() {
         return Err(Errno::ESPIPE);
+    }
+    // What cannot be a program's memory is refused even when no byte would move.
+    let inside = |s: &Segment| s.base.checked_add(s.len).is_some_and(|end| end <= USER_END);
+    if !segments.as_slice().iter().all(inside) {
+        return Err(Errno::EFAULT);
     }
     let space = cx.space()?;
     let mut buffer = IoBuf::user(&space, segments.as_slice());
@@ -287,12 +292,13 @@ async fn wait_ready(thread: &Thread, file: &OpenFile, way: Way, deadline: Option
         Way::Write => Events::WRITABLE | Events::ERR | Events::HUP,
     };
     let kernel = thread.kernel();
-    let mut first = true;
+    let mut looks = 0;
     let ready = queue.wait(|| {
-        // A terminal may be "ready" in ways a reader is not: look at least once after waking.
+        // A terminal may be "ready" in ways a reader is not: whoever was woken tries again. The queue has looked twice
+        // by the time it waits.
         let ready = file.ops.readiness(file).intersects(wanted);
-        let looked = !core::mem::take(&mut first);
-        (ready || looked).then_some(())
+        looks += 1;
+        (ready || looks > 2).then_some(())
     });
     let wait = async {
         match deadline {

@@ -611,6 +611,11 @@ pub(super) async fn prlimit64(
     if let Some(new) = new.non_null() {
         let new = new.load(&space).await?;
         target.limits.write(resource, new, mine.is_root())?;
+        // The stack's limit holds from now on, not only for the next program.
+        if let Some(space) = target.space() {
+            let stack = target.limits.get(Resource::Stack);
+            space.update_layout(|layout| layout.stack_limit = stack);
+        }
     }
     old.store_if(&space, &before).await?;
     Ok(0)

@@ -124,6 +124,7 @@ pub(super) async fn rt_sigtimedwait(
     let take = || thread.pending.take(wanted).or_else(|| thread.process.pending.take(wanted));
     // While waiting the wanted signals are unblocked, so that their coming wakes this thread.
     let mask = thread.mask();
+    thread.set_awaited(wanted);
     thread.set_mask(SignalSet(mask.0 & !wanted.0));
     let mut sleep = core::pin::pin!(cx.kernel().sleep_until(deadline));
     let got = core::future::poll_fn(|context| {
@@ -138,6 +139,7 @@ pub(super) async fn rt_sigtimedwait(
     })
     .await;
     thread.set_mask(mask);
+    thread.set_awaited(SignalSet(0));
     let got = got?;
     info.store_if(&space, &got.to_raw()).await?;
     Ok(u64::from(got.signal.number()))

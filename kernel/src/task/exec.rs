@@ -15,9 +15,10 @@ use crate::memory::layout::{Layout, brk_gap, pie_base};
 use crate::memory::map::{Place, Request};
 use crate::memory::{AddressSpace, Backing, Prot};
 use crate::security::{Credentials, EXECUTE};
-use crate::task::Thread;
 use crate::task::elf::{Elf, read_file};
 use crate::task::limits::{Resource, UNLIMITED};
+use crate::task::process::WaitStatus;
+use crate::task::{Signal, Thread};
 use crate::vfs::inode::{S_ISGID, S_ISUID};
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Follow;
@@ -96,6 +97,10 @@ fn script_line(head: &[u8]) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, Errno>
     let Some(rest) = head.strip_prefix(b"#!") else { return Ok(None) };
     let end = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
     let line = rest.get(..end).unwrap_or_default().trim_ascii();
+    if line.is_empty() && end == rest.len() {
+        // Linux takes the zeros behind a file that ends here for a name, and the empty name for the working directory.
+        return Err(Errno::EACCES);
+    }
     if line.is_empty() || line.contains(&0) {
         return Err(Errno::ENOEXEC);
     }
@@ -133,11 +138,11 @@ async fn load_elf(
     };
     // A static position-independent program goes where mmap puts things, one with an interpreter lower.
     let base = elf.is_position_independent.then(|| pie_base(word(2)));
-    let (bias, end) = loader.map_elf(&program.path, &elf, base).await?;
+    let (bias, end) = loader.map_elf(&program.path, &elf, base).await.inspect_err(|&e| end_if_cut(thread, e))?;
     let entry = VirtAddr(elf.entry.wrapping_add(bias));
     let (start, interpreter_base) = match &interpreter {
         Some((path, elf)) => {
-            let (bias, _) = loader.map_elf(path, elf, None).await?;
+            let (bias, _) = loader.map_elf(path, elf, None).await.inspect_err(|&e| end_if_cut(thread, e))?;
             (VirtAddr(elf.entry.wrapping_add(bias)), bias)
         }
         None => (entry, 0),
@@ -166,6 +171,14 @@ async fn load_elf(
     let mut cpu = UserContext::new(start.0, rsp.0);
     cpu.set_flags(0);
     Ok(Loaded { space, cpu, executable: program.path, credentials: identity, is_privileged, name })
+}
+
+/// A file that ends before its segments do has passed for a program: as on Linux, whose old memory is gone by then, the
+/// process that became it dies.
+fn end_if_cut(thread: &Thread, errno: Errno) {
+    if errno == Errno::EFAULT {
+        thread.process.begin_end(WaitStatus::Killed(Signal::SIGSEGV, false));
+    }
 }
 
 fn read_elf(path: &PathRef) -> Result<Elf, Errno> {

@@ -86,6 +86,9 @@ async fn wait_for_continuation(thread: &Arc<Thread>) {
 
 fn default_action(thread: &Arc<Thread>, signal: Signal) {
     let process = &thread.process;
+    if process.spares(signal) {
+        return;
+    }
     match signal.default_action() {
         DefaultAction::Ignore | DefaultAction::Continue => {}
         DefaultAction::Terminate => process.begin_end(WaitStatus::Killed(signal, false)),
@@ -192,7 +195,8 @@ fn save_registers(cpu: &UserContext, info: &SigInfo, fx_at: u64, mask: SignalSet
     // For a fault the union's third word carries the trap number and error code, see `run.rs`.
     let [addr, trap, err] = info.fields;
     let fault =
-        matches!(info.signal, Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE) && info.code > 0;
+        matches!(info.signal, Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE | Signal::SIGTRAP)
+            && info.code > 0;
     SigContext {
         r8_to_r15,
         rdi: cpu.reg(Reg::Rdi),

@@ -316,16 +316,20 @@ impl Process {
             return true;
         }
         let actions = self.actions.lock().clone();
-        // Init is not ended by signals it has no handler for.
-        let protected = self.pid == Pid(1)
-            && actions.get(signal).handler == DEFAULT
-            && !matches!(signal.default_action(), DefaultAction::Ignore | DefaultAction::Continue)
-            && !SignalSet(SYNCHRONOUS).contains(signal);
-        let blocked = match thread {
-            Some(thread) => thread.mask().contains(signal),
-            None => self.threads.lock().iter().all(|t| t.mask().contains(signal)),
+        let protected = actions.get(signal).handler == DEFAULT && self.spares(signal);
+        // What is blocked is never ignored: its action may be another by the time it is not.
+        let kept = match thread {
+            Some(thread) => thread.keeps(signal),
+            None => self.threads.lock().iter().any(|t| t.keeps(signal)),
         };
-        protected || (actions.ignores(signal) && !blocked)
+        (protected || actions.ignores(signal)) && !kept
+    }
+
+    /// Whether the signal's default action is not for this process: init is not ended by signals it has no handler for.
+    pub fn spares(&self, signal: Signal) -> bool {
+        self.pid == Pid(1)
+            && !matches!(signal.default_action(), DefaultAction::Ignore | DefaultAction::Continue)
+            && !SignalSet(SYNCHRONOUS).contains(signal)
     }
 
     /// Lets a stopped process go on.

@@ -93,9 +93,10 @@ impl ProcessTable {
         let of_user = processes.iter().filter(|p| p.credentials().uid == uid);
         of_user.map(|p| p.threads.lock().len().max(1) as u64).sum()
     }
-    /// Processes of a group.
+    /// Processes of a group, also those that ended and have not been waited for: until then there is a group, and a shell
+    /// may make it the foreground after its first program is already over.
     pub fn group(&self, group: Pid) -> Vec<Arc<Process>> {
-        self.processes().into_iter().filter(|p| p.group() == group && !p.is_zombie()).collect()
+        self.processes().into_iter().filter(|p| p.group() == group).collect()
     }
     /// Sends a signal to every process of a group. Returns whether there is one.
     pub fn signal_group(&self, group: Pid, info: SigInfo) -> bool {
@@ -108,7 +109,7 @@ impl ProcessTable {
     /// Whether the group has no member whose parent is in another group of the same session: nobody could let it go
     /// on again (credentials(7), "orphaned process group").
     pub fn is_orphaned(&self, group: Pid) -> bool {
-        self.group(group).iter().all(|p| match p.parent() {
+        self.group(group).iter().filter(|p| !p.is_zombie()).all(|p| match p.parent() {
             Some(parent) => parent.group() == group || parent.session() != p.session(),
             None => true,
         })

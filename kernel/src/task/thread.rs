@@ -33,6 +33,8 @@ pub struct Thread {
     /// Signals for this thread alone.
     pub pending: PendingSignals,
     mask: AtomicU64,
+    /// Signals sigtimedwait(2) waits for: let through for that, and blocked in every other respect.
+    awaited: AtomicU64,
     /// The mask to restore once a handler has run (`sigsuspend`, `ppoll`).
     saved_mask: Mutex<Option<SignalSet>>,
     /// Alternate signal stack.
@@ -80,6 +82,7 @@ impl Thread {
             fs: Mutex::new(new.fs),
             pending: PendingSignals::default(),
             mask: AtomicU64::new(new.mask.0),
+            awaited: AtomicU64::new(0),
             saved_mask: Mutex::default(),
             alternate_stack: Mutex::new(no_stack),
             clear_child_tid: AtomicU64::new(0),
@@ -144,6 +147,16 @@ impl Thread {
     /// Sets the blocked signals; SIGKILL and SIGSTOP never are.
     pub fn set_mask(&self, mask: SignalSet) {
         self.mask.store(mask.without_unblockable().0, Ordering::Release);
+    }
+
+    /// Whether a signal must stay pending for this thread whatever its action: it is blocked, or waited for.
+    pub fn keeps(&self, signal: super::Signal) -> bool {
+        SignalSet(self.mask().0 | self.awaited.load(Ordering::Acquire)).contains(signal)
+    }
+
+    /// Says which signals sigtimedwait(2) waits for; none when it is over.
+    pub fn set_awaited(&self, signals: SignalSet) {
+        self.awaited.store(signals.0, Ordering::Release);
     }
 
     /// Blocks `mask` until a handler has run or the call returned, then what is blocked now.

@@ -61,7 +61,7 @@ fn machine(memory: u64, time: Time, host: ProcessHost) -> Result<Arc<VirtualMach
     Ok(VirtualMachine::new(config, phys, host))
 }
 
-/// A running machine. Dropping it turns it off.
+/// A running machine. Dropping it turns it off, as soon as its kernel comes back from what it is doing.
 pub struct Hosted {
     machine: Arc<VirtualMachine<ProcessHost>>,
     thread: Option<JoinHandle<Result<End, BootError>>>,
@@ -94,10 +94,18 @@ impl Hosted {
         self.join()
     }
 
-    /// Turns it off, unless it is. An error is why it ended before.
-    pub fn stop(mut self) -> Result<End, BootError> {
+    /// Turns it off, unless it is. An error is why it ended before; `None` a kernel that does not come back from what it
+    /// is doing, whose thread is left to itself.
+    pub fn stop(mut self, patience: Duration) -> Option<Result<End, BootError>> {
         self.machine.host().turn_off();
-        self.join()
+        let deadline = std::time::Instant::now() + patience;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if std::time::Instant::now() > deadline {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Some(self.join())
     }
 
     /// Instructions its programs have retired.
@@ -117,7 +125,6 @@ impl Hosted {
 impl Drop for Hosted {
     fn drop(&mut self) {
         self.machine.host().turn_off();
-        let _ = self.join();
     }
 }
 

@@ -167,7 +167,6 @@ static int memory_errors(int argc, char **argv) {
   SHOW((long)syscall(SYS_mmap, 0, PAGE, PROT_READ, MAP_PRIVATE, 0, 5));
   SHOW((long)mmap((void *)123, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
   SHOW((long)mmap(0, (size_t)1 << 62, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  SHOW((long)mmap((void *)PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) > 0);
   char *memory = map(3 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
   SHOW((long)mmap(memory, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
   TRY(munmap(memory + PAGE, PAGE));
