@@ -185,7 +185,7 @@ pub(super) async fn wait4(
     let options = WaitOptions::from_bits(options).filter(|o| (known | odd).contains(*o)).ok_or(Errno::EINVAL)?;
     let which = match pid.0 {
         i32::MIN => return Err(Errno::ESRCH),
-        ..-1 => Which::Group(Pid(-pid.0)),
+        -0x7fff_ffff..-1 => Which::Group(Pid(-pid.0)),
         -1 => Which::Any,
         0 => Which::Group(cx.thread.process.group()),
         _ => Which::Process(pid),
