@@ -8,7 +8,7 @@ use aurora_abi::types::IoVec;
 use aurora_machine::{PAGE_SIZE, USER_END, VirtAddr};
 
 use crate::memory::io::{Segment, Segments};
-use crate::memory::{AddressSpace, IoBuf, IoError, UserPtr};
+use crate::memory::{AddressSpace, IoBuf, IoError, PageCache, UserPtr};
 use crate::num::{low16, to_usize};
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::{Resource, UNLIMITED};
@@ -374,6 +374,22 @@ pub(super) fn resize(cx: &Context<'_>, inode: &Arc<dyn crate::vfs::Inode>, size:
 const FALLOC_FL_KEEP_SIZE: u32 = 1;
 const FALLOC_FL_PUNCH_HOLE: u32 = 2;
 
+/// Gives pages `first..end` memory: all of them, or none more than had some.
+fn fill_holes(cache: &Arc<PageCache>, first: u64, end: u64) -> Result<(), Errno> {
+    let mut made = Vec::new();
+    for index in first..end {
+        if cache.page(index).is_some() {
+            continue;
+        }
+        if let Err(errno) = cache.page_or_new(index) {
+            made.iter().for_each(|&index| cache.punch(index, index + 1));
+            return Err(errno);
+        }
+        made.push(index);
+    }
+    Ok(())
+}
+
 pub(super) async fn fallocate(cx: &mut Context<'_>, fd: Fd, mode: u32, offset: i64, len: i64) -> SysResult {
     let file = cx.thread.file(fd)?;
     let (Ok(offset), Ok(len)) = (u64::try_from(offset), u64::try_from(len)) else { return Err(Errno::EINVAL) };
@@ -387,11 +403,9 @@ pub(super) async fn fallocate(cx: &mut Context<'_>, fd: Fd, mode: u32, offset: i
     let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
     match mode {
         0 | FALLOC_FL_KEEP_SIZE => {
+            fill_holes(cache, offset / PAGE_SIZE, end.div_ceil(PAGE_SIZE))?;
             if mode == 0 && end > cache.size() {
                 resize(cx, &file.inode, end)?;
-            }
-            for index in offset / PAGE_SIZE..end.div_ceil(PAGE_SIZE) {
-                cache.page_or_new(index)?;
             }
             Ok(0)
         }

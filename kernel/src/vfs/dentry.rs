@@ -100,18 +100,19 @@ impl Dentry {
         child
     }
 
-    /// Forgets a name that was removed; who has it open keeps it.
-    pub fn forget(&self, name: &[u8]) {
+    /// Forgets a name that was removed; who has it open keeps it, and nobody else: a file's memory goes with it.
+    pub fn forget(&self, name: &[u8], recent: &Recent) {
         let child = self.children.lock().remove(name).and_then(|c| c.upgrade());
         if let Some(child) = child {
             child.removed.store(true, Ordering::Relaxed);
+            recent.release(&child);
         }
     }
 
     /// Follows a rename: the dentry moves, whoever has it sees its new path.
-    pub fn moved(self: &Arc<Self>, name: &[u8], to: &Arc<Dentry>, to_name: &[u8]) {
+    pub fn moved(self: &Arc<Self>, name: &[u8], to: &Arc<Dentry>, to_name: &[u8], recent: &Recent) {
         let child = self.children.lock().remove(name).and_then(|c| c.upgrade());
-        to.forget(to_name);
+        to.forget(to_name, recent);
         if let Some(child) = child {
             *child.place.lock() = Place { name: to_name.to_vec(), parent: Some(to.clone()) };
             to.children.lock().insert(to_name.to_vec(), Arc::downgrade(&child));
@@ -173,6 +174,15 @@ impl Recent {
         let oldest = if list.len() > self.limit { list.pop_front() } else { None };
         drop(list);
         drop(oldest);
+    }
+
+    fn release(&self, dentry: &Arc<Dentry>) {
+        let mut list = self.list.lock();
+        // What was used last is removed first, mostly.
+        let at = list.iter().rposition(|kept| Arc::ptr_eq(kept, dentry));
+        let kept = at.and_then(|at| list.remove(at));
+        drop(list);
+        drop(kept);
     }
 
     /// Lets all go.
