@@ -155,7 +155,7 @@ impl Unpacker<'_> {
         }
         if existing.is_some() {
             directory.inode().unlink(name, false, self.time(entry))?;
-            directory.forget(name);
+            directory.forget(name, recent);
         }
         let is_link = entry.mode & FileKind::MASK == FileKind::Symlink.bits();
         let new = NewInode {

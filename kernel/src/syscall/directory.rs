@@ -161,7 +161,7 @@ pub(super) async fn unlinkat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr
         return Err(Errno::EBUSY);
     }
     target.parent.inode().unlink(&target.name, directory, cx.kernel().now())?;
-    target.parent.dentry.forget(&target.name);
+    target.parent.dentry.forget(&target.name, &cx.kernel().vfs.recent);
     Ok(0)
 }
 
@@ -249,7 +249,8 @@ pub(super) async fn renameat2(
     if exchange {
         source.parent.dentry.exchanged(&source.name, &target.parent.dentry, &target.name);
     } else {
-        source.parent.dentry.moved(&source.name, &target.parent.dentry, &target.name);
+        let recent = &cx.kernel().vfs.recent;
+        source.parent.dentry.moved(&source.name, &target.parent.dentry, &target.name, recent);
     }
     Ok(0)
 }
