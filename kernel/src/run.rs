@@ -92,9 +92,11 @@ async fn page_fault(thread: &Arc<Thread>, fault: PageFault) {
     thread.force(info);
 }
 
-/// The error code as Linux shows it: its tables have no entry where ours may keep one.
+/// The error code as Linux shows it: its tables have no entry where ours may keep one, and what is not user space always
+/// looks forbidden, never missing.
 fn error_code(fault: PageFault, error: FaultError) -> u64 {
-    PageFault { protection: fault.protection && error != FaultError::NotMapped, ..fault }.error_code()
+    let protection = !fault.addr.is_user() || fault.protection && error != FaultError::NotMapped;
+    PageFault { protection, ..fault }.error_code()
 }
 
 /// The signal of an exception, as arch/x86 of Linux gives it.
@@ -123,4 +125,20 @@ fn signal_of(exception: Exception, cpu: &UserContext) -> SigInfo {
 fn float_code(flags: u32) -> i32 {
     const CODES: [(u32, i32); 6] = [(1, 7), (4, 3), (8, 4), (2, 5), (16, 5), (32, 6)];
     CODES.iter().find(|(bit, _)| flags & bit != 0).map_or(7, |(_, code)| *code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function's future takes.
+    fn size_of_future<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_threads_future_takes_at_most_16_kib() {
+        let size = size_of_future(run);
+        assert!(size <= 16 * 1024, "{size} bytes");
+    }
 }

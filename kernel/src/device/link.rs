@@ -55,6 +55,8 @@ struct Link {
 /// A program the host started.
 struct Program {
     process: Mutex<Option<Arc<Process>>>,
+    /// Signals that came before it had started.
+    early_signals: Mutex<Vec<Signal>>,
     input: Mutex<Input>,
     /// Woken when input came.
     input_came: WaitQueue,
@@ -144,8 +146,7 @@ fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
     match frame.kind {
         Kind::Spawn => {
             let spawn = Spawn::decode(&frame.payload)?;
-            let job = start_program_for(link.clone(), frame.id, spawn);
-            link.kernel.scheduler.spawn(job);
+            begin(link, frame.id, spawn);
             return Ok(());
         }
         Kind::Shutdown => {
@@ -173,8 +174,12 @@ fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
         Kind::Signal => {
             let number = frame.as_number().and_then(|n| u8::try_from(n).ok()).and_then(Signal::new);
             let process = program.process.lock().clone();
-            if let (Some(signal), Some(process)) = (number, process) {
-                let _ = process.send(SigInfo::user(signal, crate::task::signal::SI_USER, Pid(0), 0));
+            match (number, process) {
+                (Some(signal), Some(process)) => {
+                    let _ = process.send(SigInfo::user(signal, crate::task::signal::SI_USER, Pid(0), 0));
+                }
+                (Some(signal), None) => program.early_signals.lock().push(signal),
+                (None, _) => return Err(ProtocolError),
             }
         }
         Kind::Resize => {
@@ -250,30 +255,48 @@ impl TtyDriver for LinkDriver {
     }
 }
 
+/// Makes a program known, so that frames for it find it, and starts it.
+fn begin(link: &Arc<Link>, id: u32, spawn: Spawn) {
+    let streams = if spawn.tty { Streams::terminal(link, id) } else { Streams::pipes(&link.kernel) };
+    let streams = match streams {
+        Ok(streams) => streams,
+        Err(errno) => return link.send(Kind::SpawnFailed, id, &u32::from(errno.number()).to_le_bytes()),
+    };
+    let program = Arc::new(Program {
+        process: Mutex::default(),
+        early_signals: Mutex::default(),
+        input: Mutex::default(),
+        input_came: WaitQueue::new(),
+        tty: streams.tty.clone(),
+        ended: AtomicBool::new(false),
+    });
+    link.programs.lock().insert(id, program.clone());
+    link.kernel.scheduler.spawn(run(link.clone(), id, spawn, program, streams));
+}
+
 /// Starts a program and lives as long as it does.
-async fn start_program_for(link: Arc<Link>, id: u32, spawn: Spawn) {
+async fn run(link: Arc<Link>, id: u32, spawn: Spawn, program: Arc<Program>, streams: Streams) {
     let kernel = link.kernel.clone();
-    let streams = if spawn.tty { Streams::terminal(&link, id) } else { Streams::pipes(&kernel) };
-    let started = match (streams, spawn.argv.first().cloned(), kernel.processes.new_pid()) {
-        (Ok(streams), Some(path), Ok(pid)) => {
+    let started = match (spawn.argv.first().cloned(), kernel.processes.new_pid()) {
+        (Some(path), Ok(pid)) => {
             kernel.set_awaited(pid, true);
             let files = streams.files.clone();
             let spec = FirstProgram { pid, path, argv: spawn.argv, env: spawn.env, cwd: spawn.cwd, files };
-            let program = Arc::new(Program {
-                process: Mutex::default(),
-                input: Mutex::default(),
-                input_came: WaitQueue::new(),
-                tty: streams.tty.clone(),
-                ended: AtomicBool::new(false),
-            });
-            start_program(&kernel, spec).await.map(|process| (program, process, streams))
+            let started = start_program(&kernel, spec).await;
+            if started.is_err() {
+                kernel.set_awaited(pid, false);
+            }
+            started
         }
-        (Err(errno), ..) | (_, _, Err(errno)) => Err(errno),
-        (_, None, _) => Err(Errno::ENOENT),
+        (_, Err(errno)) => Err(errno),
+        (None, _) => Err(Errno::ENOENT),
     };
     match started {
-        Ok((program, process, streams)) => live(&link, id, &program, process, streams).await,
-        Err(errno) => link.send(Kind::SpawnFailed, id, &u32::from(errno.number()).to_le_bytes()),
+        Ok(process) => live(&link, id, &program, process, streams).await,
+        Err(errno) => {
+            link.programs.lock().remove(&id);
+            link.send(Kind::SpawnFailed, id, &u32::from(errno.number()).to_le_bytes());
+        }
     }
 }
 
@@ -288,7 +311,10 @@ async fn live(link: &Arc<Link>, id: u32, program: &Arc<Program>, process: Arc<Pr
         kernel.scheduler.spawn(flush_terminal(link.clone(), tty.clone(), program.clone()));
     }
     *program.process.lock() = Some(process.clone());
-    link.programs.lock().insert(id, program.clone());
+    let early = core::mem::take(&mut *program.early_signals.lock());
+    for signal in early {
+        let _ = process.send(SigInfo::user(signal, crate::task::signal::SI_USER, Pid(0), 0));
+    }
     link.send(Kind::Window, id, &u32::try_from(WINDOW).unwrap_or(0).to_le_bytes());
     kernel.scheduler.spawn(carry_input(link.clone(), id, program.clone(), stdin));
     let finished = Arc::new((Mutex::new(outputs.len()), WaitQueue::new()));

@@ -249,7 +249,8 @@ pub(super) async fn renameat2(
     if exchange {
         source.parent.dentry.exchanged(&source.name, &target.parent.dentry, &target.name);
     } else {
-        source.parent.dentry.moved(&source.name, &target.parent.dentry, &target.name, &cx.kernel().vfs.recent);
+        let recent = &cx.kernel().vfs.recent;
+        source.parent.dentry.moved(&source.name, &target.parent.dentry, &target.name, recent);
     }
     Ok(0)
 }

@@ -1,18 +1,16 @@
-//! Processes and threads: clone(2), execve(2), exit(2), wait4(2), groups and sessions, futex(2), scheduling.
+//! Processes and threads: clone(2), execve(2), exit(2), wait4(2), groups and sessions, prctl(2).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use aurora_abi::Errno;
-use aurora_abi::types::{CloneArgs, Rlimit, Rusage, SchedParam, SigInfo as RawInfo, Timespec, Timeval};
-use aurora_machine::{Instant, VirtAddr};
+use aurora_abi::types::{CloneArgs, Rusage, SigInfo as RawInfo, Timeval};
+use aurora_machine::VirtAddr;
 
-use crate::ipc::futex::{self, WaitEnd};
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
 use crate::num::{low8, low32, to_usize};
-use crate::syscall::time::to_ns;
 use crate::syscall::{Context, Restart, SysResult};
 use crate::task::clone::{CloneFlags, CloneRequest, clone as clone_task};
 use crate::task::exec::{MAX_ARG, Program, execute};
@@ -185,7 +183,7 @@ pub(super) async fn wait4(
     let options = WaitOptions::from_bits(options).filter(|o| (known | odd).contains(*o)).ok_or(Errno::EINVAL)?;
     let which = match pid.0 {
         i32::MIN => return Err(Errno::ESRCH),
-        ..-1 => Which::Group(Pid(-pid.0)),
+        -0x7fff_ffff..-1 => Which::Group(Pid(-pid.0)),
         -1 => Which::Any,
         0 => Which::Group(cx.thread.process.group()),
         _ => Which::Process(pid),
@@ -197,7 +195,7 @@ pub(super) async fn wait4(
     pid_result(report.pid)
 }
 
-fn to_rusage(used: u64) -> Rusage {
+pub(super) fn to_rusage(used: u64) -> Rusage {
     let time =
         |ns: u64| Timeval { sec: (ns / 1_000_000_000).cast_signed(), usec: (ns % 1_000_000_000 / 1000).cast_signed() };
     Rusage { utime: time(used), ..Rusage::default() }
@@ -266,7 +264,7 @@ pub(super) async fn set_robust_list(cx: &mut Context<'_>, head: u64, len: u64) -
 }
 
 /// A process by number, 0 meaning the caller.
-fn process_of(cx: &Context<'_>, pid: Pid) -> Result<Arc<Process>, Errno> {
+pub(super) fn process_of(cx: &Context<'_>, pid: Pid) -> Result<Arc<Process>, Errno> {
     if pid.0 == 0 {
         return Ok(cx.thread.process.clone());
     }
@@ -324,142 +322,11 @@ pub(super) async fn setpgid(cx: &mut Context<'_>, pid: Pid, group: Pid) -> SysRe
     Ok(0)
 }
 
-const FUTEX_PRIVATE: u32 = 128;
-const FUTEX_CLOCK_REALTIME: u32 = 256;
-const FUTEX_WAIT: u32 = 0;
-const FUTEX_WAKE: u32 = 1;
-const FUTEX_REQUEUE: u32 = 3;
-const FUTEX_CMP_REQUEUE: u32 = 4;
-const FUTEX_WAKE_OP: u32 = 5;
-const FUTEX_WAIT_BITSET: u32 = 9;
-const FUTEX_WAKE_BITSET: u32 = 10;
-
-pub(super) async fn futex(
-    cx: &mut Context<'_>,
-    at: VirtAddr,
-    operation: u32,
-    value: u32,
-    timeout: u64,
-    second: VirtAddr,
-    value3: u32,
-) -> SysResult {
-    let private = operation & FUTEX_PRIVATE != 0;
-    let space = cx.space()?;
-    let table = &cx.kernel().futexes;
-    match operation & !(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME) {
-        FUTEX_WAIT => {
-            let deadline = futex_deadline(cx, timeout, true, false).await?;
-            futex_wait(cx, at, private, value, futex::ALL_BITS, deadline).await
-        }
-        FUTEX_WAIT_BITSET => {
-            if value3 == 0 {
-                return Err(Errno::EINVAL);
-            }
-            let real = operation & FUTEX_CLOCK_REALTIME != 0;
-            let deadline = futex_deadline(cx, timeout, false, real).await?;
-            futex_wait(cx, at, private, value, value3, deadline).await
-        }
-        FUTEX_WAKE => {
-            let key = futex::key_of(&space, at, private).await?;
-            Ok(table.wake(key, u64::from(value).max(1), futex::ALL_BITS))
-        }
-        FUTEX_WAKE_BITSET => {
-            if value3 == 0 {
-                return Err(Errno::EINVAL);
-            }
-            let key = futex::key_of(&space, at, private).await?;
-            Ok(table.wake(key, u64::from(value).max(1), value3))
-        }
-        op @ (FUTEX_REQUEUE | FUTEX_CMP_REQUEUE) => {
-            let from = futex::key_of(&space, at, private).await?;
-            let to = futex::key_of(&space, second, private).await?;
-            if op == FUTEX_CMP_REQUEUE && space.load_futex(at).await?.0 != value3 {
-                return Err(Errno::EAGAIN);
-            }
-            let (woken, moved) = table.requeue(from, to, u64::from(value), u64::from(low32(timeout)));
-            Ok(if op == FUTEX_CMP_REQUEUE { woken + moved } else { woken })
-        }
-        FUTEX_WAKE_OP => {
-            let (first, other) =
-                (futex::key_of(&space, at, private).await?, futex::key_of(&space, second, private).await?);
-            let matched = wake_operation(&space, second, value3).await?;
-            let mut woken = table.wake(first, u64::from(value), futex::ALL_BITS);
-            if matched {
-                woken += table.wake(other, u64::from(low32(timeout)), futex::ALL_BITS);
-            }
-            Ok(woken)
-        }
-        _ => Err(Errno::ENOSYS),
-    }
-}
-
-/// Changes the second word of `FUTEX_WAKE_OP` and tells whether its old value passes the comparison.
-async fn wake_operation(space: &crate::memory::AddressSpace, at: VirtAddr, coded: u32) -> Result<bool, Errno> {
-    let signed12 = |v: u32| ((v & 0xfff) << 20).cast_signed() >> 20;
-    let (operand, compared) = (signed12(coded >> 12), signed12(coded));
-    let operand = if coded >> 31 != 0 { 1i32.wrapping_shl(operand.cast_unsigned()) } else { operand };
-    let operand = operand.cast_unsigned();
-    loop {
-        let (old, _) = space.load_futex(at).await?;
-        let new = match coded >> 28 & 7 {
-            0 => operand,
-            1 => old.wrapping_add(operand),
-            2 => old | operand,
-            3 => old & !operand,
-            4 => old ^ operand,
-            _ => return Err(Errno::ENOSYS),
-        };
-        if space.compare_exchange(at, old, new).await? == old {
-            let (old, compared) = (old.cast_signed(), compared);
-            return Ok(match coded >> 24 & 15 {
-                0 => old == compared,
-                1 => old != compared,
-                2 => old < compared,
-                3 => old <= compared,
-                4 => old > compared,
-                5 => old >= compared,
-                _ => return Err(Errno::ENOSYS),
-            });
-        }
-    }
-}
-
-async fn futex_deadline(cx: &Context<'_>, timeout: u64, relative: bool, real: bool) -> Result<Option<Instant>, Errno> {
-    let Some(timeout) = UserPtr::<Timespec>::new(timeout).non_null() else { return Ok(None) };
-    let ns = to_ns(timeout.load(&*cx.space()?).await?)?;
-    let now = cx.kernel().machine.now();
-    Ok(Some(match () {
-        () if relative => now + ns,
-        () if real => now + ns.saturating_sub(cx.kernel().realtime_ns()),
-        () => Instant(ns),
-    }))
-}
-
-async fn futex_wait(
-    cx: &Context<'_>,
-    at: VirtAddr,
-    private: bool,
-    value: u32,
-    bits: u32,
-    deadline: Option<Instant>,
-) -> SysResult {
-    let sleep = cx.kernel().sleep_until(deadline.unwrap_or(Instant::NEVER));
-    match futex::wait(cx.thread, at, private, value, bits, sleep).await? {
-        WaitEnd::Woken => Ok(0),
-        WaitEnd::TimedOut => Err(Errno::ETIMEDOUT),
-        WaitEnd::Interrupted if deadline.is_none() => Err(Errno::ERESTARTSYS),
-        WaitEnd::Interrupted => {
-            *cx.thread.restart.lock() = Some(Restart::Futex(at.0, value, bits, private, deadline));
-            Err(Errno::ERESTARTBLOCK)
-        }
-    }
-}
-
 pub(super) async fn restart_syscall(cx: &mut Context<'_>) -> SysResult {
     let restart = cx.thread.restart.lock().take();
     match restart {
         Some(Restart::Futex(at, value, bits, private, deadline)) => {
-            futex_wait(cx, VirtAddr(at), private, value, bits, deadline).await
+            super::futex::futex_wait(cx, VirtAddr(at), private, value, bits, deadline).await
         }
         Some(Restart::Sleep(deadline, remaining)) => super::time::sleep(cx, deadline, remaining).await,
         Some(Restart::Poll(fds, count, deadline)) => {
@@ -467,175 +334,6 @@ pub(super) async fn restart_syscall(cx: &mut Context<'_>) -> SysResult {
         }
         None => Err(Errno::EINTR),
     }
-}
-
-pub(super) async fn sched_yield(_: &mut Context<'_>) -> SysResult {
-    crate::task::scheduler::yield_now().await;
-    Ok(0)
-}
-
-pub(super) async fn getpriority(cx: &mut Context<'_>, which: u32, who: Pid) -> SysResult {
-    let all = priority_targets(cx, which, who)?;
-    let nice = all.iter().flat_map(|p| p.threads.lock().iter().map(|t| t.task.nice()).min()).min();
-    let nice = nice.ok_or(Errno::ESRCH)?;
-    // The raw call returns 20 minus the nice value, so that it is never negative.
-    Ok(u64::from((20 - i32::from(nice)).cast_unsigned()))
-}
-
-pub(super) async fn setpriority(cx: &mut Context<'_>, which: u32, who: Pid, nice: i32) -> SysResult {
-    let nice = i8::try_from(nice.clamp(-20, 19)).unwrap_or(0);
-    let mine = cx.thread.process.credentials();
-    let all = priority_targets(cx, which, who)?;
-    if all.is_empty() {
-        return Err(Errno::ESRCH);
-    }
-    for process in all {
-        let theirs = process.credentials();
-        if !mine.is_root() && mine.euid != theirs.uid && mine.euid != theirs.euid {
-            return Err(Errno::EPERM);
-        }
-        for thread in process.threads.lock().iter() {
-            if nice < thread.task.nice() && !mine.is_root() {
-                return Err(Errno::EACCES);
-            }
-            thread.task.set_nice(nice);
-        }
-    }
-    Ok(0)
-}
-
-fn priority_targets(cx: &Context<'_>, which: u32, who: Pid) -> Result<Vec<Arc<Process>>, Errno> {
-    let table = &cx.kernel().processes;
-    Ok(match which {
-        0 => Vec::from([process_of(cx, who)?]),
-        1 => table.group(if who.0 == 0 { cx.thread.process.group() } else { who }),
-        2 => {
-            let uid = if who.0 == 0 { cx.thread.process.credentials().uid } else { who.0.cast_unsigned() };
-            table.processes().into_iter().filter(|p| p.credentials().uid == uid).collect()
-        }
-        _ => return Err(Errno::EINVAL),
-    })
-}
-
-/// Whether a thread with this number is there; 0 means the caller.
-fn check_thread(cx: &Context<'_>, tid: Pid) -> Result<(), Errno> {
-    match tid.0 {
-        ..0 => Err(Errno::EINVAL),
-        0 => Ok(()),
-        _ => cx.kernel().processes.thread(tid).map(drop).ok_or(Errno::ESRCH),
-    }
-}
-
-pub(super) async fn sched_getaffinity(cx: &mut Context<'_>, tid: Pid, size: u32, mask: VirtAddr) -> SysResult {
-    check_thread(cx, tid)?;
-    if size < 8 || !size.is_multiple_of(8) {
-        return Err(Errno::EINVAL);
-    }
-    cx.space()?.store(mask, &1u64).await?;
-    Ok(8)
-}
-
-pub(super) async fn sched_setaffinity(cx: &mut Context<'_>, tid: Pid, size: u32, mask: VirtAddr) -> SysResult {
-    check_thread(cx, tid)?;
-    let mut bytes = [0; 8];
-    let part = bytes.get_mut(..to_usize(u64::from(size)).min(8)).unwrap_or_default();
-    cx.space()?.copy_in(mask, part).await?;
-    // One processor: a mask must name it.
-    if u64::from_le_bytes(bytes) & 1 == 0 { Err(Errno::EINVAL) } else { Ok(0) }
-}
-
-pub(super) async fn sched_getscheduler(cx: &mut Context<'_>, tid: Pid) -> SysResult {
-    check_thread(cx, tid)?;
-    Ok(0)
-}
-
-pub(super) async fn sched_getparam(cx: &mut Context<'_>, tid: Pid, out: UserPtr<SchedParam>) -> SysResult {
-    check_thread(cx, tid)?;
-    out.store(&*cx.space()?, &SchedParam { priority: 0 }).await?;
-    Ok(0)
-}
-
-pub(super) async fn sched_setscheduler(
-    cx: &mut Context<'_>,
-    tid: Pid,
-    policy: u32,
-    param: UserPtr<SchedParam>,
-) -> SysResult {
-    check_thread(cx, tid)?;
-    let SchedParam { priority } = param.load(&*cx.space()?).await?;
-    match (policy, priority) {
-        (0, 0) => Ok(0),
-        // Real-time and other classes are not offered.
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-pub(super) async fn sched_get_priority(_: &mut Context<'_>, policy: u32) -> SysResult {
-    if policy == 0 || policy == 3 || policy == 5 { Ok(0) } else { Err(Errno::EINVAL) }
-}
-
-pub(super) async fn getcpu(cx: &mut Context<'_>, cpu: UserPtr<u32>, node: UserPtr<u32>) -> SysResult {
-    let space = cx.space()?;
-    cpu.store_if(&space, &0).await?;
-    node.store_if(&space, &0).await?;
-    Ok(0)
-}
-
-pub(super) async fn getrlimit(cx: &mut Context<'_>, resource: u32, out: UserPtr<Rlimit>) -> SysResult {
-    let limit = cx.thread.process.limits.read(resource)?;
-    out.store(&*cx.space()?, &limit).await?;
-    Ok(0)
-}
-
-pub(super) async fn setrlimit(cx: &mut Context<'_>, resource: u32, new: UserPtr<Rlimit>) -> SysResult {
-    let new = new.load(&*cx.space()?).await?;
-    let process = &cx.thread.process;
-    process.limits.write(resource, new, process.credentials().is_root())?;
-    Ok(0)
-}
-
-pub(super) async fn prlimit64(
-    cx: &mut Context<'_>,
-    pid: Pid,
-    resource: u32,
-    new: UserPtr<Rlimit>,
-    old: UserPtr<Rlimit>,
-) -> SysResult {
-    let space = cx.space()?;
-    let target = process_of(cx, pid)?;
-    let (mine, theirs) = (cx.thread.process.credentials(), target.credentials());
-    if !Arc::ptr_eq(&target, &cx.thread.process) && !mine.is_root() && mine.uid != theirs.uid {
-        return Err(Errno::EPERM);
-    }
-    let before = target.limits.read(resource)?;
-    if let Some(new) = new.non_null() {
-        let new = new.load(&space).await?;
-        target.limits.write(resource, new, mine.is_root())?;
-        // The stack's limit holds from now on, not only for the next program.
-        if let Some(space) = target.space() {
-            let stack = target.limits.get(Resource::Stack);
-            space.update_layout(|layout| layout.stack_limit = stack);
-        }
-    }
-    old.store_if(&space, &before).await?;
-    Ok(0)
-}
-
-pub(super) async fn getrusage(cx: &mut Context<'_>, who: i32, out: UserPtr<Rusage>) -> SysResult {
-    let process = &cx.thread.process;
-    let used = match who {
-        0 => process.used_ns(),
-        -1 => process.used_by_children.load(Ordering::Relaxed),
-        1 => cx.thread.task.used_ns(),
-        _ => return Err(Errno::EINVAL),
-    };
-    let mut usage = to_rusage(used);
-    if who == 0 {
-        usage.maxrss = (cx.space()?.usage().peak * 4).cast_signed();
-        usage.minflt = process.faults.load(Ordering::Relaxed).cast_signed();
-    }
-    out.store(&*cx.space()?, &usage).await?;
-    Ok(0)
 }
 
 const ARCH_SET_GS: u32 = 0x1001;

@@ -8,8 +8,8 @@ use aurora_machine::{Reg, UserContext};
 use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
-    Context, Row, SysResult, capability, check, descriptor, directory, file, identity, lock, memory, poll, process,
-    registers, signal, stat, system, time, trace,
+    Context, Row, SysResult, capability, check, descriptor, directory, file, futex, identity, lock, memory, poll,
+    process, registers, resources, signal, stat, system, time, trace,
 };
 use crate::task::Thread;
 
@@ -74,7 +74,7 @@ syscalls! {
     21 access(path, mode) [] = stat::access;
     22 pipe(fds) [] = descriptor::pipe;
     23 select(count, read, write, except, timeout) [] = poll::select;
-    24 sched_yield() [] = process::sched_yield;
+    24 sched_yield() [] = resources::sched_yield;
     25 mremap(old, old_len, new_len, flags, new) [] = memory::mremap;
     26 msync(addr, len, flags) [] = memory::msync;
     27 mincore(addr, len, out) [] = memory::mincore;
@@ -120,8 +120,8 @@ syscalls! {
     94 lchown(path, uid, gid) [VfsWrite WRITE] = stat::lchown;
     95 umask(mask) [] = directory::umask;
     96 gettimeofday(out, zone) [] = time::gettimeofday;
-    97 getrlimit(resource, out) [] = process::getrlimit;
-    98 getrusage(who, out) [] = process::getrusage;
+    97 getrlimit(resource, out) [] = resources::getrlimit;
+    98 getrusage(who, out) [] = resources::getrusage;
     99 sysinfo(out) [] = system::sysinfo;
     100 times(out) [] = time::times;
     102 getuid() [] = identity::getuid;
@@ -156,18 +156,18 @@ syscalls! {
     133 mknod(path, mode, dev) [VfsWrite WRITE] = directory::mknod;
     137 statfs(path, out) [] = stat::statfs;
     138 fstatfs(fd, out) [] = stat::fstatfs;
-    140 getpriority(which, who) [] = process::getpriority;
-    141 setpriority(which, who, nice) [] = process::setpriority;
-    143 sched_getparam(tid, out) [] = process::sched_getparam;
-    144 sched_setscheduler(tid, policy, param) [] = process::sched_setscheduler;
-    145 sched_getscheduler(tid) [] = process::sched_getscheduler;
-    146 sched_get_priority_max(policy) [] = process::sched_get_priority;
-    147 sched_get_priority_min(policy) [] = process::sched_get_priority;
+    140 getpriority(which, who) [] = resources::getpriority;
+    141 setpriority(which, who, nice) [] = resources::setpriority;
+    143 sched_getparam(tid, out) [] = resources::sched_getparam;
+    144 sched_setscheduler(tid, policy, param) [] = resources::sched_setscheduler;
+    145 sched_getscheduler(tid) [] = resources::sched_getscheduler;
+    146 sched_get_priority_max(policy) [] = resources::sched_get_priority;
+    147 sched_get_priority_min(policy) [] = resources::sched_get_priority;
     149 mlock(addr, len) [] = memory::mlock;
     150 munlock(addr, len) [] = memory::munlock;
     157 prctl(option, a, b, c, d) [] = process::prctl;
     158 arch_prctl(code, addr) [] = process::arch_prctl;
-    160 setrlimit(resource, new) [] = process::setrlimit;
+    160 setrlimit(resource, new) [] = resources::setrlimit;
     161 chroot(path) [Mount WRITE] = directory::chroot;
     162 sync() [] = file::sync;
     164 settimeofday(time, zone) [Time WRITE] = time::settimeofday;
@@ -179,9 +179,9 @@ syscalls! {
     186 gettid() [] = process::gettid;
     200 tkill(tid, signal) [] = signal::tkill;
     201 time(out) [] = time::time;
-    202 futex(addr, operation, value, timeout, second, value3) [] = process::futex;
-    203 sched_setaffinity(tid, size, mask) [] = process::sched_setaffinity;
-    204 sched_getaffinity(tid, size, mask) [] = process::sched_getaffinity;
+    202 futex(addr, operation, value, timeout, second, value3) [] = futex::futex;
+    203 sched_setaffinity(tid, size, mask) [] = resources::sched_setaffinity;
+    204 sched_getaffinity(tid, size, mask) [] = resources::sched_getaffinity;
     217 getdents64(fd, buffer, size) [VfsRead READ] = directory::getdents64;
     218 set_tid_address(addr) [] = process::set_tid_address;
     219 restart_syscall() [] = process::restart_syscall;
@@ -216,8 +216,8 @@ syscalls! {
     293 pipe2(fds, flags) [] = descriptor::pipe2;
     295 preadv(fd, vector, count, offset) [VfsRead READ] = file::preadv;
     296 pwritev(fd, vector, count, offset) [VfsWrite WRITE] = file::pwritev;
-    302 prlimit64(pid, resource, new, old) [] = process::prlimit64;
-    309 getcpu(cpu, node) [] = process::getcpu;
+    302 prlimit64(pid, resource, new, old) [] = resources::prlimit64;
+    309 getcpu(cpu, node) [] = resources::getcpu;
     316 renameat2(from_dir, from, to_dir, to, flags) [VfsWrite WRITE] = directory::renameat2;
     318 getrandom(buffer, len, flags) [] = system::getrandom;
     322 execveat(dirfd, path, argv, env, flags) [] = process::execveat;

@@ -1,5 +1,8 @@
 //! fork, vfork, clone and clone3.
 
+// The flags are named and documented in clone(2).
+#![allow(missing_docs)]
+
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -16,7 +19,6 @@ use crate::task::{Pid, Process, Thread};
 bitflags::bitflags! {
     /// Flags of clone(2).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(missing_docs)]
     pub struct CloneFlags: u64 {
         const VM = 0x100;
         const FS = 0x200;

@@ -3,10 +3,10 @@
 //! What always holds: a dentry's children that somebody uses are in its map, so two look-ups of one name give one
 //! dentry; the recently used are kept alive by a bounded list.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use aurora_abi::Errno;
 
@@ -19,6 +19,8 @@ pub struct Dentry {
     inode: Arc<dyn Inode>,
     children: Mutex<BTreeMap<Vec<u8>, Weak<Dentry>>>,
     removed: AtomicBool,
+    /// Its place among the recently found; 0 for none.
+    age: AtomicU64,
     /// Mounts that have this as their place.
     pub(super) mounts_here: AtomicU32,
 }
@@ -41,6 +43,7 @@ impl Dentry {
             inode,
             children: Mutex::default(),
             removed: AtomicBool::new(false),
+            age: AtomicU64::new(0),
             mounts_here: AtomicU32::new(0),
         })
     }
@@ -100,12 +103,12 @@ impl Dentry {
         child
     }
 
-    /// Forgets a name that was removed; who has it open keeps it, and nobody else: a file's memory goes with it.
+    /// Forgets a name that was removed; who has it open keeps it.
     pub fn forget(&self, name: &[u8], recent: &Recent) {
         let child = self.children.lock().remove(name).and_then(|c| c.upgrade());
         if let Some(child) = child {
             child.removed.store(true, Ordering::Relaxed);
-            recent.release(&child);
+            recent.let_go(&child);
         }
     }
 
@@ -156,39 +159,45 @@ impl Drop for Dentry {
     }
 }
 
-/// Recently used dentries, kept alive.
+/// Recently found dentries, kept alive. A name that is removed leaves at once: with it goes what only it kept.
 pub struct Recent {
-    list: Mutex<VecDeque<Arc<Dentry>>>,
+    inner: Mutex<RecentInner>,
     limit: usize,
+}
+
+#[derive(Default)]
+struct RecentInner {
+    /// By age.
+    kept: BTreeMap<u64, Arc<Dentry>>,
+    last: u64,
 }
 
 impl Recent {
     /// Keeps up to `limit`.
     pub fn new(limit: usize) -> Self {
-        Self { list: Mutex::default(), limit }
+        Self { inner: Mutex::default(), limit }
     }
 
     fn keep(&self, dentry: &Arc<Dentry>) {
-        let mut list = self.list.lock();
-        list.push_back(dentry.clone());
-        let oldest = if list.len() > self.limit { list.pop_front() } else { None };
-        drop(list);
+        let mut inner = self.inner.lock();
+        inner.last += 1;
+        let age = inner.last;
+        dentry.age.store(age, Ordering::Relaxed);
+        inner.kept.insert(age, dentry.clone());
+        let oldest = if inner.kept.len() > self.limit { inner.kept.pop_first() } else { None };
+        drop(inner);
         drop(oldest);
     }
 
-    fn release(&self, dentry: &Arc<Dentry>) {
-        let mut list = self.list.lock();
-        // What was used last is removed first, mostly.
-        let at = list.iter().rposition(|kept| Arc::ptr_eq(kept, dentry));
-        let kept = at.and_then(|at| list.remove(at));
-        drop(list);
-        drop(kept);
+    fn let_go(&self, dentry: &Dentry) {
+        let gone = self.inner.lock().kept.remove(&dentry.age.load(Ordering::Relaxed));
+        drop(gone);
     }
 
     /// Lets all go.
     pub fn clear(&self) {
-        let list = core::mem::take(&mut *self.list.lock());
-        drop(list);
+        let kept = core::mem::take(&mut self.inner.lock().kept);
+        drop(kept);
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod dentry;
 pub mod fd;
 pub mod file;
+pub mod flags;
 pub mod inode;
 pub mod lock;
 pub mod mount;
@@ -13,7 +14,8 @@ pub mod path;
 
 pub use dentry::{Dentry, PathRef};
 pub use fd::{AT_FDCWD, Fd, FdTable};
-pub use file::{Events, FileOps, OpenFile, OpenFlags};
+pub use file::{FileOps, OpenFile};
+pub use flags::{Events, OpenFlags};
 pub use inode::{AttributeChange, DirEntry, FileKind, Inode, Metadata, NewInode, SetTime};
 pub use mount::{Mount, Vfs};
 pub use path::{FsContext, Lookup};
