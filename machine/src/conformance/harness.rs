@@ -69,7 +69,7 @@ impl Program {
 
     /// Changes the flags of a page; for flags that only allow more, the machine need not be told.
     pub(super) fn protect(&mut self, addr: VirtAddr, flags: PageFlags, tell: bool) {
-        self.table.cursor(VirtRange::user()).protect(addr, flags);
+        self.table.cursor(VirtRange::user()).protect(addr, flags | PageFlags::USER);
         if tell {
             self.machine.invalidate(self.table.root(), VirtRange::page_of(addr));
         }
