@@ -38,6 +38,8 @@ struct CommandLine {
     link: bool,
     quiet: bool,
     trace: bool,
+    /// `NAME=value` words the kernel has no use for: init's environment, as on Linux.
+    environment: Vec<Vec<u8>>,
 }
 
 impl CommandLine {
@@ -49,7 +51,8 @@ impl CommandLine {
                 Some(("trace", "syscalls")) => options.trace = true,
                 None if word == "link" => options.link = true,
                 None if word == "quiet" => options.quiet = true,
-                // Others are init's, as on Linux.
+                // A name with a dot is a module's parameter.
+                Some((name, _)) if !name.contains('.') => options.environment.push(word.into()),
                 _ => {}
             }
         }
@@ -84,7 +87,7 @@ impl Kernel {
         kernel.mount_own().map_err(failed("mounting /dev and /proc"))?;
         kernel.start_services();
         if let Some(path) = &options.init {
-            kernel.start_init(path);
+            kernel.start_init(path, options.environment.clone());
         }
         if options.link {
             device::link::start(&kernel);
@@ -197,20 +200,24 @@ impl Kernel {
         self.scheduler.spawn(kill_when_short(Arc::downgrade(self)));
     }
 
-    fn start_init(self: &Arc<Self>, path: &str) {
+    fn start_init(self: &Arc<Self>, path: &str, environment: Vec<Vec<u8>>) {
         let kernel = self.clone();
         let path = path.as_bytes().to_vec();
         self.processes.reserve_up_to(Pid(1));
         self.set_awaited(Pid(1), true);
         self.scheduler.spawn(async move {
             let files = Arc::new(FdTable::default());
-            let env =
+            let defaults =
                 [&b"HOME=/"[..], b"TERM=linux", b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+            let name = |word: &[u8]| word.split(|&b| b == b'=').next().map(<[u8]>::to_vec);
+            let mut env: Vec<Vec<u8>> = defaults.iter().map(|e| e.to_vec()).collect();
+            env.retain(|e| !environment.iter().any(|given| name(given) == name(e)));
+            env.extend(environment);
             let spec = FirstProgram {
                 pid: Pid(1),
                 path: path.clone(),
                 argv: Vec::from([path.clone()]),
-                env: env.iter().map(|e| e.to_vec()).collect(),
+                env,
                 cwd: b"/".to_vec(),
                 files: files.clone(),
             };

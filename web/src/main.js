@@ -5,7 +5,6 @@ import { CONSOLE, RESTART } from "./machine.js";
 import { System } from "./system.js";
 
 const MEGABYTES = 256;
-const COMMAND_LINE = "init=/sbin/init TERM=xterm-256color";
 
 const status = document.getElementById("status");
 const buttons = Object.fromEntries(["save", "restore", "restart"].map((id) => [id, document.getElementById(id)]));
@@ -69,7 +68,9 @@ function start(options) {
 function boot() {
   terminal.reset();
   const archive = new URL("./image.cpio.gz", import.meta.url).href;
-  start({ archive, megabytes: MEGABYTES, commandLine: COMMAND_LINE });
+  // A serial line has no size: the environment of init carries it to the shell's profile.
+  const size = `LINES=${terminal.rows} COLUMNS=${terminal.cols}`;
+  start({ archive, megabytes: MEGABYTES, commandLine: `init=/sbin/init TERM=xterm-256color ${size}` });
 }
 
 const encoder = new TextEncoder();
