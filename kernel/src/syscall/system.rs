@@ -66,6 +66,7 @@ pub(super) async fn sysinfo(cx: &mut Context<'_>, out: UserPtr<Sysinfo>) -> SysR
     let memory = kernel.memory.phys();
     let info = Sysinfo {
         uptime: (kernel.machine.now().0 / 1_000_000_000).cast_signed(),
+        loads: kernel.scheduler.load().for_sysinfo(),
         totalram: memory.total_frames() * PAGE_SIZE,
         freeram: memory.free_frames() * PAGE_SIZE,
         sharedram: kernel.memory.cached_frames() * PAGE_SIZE,

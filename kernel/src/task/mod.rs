@@ -6,6 +6,7 @@ pub mod exec;
 pub mod exit;
 pub mod frame;
 pub mod limits;
+pub mod load;
 pub mod process;
 pub mod scheduler;
 pub mod signal;

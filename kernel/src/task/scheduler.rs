@@ -20,6 +20,7 @@ use core::task::{Context, Poll, Waker};
 use aurora_machine::{Instant, Machine};
 
 use crate::sync::Mutex;
+use crate::task::load::LoadAverage;
 use crate::task::timer::Timers;
 
 /// How long a task may run before others get their turn, in nanoseconds.
@@ -150,13 +151,21 @@ pub struct Scheduler {
     slice_end: AtomicU64,
     switches: AtomicU64,
     busy_ns: AtomicU64,
+    load: Mutex<LoadAverage>,
 }
 
 impl Scheduler {
     /// A scheduler for the one processor machines run today.
     pub fn new(machine: Arc<dyn Machine>) -> Self {
         let queues = Vec::from([Arc::new(RunQueue::default())]);
-        Self { machine, queues, slice_end: AtomicU64::new(0), switches: AtomicU64::new(0), busy_ns: AtomicU64::new(0) }
+        Self {
+            machine,
+            queues,
+            slice_end: AtomicU64::new(0),
+            switches: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            load: Mutex::default(),
+        }
     }
 
     /// Makes a task that is not yet running; [`Scheduler::start`] gives it its future.
@@ -204,6 +213,13 @@ impl Scheduler {
         self.busy_ns.load(Ordering::Relaxed)
     }
 
+    /// Load averages now; who asks is running.
+    pub fn load(&self) -> LoadAverage {
+        let mut load = self.load.lock();
+        load.sample(self.machine.now(), self.runnable() as u64 + 1);
+        *load
+    }
+
     /// Runs tasks until none can or `until` has passed. Returns whether some could still run.
     pub fn run(&self, until: Instant, timers: &Timers) -> bool {
         let Some(queue) = self.queues.first() else { return false };
@@ -219,6 +235,7 @@ impl Scheduler {
             self.busy_ns.fetch_add(after.since(now), Ordering::Relaxed);
             now = after;
             self.settle(task, queue);
+            self.load.lock().sample(now, queue.len() as u64);
             if now >= until {
                 return queue.len() > 0;
             }

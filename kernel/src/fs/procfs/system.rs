@@ -78,11 +78,15 @@ fn cpuinfo(kernel: &Kernel) -> Vec<u8> {
 }
 
 fn loadavg(kernel: &Kernel) -> Vec<u8> {
-    // One figure for all three: tasks that could run now.
     let processes = kernel.processes.processes();
     let running = kernel.scheduler.runnable() + 1;
     let last = processes.iter().map(|p| p.pid.0).max().unwrap_or(0);
-    format!("0.00 0.00 0.00 {running}/{} {last}\n", kernel.processes.thread_count()).into_bytes()
+    let mut text = String::new();
+    for average in kernel.scheduler.load().hundredths() {
+        let _ = write!(text, "{}.{:02} ", average / 100, average % 100);
+    }
+    let _ = writeln!(text, "{running}/{} {last}", kernel.processes.thread_count());
+    text.into_bytes()
 }
 
 fn meminfo(kernel: &Kernel) -> Vec<u8> {
