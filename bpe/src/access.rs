@@ -174,10 +174,10 @@ impl Core {
     }
 
     fn walk(&mut self, addr: u64, access: Access) -> Result<paging::Translation, Stop> {
-        // The rest is the machine's. Linux tells programs that everything there is present and forbidden.
+        // The rest is the machine's, and nothing there is present for programs.
         let found = match VirtAddr(addr).is_user() {
             true => paging::walk(&self.memory, self.root, VirtAddr(addr), access),
-            _ => Err(WalkError::Protection),
+            _ => Err(WalkError::NotPresent),
         };
         found.map_err(|error| {
             let protection = error == WalkError::Protection;

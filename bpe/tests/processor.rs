@@ -55,7 +55,7 @@ fn a_read_modify_write_reports_a_write() {
     g.cpu.set_reg(Reg::Rdi, 0x10_0010);
     assert_eq!(g.go(), fault(0x10_0010, Access::Write, true));
     g.cpu.set_reg(Reg::Rdi, 0xffff_8000_0000_0000);
-    assert_eq!(g.go(), fault(0xffff_8000_0000_0000, Access::Write, true));
+    assert_eq!(g.go(), fault(0xffff_8000_0000_0000, Access::Write, false));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_page_made_read_only_faults_once_invalidated() {
     g.cpu.set_reg(Reg::Rdi, DATA);
     assert_eq!(g.go(), ENDED);
     let page = VirtRange::page_of(VirtAddr(DATA));
-    g.table.cursor(VirtRange::user()).protect(VirtAddr(DATA), PageFlags::NO_EXECUTE);
+    g.table.cursor(VirtRange::user()).protect(VirtAddr(DATA), PageFlags::USER | PageFlags::NO_EXECUTE);
     g.processor.invalidate(g.table.root(), page);
     g.cpu.rip = CODE;
     assert_eq!(g.go(), fault(DATA, Access::Write, true));
@@ -273,7 +273,7 @@ fn a_page_made_read_only_faults_once_invalidated() {
 fn code_that_lost_its_permission_is_not_run_from_the_cache() {
     let mut g = guest(&[0x90]);
     assert_eq!(g.go(), ENDED);
-    g.table.cursor(VirtRange::user()).protect(VirtAddr(CODE), PageFlags::NO_EXECUTE);
+    g.table.cursor(VirtRange::user()).protect(VirtAddr(CODE), PageFlags::USER | PageFlags::NO_EXECUTE);
     g.processor.invalidate(g.table.root(), VirtRange::page_of(VirtAddr(CODE)));
     g.cpu.rip = CODE;
     assert_eq!(g.go(), fault(CODE, Access::Execute, true));

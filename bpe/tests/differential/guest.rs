@@ -63,7 +63,11 @@ impl Bpe {
         let cpu = &self.guest.cpu;
         let state = State { gpr: cpu.gpr, rip: cpu.rip, rflags: cpu.rflags, fx: cpu.fx.clone() };
         let (vector, error, address) = match trap {
-            Trap::PageFault(fault @ PageFault { addr, .. }) => (14, fault.error_code(), addr.0),
+            // Linux tells programs that everything outside their space is present and forbidden.
+            Trap::PageFault(fault @ PageFault { addr, protection, .. }) => {
+                let protection = protection || !addr.is_user();
+                (14, PageFault { protection, ..fault }.error_code(), addr.0)
+            }
             Trap::Exception(exception @ Exception::GeneralProtection(code)) => (exception.vector(), code.into(), 0),
             Trap::Exception(exception) => (exception.vector(), 0, 0),
             _ => (3, 0, 0),
