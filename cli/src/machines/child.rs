@@ -30,7 +30,13 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            let _ = std::fs::remove_dir_all(path);
+            // What the machine's last processes still write as they end may get in between.
+            for _ in 0..50 {
+                if std::fs::remove_dir_all(path).is_ok() || !path.exists() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
     }
 }
@@ -73,7 +79,10 @@ pub(super) fn start(name: &'static str, program: PathBuf, arguments: Vec<String>
 
 impl Owned {
     pub(super) fn end(&mut self) {
-        let _ = self.child.kill();
+        // With all it started itself: they are a group of their own.
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
