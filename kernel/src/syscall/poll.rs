@@ -204,9 +204,9 @@ const SETS: [Events; 3] =
 
 async fn select_sets(cx: &Context<'_>, count: i32, sets: [VirtAddr; 3], deadline: Option<Instant>) -> SysResult {
     let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
-    let count = count.min(to_usize(cx.thread.process.limits.get(Resource::Files)).max(1024)).min(65536);
     let space = cx.space()?;
     let files = cx.thread.files();
+    let count = count.min(files.room());
     let words = count.div_ceil(64);
     let mut watches = Vec::new();
     // For each watch: which set, which descriptor.

@@ -103,9 +103,17 @@ impl FdTable {
         Ok(())
     }
 
-    /// A copy for fork(2).
+    /// A copy for fork(2), with room for what is open.
     pub fn fork(&self) -> Arc<Self> {
-        Arc::new(Self { slots: Mutex::new(self.slots.lock().clone()) })
+        let mut slots = self.slots.lock().clone();
+        slots.truncate(slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        Arc::new(Self { slots: Mutex::new(slots) })
+    }
+
+    /// How many descriptors the table has room for. Programs see it: select(2) ignores what is beyond (BUGS in its
+    /// manual page) instead of finding it not open. Linux's tables start at 64 and double.
+    pub fn room(&self) -> usize {
+        self.slots.lock().len().next_power_of_two().max(64)
     }
 
     /// Takes what `which` picks out; the files are returned so that they are dropped without the lock.

@@ -77,7 +77,13 @@ static int polling(int argc, char **argv) {
   SHOW(poll(fds, 1, 0));
   printf("%x\n", fds[0].revents);
   FD_ZERO(&set);
+  FD_SET(50, &set);
+  SHOW(select(51, &set, 0, 0, &soon));
+  FD_ZERO(&set);
   FD_SET(200, &set);
+  // Beyond the table's room it is ignored; once the table has grown it is not open.
+  SHOW(select(201, &set, 0, 0, &soon));
+  close(dup2(0, 180));
   SHOW(select(201, &set, 0, 0, &soon));
   int file = open("/bin/busybox", O_RDONLY);
   fds[0] = (struct pollfd){file, POLLIN | POLLOUT, 0};
