@@ -138,12 +138,22 @@ pub fn npm() -> Result<PathBuf> {
     if fs::read(&stamp).is_ok_and(|have| have == wanted) {
         return Ok(modules);
     }
-    let npm = program(&["npm"], "npm")?;
-    let mut command = Command::new(npm);
+    let mut command = npm_command()?;
     command.current_dir(&web).args(["ci", "--ignore-scripts", "--no-progress", "--loglevel=error"]);
     ui::run_quietly("installing npm packages", &mut command)?;
     fs::write(&stamp, wanted)?;
     Ok(modules)
+}
+
+/// npm, trusting the authorities the system trusts, as apt and cargo do: Node brings its own list, and behind a
+/// company's proxy that is not enough.
+pub fn npm_command() -> Result<Command> {
+    const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
+    let mut command = Command::new(program(&["npm"], "npm")?);
+    if std::env::var_os("NODE_EXTRA_CA_CERTS").is_none() && Path::new(TRUSTED).exists() {
+        command.env("NODE_EXTRA_CA_CERTS", TRUSTED);
+    }
+    Ok(command)
 }
 
 /// Files of a Debian package.
