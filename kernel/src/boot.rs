@@ -90,7 +90,7 @@ impl Kernel {
             kernel.start_init(path, options.environment.clone());
         }
         if options.link {
-            device::link::start(&kernel);
+            device::link::start(&kernel).map_err(failed("starting the host link"))?;
         } else if options.init.is_none() {
             return Err(BootError("nothing to do: the command line has neither init= nor link".into()));
         }
@@ -249,15 +249,15 @@ pub(crate) struct FirstProgram {
     pub(crate) files: Arc<FdTable>,
 }
 
-/// Starts a program as a process without a parent, in a session of its own, as the superuser.
-pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> Result<Arc<Process>, Errno> {
+/// A process without a parent, in a session of its own, as the superuser; it has one thread and no program yet.
+pub(crate) fn new_process(kernel: &Arc<Kernel>, pid: Pid, files: Arc<FdTable>) -> Result<Arc<Thread>, Errno> {
     let charge = kernel.memory.charge(PROCESS_COST)?;
     let layout = crate::memory::layout::Layout::default();
     let empty = crate::memory::AddressSpace::new(&kernel.machine, &kernel.memory, layout)?;
     let process = Process::new(
         kernel,
         NewProcess {
-            pid: spec.pid,
+            pid,
             parent: None,
             space: empty,
             actions: Arc::new(Actions::default()),
@@ -268,15 +268,21 @@ pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> R
             charge,
         },
     );
-    let thread = Thread::new(NewThread {
-        tid: spec.pid,
-        process: process.clone(),
+    Ok(Thread::new(NewThread {
+        tid: pid,
+        process,
         task: kernel.scheduler.new_task(0),
         name: Vec::new(),
-        files: spec.files,
+        files,
         fs: FsContext::new(kernel.vfs.root()?),
         mask: SignalSet::default(),
-    });
+    }))
+}
+
+/// Starts a program in a [`new_process`].
+pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> Result<Arc<Process>, Errno> {
+    let thread = new_process(kernel, spec.pid, spec.files)?;
+    let process = thread.process.clone();
     let credentials = process.credentials();
     if !spec.cwd.is_empty() {
         let lookup = thread.lookup_from(&credentials, thread.fs().cwd());
