@@ -2,7 +2,9 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use aurora_handover::acpi::Tables;
 use aurora_machine::{PhysAddr, Port};
+use spin::Once;
 use x86_64::instructions::port::Port as IoPort;
 
 use crate::layout::DEVICE_MAP;
@@ -15,8 +17,8 @@ pub(crate) const SPURIOUS: u64 = 0xff;
 const COM1: u64 = 0x24;
 const COM2: u64 = 0x23;
 
-/// Where PCs and QEMU's machines have the first I/O APIC. Its inputs 3 and 4 are the ISA lines of the serial ports.
-pub(crate) const IO_APIC: PhysAddr = PhysAddr(0xfec0_0000);
+/// The first I/O APIC. Its inputs 3 and 4 are the ISA lines of the serial ports.
+static IO_APIC: Once<PhysAddr> = Once::new();
 
 /// One bit per port that has something for the kernel.
 static PENDING: AtomicU8 = AtomicU8::new(0);
@@ -37,6 +39,11 @@ pub(crate) fn handle(vector: u64) {
         _ => {}
     }
     apic::end_of_interrupt();
+}
+
+/// Where ACPI says it is, else where PCs have it.
+pub(crate) fn find_io_apic(tables: &Tables) -> PhysAddr {
+    *IO_APIC.call_once(|| tables.io_apic.unwrap_or(PhysAddr(0xfec0_0000)))
 }
 
 fn serial_interrupt(port: Port) {
@@ -91,7 +98,8 @@ fn route(input: u32, vector: u64) {
 }
 
 fn write_io_apic(register: u32, value: u32) {
-    let base = (DEVICE_MAP + IO_APIC.0) as *mut u32;
+    let Some(at) = IO_APIC.get() else { return };
+    let base = (DEVICE_MAP + at.0) as *mut u32;
     // SAFETY: paging.rs mapped the I/O APIC here: an index register, and 16 bytes further a window on what it names.
     unsafe {
         base.write_volatile(register);
