@@ -32,7 +32,11 @@ multiboot_header:
     .long 0                                 # i386, 32-bit protected mode
     .long multiboot_end - multiboot_header
     .long -(0xe85250d6 + (multiboot_end - multiboot_header))
-    .word 3, 0                              # where to enter; the ELF entry is Limine's
+    .word 2, 0                              # where everything goes: GRUB does not take an ELF file with relocations
+    .long 24
+    .long LOADED, LOADED, physical_data_end, physical_image_end
+    .balign 8
+    .word 3, 0                              # where to enter
     .long 12
     .long multiboot_start - boot_begin + LOADED
     .balign 8
