@@ -18,6 +18,7 @@ use crate::vfs::{FdTable, Lookup, OpenFile, OpenFlags};
 pub struct Ports {
     console: WaitQueue,
     link: WaitQueue,
+    keyboard: WaitQueue,
     /// The log is not shown on the console.
     quiet: bool,
 }
@@ -25,13 +26,14 @@ pub struct Ports {
 impl Ports {
     /// Nobody waits yet.
     pub fn new(quiet: bool) -> Self {
-        Self { console: WaitQueue::new(), link: WaitQueue::new(), quiet }
+        Self { console: WaitQueue::new(), link: WaitQueue::new(), keyboard: WaitQueue::new(), quiet }
     }
     /// Woken when a port is ready.
     pub fn queue(&self, port: Port) -> &WaitQueue {
         match port {
             Port::Console => &self.console,
             Port::Link => &self.link,
+            Port::Keyboard => &self.keyboard,
         }
     }
     /// Whether the log stays off the console.

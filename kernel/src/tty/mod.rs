@@ -2,6 +2,7 @@
 
 pub mod discipline;
 pub mod file;
+pub mod screen;
 pub mod termios;
 
 use alloc::collections::VecDeque;
