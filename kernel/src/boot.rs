@@ -10,7 +10,7 @@ use aurora_abi::Errno;
 use aurora_machine::{BootInfo, Machine, PAGE_SIZE};
 
 use crate::fs::tmpfs::{OpenDevice, Options, Tmpfs};
-use crate::fs::{devfs, initramfs, procfs};
+use crate::fs::{devfs, devpts, initramfs, procfs};
 use crate::memory::MemoryControl;
 use crate::memory::cache::PageQuota;
 use crate::security::{CapabilityTable, Credentials};
@@ -104,7 +104,9 @@ impl Kernel {
             sec: (ns / 1_000_000_000).cast_signed(),
             nsec: (ns % 1_000_000_000).cast_signed(),
         };
-        let console = Tty::new(Arc::new(PortDriver::console(&machine)), DeviceId::new(5, 1));
+        let processes = Arc::new(task::table::ProcessTable::default());
+        let driver = Arc::new(PortDriver::console(&machine));
+        let console = Tty::new(driver, DeviceId::new(5, 1), &processes, (24, 80));
         let frames = memory.phys().total_frames();
         let open_device: Arc<OpenDevice> = {
             let (machine, console) = (machine.clone(), console.clone());
@@ -116,7 +118,8 @@ impl Kernel {
         Ok(Arc::new(Self {
             scheduler: task::scheduler::Scheduler::new(machine.clone()),
             timers: task::timer::Timers::default(),
-            processes: task::table::ProcessTable::default(),
+            processes,
+            ptys: Arc::default(),
             vfs: Vfs::new(root, "rootfs"),
             anonymous: crate::fs::anonymous::AnonymousInodes::default(),
             futexes: crate::ipc::futex::FutexTable::default(),
@@ -178,12 +181,14 @@ impl Kernel {
     fn mount_own(self: &Arc<Self>) -> Result<(), Errno> {
         let dev = self.new_tmpfs(self.memory.phys().total_frames() / 8, 0o755)?;
         devfs::populate(&dev, self.now())?;
-        self.mount_at(b"dev", dev, "devtmpfs")?;
-        self.mount_at(b"proc", procfs::root(self), "proc")
+        self.mount_at(self.ensure_directory(b"dev")?, dev, "devtmpfs")?;
+        let dev = self.vfs.cross(self.ensure_directory(b"dev")?);
+        let dentry = dev.dentry.lookup(b"pts", &self.vfs.recent)?;
+        self.mount_at(PathRef { mount: dev.mount, dentry }, devpts::root(&self.ptys, self.now()), "devpts")?;
+        self.mount_at(self.ensure_directory(b"proc")?, procfs::root(self), "proc")
     }
 
-    fn mount_at(&self, name: &[u8], root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
-        let place = self.ensure_directory(name)?;
+    fn mount_at(&self, place: PathRef, root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
         self.vfs.mount(root, place, kind, kind, MountFlags::empty())
     }
 

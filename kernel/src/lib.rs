@@ -42,7 +42,8 @@ pub struct Kernel {
     pub(crate) memory: Arc<memory::MemoryControl>,
     pub(crate) scheduler: task::scheduler::Scheduler,
     pub(crate) timers: task::timer::Timers,
-    pub(crate) processes: task::table::ProcessTable,
+    pub(crate) processes: Arc<task::table::ProcessTable>,
+    pub(crate) ptys: Arc<tty::pty::PtyTable>,
     pub(crate) vfs: vfs::Vfs,
     pub(crate) anonymous: fs::anonymous::AnonymousInodes,
     pub(crate) futexes: ipc::futex::FutexTable,
@@ -124,9 +125,7 @@ impl Kernel {
 
     /// The console's window has another size now.
     pub fn resize_console(&self, rows: u16, columns: u16) {
-        if let Some(group) = self.console.resize(rows, columns) {
-            self.processes.signal_group(group, task::SigInfo::kernel(task::Signal::SIGWINCH));
-        }
+        self.console.resize(rows, columns);
     }
 
     /// See [`klog`].

@@ -24,13 +24,8 @@ pub(super) struct Style {
 }
 
 impl Style {
-    pub(super) const PLAIN: Self = Self {
-        foreground: Color::Default,
-        background: Color::Default,
-        bold: false,
-        underline: false,
-        reverse: false,
-    };
+    pub(super) const PLAIN: Self =
+        Self { foreground: Color::Default, background: Color::Default, bold: false, underline: false, reverse: false };
 }
 
 /// A place for a character.
@@ -132,7 +127,8 @@ impl Grid {
 
     /// Moves the cursor, as far as there is a grid.
     pub(super) fn go_to(&mut self, row: u16, column: u16) {
-        self.cursor = Place { row: row.min(self.rows.saturating_sub(1)), column: column.min(self.columns.saturating_sub(1)) };
+        self.cursor =
+            Place { row: row.min(self.rows.saturating_sub(1)), column: column.min(self.columns.saturating_sub(1)) };
         self.wraps = false;
     }
 

@@ -72,7 +72,8 @@ impl Screen {
     pub fn new(display: &dyn Display) -> Self {
         let painter = Painter::new(display);
         let (rows, columns) = painter.size();
-        let terminal = Terminal { grid: Grid::new(rows, columns), main: None, modes: Modes::default(), replies: Vec::new() };
+        let terminal =
+            Terminal { grid: Grid::new(rows, columns), main: None, modes: Modes::default(), replies: Vec::new() };
         Self { parser: vte::Parser::new(), terminal, painter }
     }
 
