@@ -32,14 +32,6 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
-/// What a case found.
-enum Difference {
-    /// Three times the same.
-    Stands(String),
-    /// The processor contradicted itself.
-    Wavering(String),
-}
-
 struct Both {
     host: host::Host,
     bpe: guest::Bpe,
@@ -58,24 +50,8 @@ impl Both {
         }
     }
 
-    /// Runs the case on both; the first difference, in words. Under a hypervisor the real processor is not always that:
-    /// an instruction whose page was being tracked is emulated, and not exactly. So a difference counts if the
-    /// processor stands by its answer, from the same state and memory.
-    fn run(&mut self, case: &Case) -> Result<(), Difference> {
-        let before: Vec<Vec<u8>> = PAGES.iter().map(|(page, _)| self.host.page(*page).to_vec()).collect();
-        let Some(first) = self.run_once(case) else { return Ok(()) };
-        for _ in 0..2 {
-            for ((page, _), bytes) in PAGES.iter().zip(&before) {
-                self.write(DATA + page * PAGE, bytes);
-            }
-            if self.run_once(case).as_ref() != Some(&first) {
-                return Err(Difference::Wavering(first));
-            }
-        }
-        Err(Difference::Stands(first))
-    }
-
-    fn run_once(&mut self, case: &Case) -> Option<String> {
+    /// Runs the case on both; the first difference, in words.
+    fn run(&mut self, case: &Case) -> Option<String> {
         for (addr, bytes) in &case.data {
             self.write(*addr, bytes);
         }
@@ -125,7 +101,7 @@ fn every_instruction_does_what_the_real_processor_does() {
     let templates = generate::templates();
     let mut both = Both { host: host::Host::new(), bpe: guest::Bpe::new() };
     let mut failures: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    let (mut ran, mut wavering) = (0u64, Vec::new());
+    let mut ran = 0u64;
     let mut number = seed.wrapping_sub(1);
     while ran < cases {
         number = number.wrapping_add(1);
@@ -136,23 +112,14 @@ fn every_instruction_does_what_the_real_processor_does() {
         let template = r.pick(&templates);
         let Some(case) = generate::case(&mut r, &template) else { continue };
         ran += 1;
-        match both.run(&case) {
-            Ok(()) => {}
-            Err(Difference::Wavering(what)) => wavering.push(format!("seed {number}: {what}")),
-            Err(Difference::Stands(what)) => {
-                let entry =
-                    failures.entry(format!("{:?}", case.insn.code())).or_insert((0, format!("seed {number}: {what}")));
-                entry.0 += 1;
-            }
+        if let Some(what) = both.run(&case) {
+            let entry =
+                failures.entry(format!("{:?}", case.insn.code())).or_insert((0, format!("seed {number}: {what}")));
+            entry.0 += 1;
         }
     }
     let seconds = started.elapsed().as_secs_f64();
     eprintln!("{} forms, {ran} cases from seed {seed} in {seconds:.1} s", templates.len());
-    for what in &wavering {
-        eprintln!("the processor contradicts itself: {what}");
-    }
-    // One in a million may be a hypervisor's; more would hide something.
-    assert!(wavering.len() as u64 <= 2 + cases / 1_000_000, "{} cases waver", wavering.len());
     for (code, (count, first)) in &failures {
         eprintln!("{code}: {count} times, first {first}");
     }

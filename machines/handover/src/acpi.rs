@@ -172,20 +172,22 @@ fn sleep_types(dsdt: &[u8]) -> Option<[u8; 2]> {
     const NAME: u8 = 0x08;
     const PACKAGE: u8 = 0x12;
     let found = dsdt.windows(4).enumerate().filter(|(_, w)| w == b"_S5_").map(|(at, _)| at);
-    found.filter_map(|at| {
-        // `Name` stands right before, or with a root prefix between.
-        let before = dsdt.get(at.checked_sub(2)?..at)?;
-        let named = before[1] == NAME || (before[0] == NAME && before[1] == b'\\');
-        let rest = dsdt.get(at + 4..)?;
-        if !named || *rest.first()? != PACKAGE {
-            return None;
-        }
-        // The package's length has as many more bytes as its first one's top bits say; then the number of elements.
-        let more = usize::from(*rest.get(1)? >> 6);
-        let (a, rest) = constant(rest.get(3 + more..)?)?;
-        let (b, _) = constant(rest)?;
-        Some([a, b])
-    }).next()
+    found
+        .filter_map(|at| {
+            // `Name` stands right before, or with a root prefix between.
+            let before = dsdt.get(at.checked_sub(2)?..at)?;
+            let named = before[1] == NAME || (before[0] == NAME && before[1] == b'\\');
+            let rest = dsdt.get(at + 4..)?;
+            if !named || *rest.first()? != PACKAGE {
+                return None;
+            }
+            // The package's length has as many more bytes as its first one's top bits say; then the number of elements.
+            let more = usize::from(*rest.get(1)? >> 6);
+            let (a, rest) = constant(rest.get(3 + more..)?)?;
+            let (b, _) = constant(rest)?;
+            Some([a, b])
+        })
+        .next()
 }
 
 /// An AML integer constant that fits a byte, and what follows.

@@ -1,11 +1,11 @@
 //! Limine's way in: the requests in the image, and what came of them. It maps physical memory and the image itself.
 
-use aurora_handover::limine::{Answers, read};
 use aurora_handover::Window;
+use aurora_handover::limine::{Answers, read};
 use limine::BaseRevision;
 use limine::request::{
-    ExecutableAddressRequest, ExecutableCmdlineRequest, FramebufferRequest, HhdmRequest, MemoryMapRequest, ModuleRequest,
-    RequestsEndMarker, RequestsStartMarker, RsdpRequest,
+    ExecutableAddressRequest, ExecutableCmdlineRequest, FramebufferRequest, HhdmRequest, MemoryMapRequest,
+    ModuleRequest, RequestsEndMarker, RequestsStartMarker, RsdpRequest,
 };
 
 use crate::{clock, layout, paging, report, serial};

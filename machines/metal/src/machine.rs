@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use aurora_machine::{
-    BootInfo, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
+    BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
 };
 use raw_cpuid::{CpuId, Hypervisor};
 use x86_64::instructions::interrupts;
@@ -15,8 +15,9 @@ use aurora_handover::{Archive, Handover, MemoryMap, Window};
 
 use crate::layout::{direct, direct_map, image_end, image_phys, image_start, text_start};
 use crate::paging::Device;
+use crate::serial::Line;
 use crate::user::Spaces;
-use crate::{apic, clock, entropy, heap, irq, paging, power, serial};
+use crate::{apic, clock, display, entropy, heap, irq, paging, power, ps2, serial};
 
 const MIB: u64 = 1 << 20;
 
@@ -39,7 +40,9 @@ pub(crate) fn set_up(window: &Window, handover: Handover, random: u64) -> (Metal
         free.remove(archive.start.0, end);
     }
     let registers = [apic::base(), irq::find_io_apic(&tables)].into_iter().chain(power::find_registers(&tables));
-    let root = paging::build(&handover.ram, &mut free, registers.map(Device::Registers), random);
+    let pixels = handover.screen.map(|s| Device::Pixels(s.start, u64::from(s.pitch) * u64::from(s.height)));
+    let root = paging::build(&handover.ram, &mut free, registers.map(Device::Registers).chain(pixels), random);
+    handover.screen.into_iter().for_each(display::init);
     // boot.s has done its work.
     free.add(image_phys(image_start()), image_phys(text_start()));
     apic::init();
@@ -141,10 +144,21 @@ impl Machine for Metal {
     fn entropy(&self, buffer: &mut [u8]) {
         entropy::fill(buffer);
     }
+    fn display(&self) -> Option<&dyn Display> {
+        display::get().map(|screen| screen as &dyn Display)
+    }
     fn port_write(&self, port: Port, bytes: &[u8]) -> usize {
-        serial::write(port, bytes)
+        match port {
+            Port::Console => serial::write(Line::Console, bytes),
+            Port::Link => serial::write(Line::Link, bytes),
+            Port::Keyboard => bytes.len(),
+        }
     }
     fn port_read(&self, port: Port, buffer: &mut [u8]) -> usize {
-        serial::read(port, buffer)
+        match port {
+            Port::Console => serial::read(Line::Console, buffer),
+            Port::Link => serial::read(Line::Link, buffer),
+            Port::Keyboard => ps2::read(buffer),
+        }
     }
 }

@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod apic;
 mod clock;
+mod display;
 mod entropy;
 mod gdt;
 mod heap;
@@ -18,6 +19,7 @@ mod limine;
 mod machine;
 mod paging;
 mod power;
+mod ps2;
 mod report;
 mod rtc;
 mod serial;
