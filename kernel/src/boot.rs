@@ -10,7 +10,7 @@ use aurora_abi::Errno;
 use aurora_machine::{BootInfo, Machine, PAGE_SIZE};
 
 use crate::fs::tmpfs::{OpenDevice, Options, Tmpfs};
-use crate::fs::{devfs, initramfs, procfs};
+use crate::fs::{devfs, devpts, initramfs, procfs};
 use crate::memory::MemoryControl;
 use crate::memory::cache::PageQuota;
 use crate::security::{CapabilityTable, Credentials};
@@ -21,7 +21,8 @@ use crate::task::process::{NewProcess, PROCESS_COST};
 use crate::task::signal::{Actions, SignalSet};
 use crate::task::thread::NewThread;
 use crate::task::{Pid, Process, Thread};
-use crate::tty::{PortDriver, Tty};
+use crate::tty::Consoles;
+use crate::tty::virtual_terminal::keyboard_input;
 use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Follow;
@@ -37,6 +38,7 @@ struct CommandLine {
     init: Option<String>,
     link: bool,
     quiet: bool,
+    console: Option<String>,
     trace: bool,
     /// `NAME=value` words the kernel has no use for: init's environment, as on Linux.
     environment: Vec<Vec<u8>>,
@@ -48,6 +50,7 @@ impl CommandLine {
         for word in line.split_ascii_whitespace() {
             match word.split_once('=') {
                 Some(("init", path)) => options.init = Some(path.to_string()),
+                Some(("console", name)) => options.console = Some(name.to_string()),
                 Some(("trace", "syscalls")) => options.trace = true,
                 None if word == "link" => options.link = true,
                 None if word == "quiet" => options.quiet = true,
@@ -104,11 +107,12 @@ impl Kernel {
             sec: (ns / 1_000_000_000).cast_signed(),
             nsec: (ns % 1_000_000_000).cast_signed(),
         };
-        let console = Tty::new(Arc::new(PortDriver::console(&machine)), DeviceId::new(5, 1));
+        let processes = Arc::new(task::table::ProcessTable::default());
+        let consoles = Consoles::new(&machine, &processes, options.console.as_deref());
         let frames = memory.phys().total_frames();
         let open_device: Arc<OpenDevice> = {
-            let (machine, console) = (machine.clone(), console.clone());
-            Arc::new(move |kind, id| devfs::open(&machine, &console, kind, id))
+            let (machine, consoles) = (machine.clone(), consoles.clone());
+            Arc::new(move |kind, id| devfs::open(&machine, &consoles, kind, id))
         };
         let root_options = Options { pages: frames / 4 * 3, inodes: frames.max(65536), dev: 1, mode: 0o755 };
         let root = Tmpfs::create(&memory, &open_device, &root_options, now)?;
@@ -116,14 +120,15 @@ impl Kernel {
         Ok(Arc::new(Self {
             scheduler: task::scheduler::Scheduler::new(machine.clone()),
             timers: task::timer::Timers::default(),
-            processes: task::table::ProcessTable::default(),
+            processes,
+            ptys: Arc::default(),
             vfs: Vfs::new(root, "rootfs"),
             anonymous: crate::fs::anonymous::AnonymousInodes::default(),
             futexes: crate::ipc::futex::FutexTable::default(),
             locks: crate::vfs::lock::FileLocks::default(),
             record_locks: crate::vfs::lock::RecordLocks::default(),
             ports: device::Ports::new(options.quiet),
-            console,
+            consoles,
             log: crate::log::Log::default(),
             shared_memory: PageQuota::new(frames),
             open_device,
@@ -178,12 +183,14 @@ impl Kernel {
     fn mount_own(self: &Arc<Self>) -> Result<(), Errno> {
         let dev = self.new_tmpfs(self.memory.phys().total_frames() / 8, 0o755)?;
         devfs::populate(&dev, self.now())?;
-        self.mount_at(b"dev", dev, "devtmpfs")?;
-        self.mount_at(b"proc", procfs::root(self), "proc")
+        self.mount_at(self.ensure_directory(b"dev")?, dev, "devtmpfs")?;
+        let dev = self.vfs.cross(self.ensure_directory(b"dev")?);
+        let dentry = dev.dentry.lookup(b"pts", &self.vfs.recent)?;
+        self.mount_at(PathRef { mount: dev.mount, dentry }, devpts::root(&self.ptys, self.now()), "devpts")?;
+        self.mount_at(self.ensure_directory(b"proc")?, procfs::root(self), "proc")
     }
 
-    fn mount_at(&self, name: &[u8], root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
-        let place = self.ensure_directory(name)?;
+    fn mount_at(&self, place: PathRef, root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
         self.vfs.mount(root, place, kind, kind, MountFlags::empty())
     }
 
@@ -197,6 +204,7 @@ impl Kernel {
     /// Jobs of the kernel's own.
     fn start_services(self: &Arc<Self>) {
         self.scheduler.spawn(device::console_input(Arc::downgrade(self)));
+        self.scheduler.spawn(keyboard_input(Arc::downgrade(self)));
         self.scheduler.spawn(kill_when_short(Arc::downgrade(self)));
     }
 

@@ -25,7 +25,20 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wno-unused-result", "-static", "-o"]).arg(&musl);
     gcc.args(sources(&source.join("musl"))?);
     compile(gcc)?;
-    Ok(BUILT.get_or_init(|| vec![("threads", threads), ("musl", musl)]))
+    let screen = screen(&source.join("screen"))?;
+    Ok(BUILT.get_or_init(|| vec![("threads", threads), ("musl", musl), ("screen", screen)]))
+}
+
+/// The one that uses crates: a workspace of its own, because it is linked statically.
+fn screen(folder: &Path) -> Result<PathBuf> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let made = project::made("screen")?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(folder).env("CARGO_TARGET_DIR", &made).env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    cargo.args(["build", "--release", "--locked", "--quiet", "--target", TARGET]);
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    compile(cargo)?;
+    Ok(made.join(TARGET).join("release/screen"))
 }
 
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {

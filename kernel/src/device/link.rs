@@ -8,6 +8,7 @@
 mod output;
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
@@ -24,6 +25,7 @@ use crate::memory::IoBuf;
 use crate::sync::{Mutex, WaitQueue};
 use crate::task::process::WaitStatus;
 use crate::task::{Pid, Process, SigInfo, Signal, Thread};
+use crate::tty::pty::OtherSide;
 use crate::tty::{Tty, TtyDriver, TtyFile};
 use crate::vfs::{Fd, FdTable, FileKind, FileOps, OpenFile, OpenFlags};
 use crate::{Kernel, Next, klog, syscall};
@@ -206,8 +208,8 @@ fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
         }
         Kind::Resize => {
             let (rows, columns) = size(&frame)?;
-            if let Some(group) = program.tty.as_ref().and_then(|t| t.resize(rows, columns)) {
-                link.kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGWINCH));
+            if let Some(tty) = &program.tty {
+                tty.resize(rows, columns);
             }
         }
         Kind::Taken => {
@@ -257,13 +259,12 @@ struct Streams {
     files: Arc<FdTable>,
     stdin: Option<(Arc<Pipe>, Arc<PipeEnd>)>,
     outputs: Vec<Output>,
-    tty: Option<Arc<Tty>>,
+    terminal: Option<OtherSide>,
 }
 
 fn new_file(kernel: &Kernel, ops: Arc<dyn FileOps>, kind: FileKind, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
     let charge = kernel.memory.charge(crate::vfs::file::FILE_COST)?;
-    let mode = if kind == FileKind::CharDevice { 0o620 } else { 0o600 };
-    let inode = kernel.anonymous.create(kind, mode, 0, 0, kernel.now());
+    let inode = kernel.anonymous.create(kind, 0o600, 0, 0, kernel.now());
     Ok(OpenFile::new(None, inode, ops, flags, charge))
 }
 
@@ -280,18 +281,22 @@ impl Streams {
             files.replace(Fd(fd), write_end, false, 3)?;
             outputs.push((pipe.clone(), pipe.end(true, false), kind));
         }
-        Ok(Self { files, stdin: Some((stdin.clone(), stdin.end(false, true))), outputs, tty: None })
+        Ok(Self { files, stdin: Some((stdin.clone(), stdin.end(false, true))), outputs, terminal: None })
     }
 
     fn terminal(link: &Arc<Link>, id: u32, windows: &Arc<[OutputWindow; 2]>) -> Result<Self, Errno> {
         let files = Arc::new(FdTable::default());
         let driver = LinkDriver { link: link.clone(), id, windows: windows.clone() };
-        let tty = Tty::new(Arc::new(driver), super::LINK_TTY);
-        let file = new_file(&link.kernel, Arc::new(TtyFile::new(&tty)), FileKind::CharDevice, OpenFlags::RDWR)?;
+        let side = OtherSide::new(&link.kernel, Arc::new(driver), (0, 0), false)?;
+        // Until the host tells its size.
+        side.pty.tty.resize(24, 80);
+        let name = format!("/dev/pts/{}", side.pty.number);
+        let ops = Arc::new(TtyFile::new(&side.pty.tty));
+        let file = super::open_device(&link.kernel, name.as_bytes(), ops)?;
         for fd in 0..3 {
             files.replace(Fd(fd), file.clone(), false, 3)?;
         }
-        Ok(Self { files, stdin: None, outputs: Vec::new(), tty: Some(tty) })
+        Ok(Self { files, stdin: None, outputs: Vec::new(), terminal: Some(side) })
     }
 }
 
@@ -331,7 +336,7 @@ fn begin(link: &Arc<Link>, id: u32, spawn: Spawn) {
         early_signals: Mutex::default(),
         input: Mutex::default(),
         input_came: WaitQueue::new(),
-        tty: streams.tty.clone(),
+        tty: streams.terminal.as_ref().map(|side| side.pty.tty.clone()),
         windows,
         ended: AtomicBool::new(false),
     });
@@ -367,12 +372,11 @@ async fn run(link: Arc<Link>, id: u32, spawn: Spawn, program: Arc<Program>, stre
 
 async fn live(link: &Arc<Link>, id: u32, program: &Arc<Program>, process: Arc<Process>, streams: Streams) {
     let kernel = &link.kernel;
-    let Streams { files, stdin, outputs, tty } = streams;
+    let Streams { files, stdin, outputs, terminal } = streams;
     // The program has its own reference to its descriptors.
     drop(files);
-    if let Some(tty) = &tty {
-        tty.start_session(process.pid);
-        *process.terminal.lock() = Some(tty.clone());
+    if let Some(tty) = &program.tty {
+        tty.start_session(&process);
         kernel.scheduler.spawn(flush_terminal(link.clone(), tty.clone(), program.clone()));
     }
     *program.process.lock() = Some(process.clone());
@@ -391,10 +395,10 @@ async fn live(link: &Arc<Link>, id: u32, program: &Arc<Program>, process: Arc<Pr
     program.input_came.wake_all();
     kernel.process_ended.wake_all();
     unfinished.1.wait(|| (*unfinished.0.lock() == 0).then_some(())).await;
-    if let Some(tty) = &tty {
+    if let Some(tty) = &program.tty {
         tty.changed.wait(|| (tty.flush(), tty.is_drained()).1.then_some(())).await;
-        tty.hang_up();
     }
+    drop(terminal);
     link.programs.lock().remove(&id);
     let status = process.state().ended.unwrap_or(WaitStatus::Exited(0));
     kernel.set_awaited(process.pid, false);
@@ -424,7 +428,7 @@ async fn carry_input(link: Arc<Link>, id: u32, program: Arc<Program>, stdin: Opt
             (None, Some(tty)) => {
                 let room = || Some(tty.input_room().min(chunk.len())).filter(|&r| r > 0);
                 let room = tty.changed.wait(room).await;
-                tty.input(chunk.get(..room).unwrap_or_default(), &link.kernel.processes);
+                tty.input(chunk.get(..room).unwrap_or_default());
                 room
             }
             (None, None) => return,

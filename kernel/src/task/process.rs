@@ -73,6 +73,8 @@ pub struct Process {
     pub capabilities: CapabilityTable,
     /// The terminal that controls its session.
     pub terminal: Mutex<Option<Arc<Tty>>>,
+    /// For the leader of a session whose terminal was hung up: the group that was in the foreground.
+    pub lost_foreground: Mutex<Option<Pid>>,
     /// The file it executes.
     pub executable: Mutex<Option<PathRef>>,
     /// Sent to the parent at the end; 0 for none.
@@ -166,6 +168,7 @@ impl Process {
             group: inherit(|p| p.group().0),
             session: inherit(|p| p.session().0),
             terminal: Mutex::new(parent.and_then(|p| p.terminal.lock().clone())),
+            lost_foreground: Mutex::default(),
             executable: Mutex::new(parent.and_then(|p| p.executable.lock().clone())),
             no_new_privs: AtomicBool::new(parent.is_some_and(|p| p.no_new_privs.load(Ordering::Relaxed))),
             pid: new.pid,

@@ -16,7 +16,7 @@ use crate::vfs::mount::MountFlags;
 pub(super) const ROOT: &[(&str, Node)] = &[
     ("cmdline", Node::Text(|k| line(k.command_line.as_bytes()))),
     ("cpuinfo", Node::Text(cpuinfo)),
-    ("filesystems", Node::Text(|_| b"nodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\n".to_vec())),
+    ("filesystems", Node::Text(|_| b"nodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\n".to_vec())),
     ("loadavg", Node::Text(loadavg)),
     ("meminfo", Node::Text(meminfo)),
     ("mounts", Node::Link("self/mounts")),
