@@ -77,7 +77,8 @@ fn the_package_keeps_its_promises_in_a_page() {
 #[test]
 fn the_node_example_prints_what_it_says() {
     let said = node(&["node.mjs", "image.cpio.gz"]);
-    let expected = "4\n30\n100\n\n{ code: 0, signal: null }\nwritten by Node\n\nENOENT 2 ENOENT: no such file or directory";
+    let expected =
+        "4\n30\n100\n\n{ code: 0, signal: null }\nwritten by Node\n\nENOENT 2 ENOENT: no such file or directory";
     assert!(said.starts_with(expected), "{said}");
 }
 
