@@ -1,7 +1,7 @@
 //! `aurora bench`: how long things take.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -148,26 +148,22 @@ fn program(kind: Kind, what: &'static str) -> Result<Measured> {
     Ok(Measured { what, times, limit: Duration::from_secs(2), note: String::new() })
 }
 
-/// A picture of the page for the README, dark and light.
+/// Pictures of the page for the README: wide and on a phone, dark and light.
 pub fn pictures() -> Result<()> {
     let server = PageServer::start(build::page()?, HashMap::new(), 0)?;
     let folder = project::root().join("web/pictures");
     std::fs::create_dir_all(&folder)?;
-    for scheme in ["dark", "light"] {
-        let file = folder.join(format!("page-{scheme}.png"));
-        let mut node = Command::new(setup::node()?);
-        node.arg(project::root().join("web/test/page.mjs")).arg(setup::chromium()?);
-        node.args([&format!("http://{}/", server.address()), "picture"]).arg(&file).arg(scheme);
-        node.args([
-            "uname -srm",
-            "sha256sum /bin/busybox",
-            "ps | head -5",
-            "seq 1 1000 | awk '{ s += $1 } END { print s }'",
-        ]);
-        let out = node.output().context("cannot run node")?;
-        ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        ui::say(&format!("{}", file.display()));
-    }
-    std::io::stdout().flush()?;
+    let mut node = Command::new(setup::node()?);
+    node.arg(project::root().join("web/test/page.mjs")).arg(setup::chromium()?);
+    node.args([&format!("http://{}/", server.address()), "pictures"]).arg(&folder);
+    node.args([
+        "uname -srm",
+        "ps | head -5",
+        "sha256sum /bin/busybox",
+        "seq 1 1000 | awk '{ s += $1 } END { print s }'",
+    ]);
+    let out = node.output().context("cannot run node")?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    ui::say(&format!("they are in {}", folder.display()));
     Ok(())
 }

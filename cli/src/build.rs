@@ -36,6 +36,10 @@ fn build(target: &Target) -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.current_dir(project::root().join(target.folder)).env("CARGO_TARGET_DIR", &made);
     cargo.args(["build", "--release"]);
+    // Where something stands in the source is said as it is in the repository, wherever that is. Added to the flags in
+    // the workspace's own settings.
+    let remap = format!("--remap-path-prefix={}/=", fs::canonicalize(project::root())?.display());
+    cargo.arg("--config").arg(format!("target.{}.rustflags=[{remap:?}]", target.name));
     if let Compiler::Debian { linker } = compiler {
         // The only way a stable compiler builds its own library.
         cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");

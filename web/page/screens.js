@@ -16,6 +16,8 @@ const ENDINGS = {
 export function status(state, text) {
   element("status").dataset.state = state;
   element("status").textContent = text;
+  // There is a machine to keep a copy of only while one runs.
+  element("save").disabled = state !== "on";
 }
 
 let log = [];

@@ -4,52 +4,13 @@
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import assert from "node:assert/strict";
 import { launch, open as openPage } from "./chromium.mjs";
+import { PROMPT, command, pause, prompt, until } from "./console.mjs";
+import { front } from "./front.mjs";
 
 const [executablePath, url, name, ...rest] = process.argv.slice(2);
-const PROMPT = /root@aurora:[^\n]*# ?$/;
 
 const browser = await launch(executablePath);
 const open = (options) => openPage(browser, url, options);
-
-/** The terminal's text, without the empty rest of the screen. */
-const text = (page) =>
-  page.evaluate(() => {
-    const buffer = window.aurora.terminal.buffer.active;
-    const lines = [];
-    for (let y = 0; y < buffer.length; y++) {
-      const line = buffer.getLine(y);
-      if (line.isWrapped) lines[lines.length - 1] += line.translateToString(true);
-      else lines.push(line.translateToString(true));
-    }
-    return lines.join("\n").trimEnd();
-  });
-
-async function until(page, pattern, what, milliseconds = 30000) {
-  const start = performance.now();
-  for (;;) {
-    const now = await text(page);
-    if (pattern.test(now)) return now;
-    if (performance.now() - start > milliseconds) assert.fail(`no ${what}; the terminal shows:\n${now}`);
-    await page.evaluate(
-      () =>
-        new Promise((resolve) => {
-          const seen = window.aurora.terminal.onWriteParsed(resolve);
-          setTimeout(() => (seen.dispose(), resolve()), 50);
-        }),
-    );
-  }
-}
-const prompt = (page) => until(page, PROMPT, "prompt");
-
-/** Types a line as a person does, and gives what it printed. */
-async function command(page, line) {
-  await page.evaluate(() => window.aurora.terminal.clear());
-  await page.locator("#terminal").click();
-  await page.keyboard.type(line);
-  await page.keyboard.press("Enter");
-  const seen = await until(page, new RegExp(`${PROMPT.source.slice(0, -6)}[^\\n]*\\n[^]*${PROMPT.source}`), `end of ${line}`);
-  return seen.split("\n").slice(1, -1).join("\n");
-}
 
 /** CPU seconds all of the browser's processes have used. */
 function cpuSeconds() {
@@ -69,9 +30,9 @@ function cpuSeconds() {
   return ticks / 100;
 }
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
 const tests = {
+  ...front(open),
+
   async boots_types_reads_and_reloads() {
     const page = await open();
     assert.match(await prompt(page), /Aurora/);
@@ -206,18 +167,29 @@ const tests = {
     console.log(JSON.stringify(times));
   },
 
-  /** Not a test: a picture of the page, after the commands given. */
-  async picture() {
-    const [file, colorScheme = "dark", ...lines] = rest;
-    const page = await open({ colorScheme, deviceScaleFactor: 2, viewport: { width: 900, height: 560 } });
-    await prompt(page);
-    for (const line of lines) {
-      await page.keyboard.type(line);
-      await page.keyboard.press("Enter");
-      await pause(1500);
-      await prompt(page);
+  /** Not a test: pictures of the page, wide and on a phone, dark and light, after the commands given. */
+  async pictures() {
+    const [folder, ...lines] = rest;
+    const wide = { viewport: { width: 900, height: 560 } };
+    const phone = { viewport: { width: 360, height: 640 }, isMobile: true, hasTouch: true };
+    for (const [name, size, shown] of [
+      ["page", wide, lines],
+      ["phone", phone, lines.slice(0, 2)],
+    ]) {
+      for (const colorScheme of ["dark", "light"]) {
+        const page = await open({ ...size, colorScheme, deviceScaleFactor: 2 });
+        await prompt(page);
+        await page.evaluate(() => window.aurora.terminal.clear());
+        for (const line of shown) {
+          await page.keyboard.type(line);
+          await page.keyboard.press("Enter");
+          await pause(1500);
+          await prompt(page);
+        }
+        writeFileSync(`${folder}/${name}-${colorScheme}.png`, await page.screenshot());
+        await page.context().close();
+      }
     }
-    writeFileSync(file, await page.screenshot());
   },
 };
 
