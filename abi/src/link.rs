@@ -28,7 +28,7 @@ mod session;
 use alloc::vec::Vec;
 
 pub use request::{MAX_TRANSFER, Request};
-pub use session::{Event, News, Session, Stream};
+pub use session::{Event, News, Session, Stream, environment};
 
 /// The largest payload of a frame. A longer one is a protocol error.
 pub const MAX_PAYLOAD: usize = 64 * 1024;

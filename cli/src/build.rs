@@ -61,17 +61,14 @@ pub fn page() -> Result<PathBuf> {
     let modules = setup::npm()?;
     let _lock = project::lock("page")?;
     let folder = project::made("page")?;
-    let source = project::root().join("web/src");
-    for entry in fs::read_dir(&source)? {
-        let path = entry?.path();
-        place(&path, &folder)?;
-    }
+    place_all(&project::root().join("web/page"), &folder)?;
     let vendor = project::made("page/vendor")?;
     for file in ["xterm/lib/xterm.mjs", "xterm/css/xterm.css", "addon-fit/lib/addon-fit.mjs"] {
         place(&modules.join("@xterm").join(file), &vendor)?;
     }
-    let module = fs::read(&wasm)?;
-    put(&folder.join("aurora.wasm"), &module)?;
+    let library = project::made("page/aurora-os")?;
+    place_all(&project::root().join("web/src"), &library)?;
+    put(&library.join("aurora.wasm"), &fs::read(&wasm)?)?;
     let archive = image::base()?.to_cpio();
     // Compressed for the kernel, so the server sends it as it is.
     let target = folder.join("image.cpio.gz");
@@ -82,6 +79,50 @@ pub fn page() -> Result<PathBuf> {
         project::write_whole(&stamp, sum.as_bytes())?;
     }
     Ok(folder)
+}
+
+/// The npm package `aurora-os`: its archive, and nothing in it that is not ours. The kernel is in it, no image is.
+pub fn package() -> Result<PathBuf> {
+    let wasm = wasm()?;
+    let modules = setup::npm()?;
+    let _lock = project::lock("package")?;
+    let (web, root) = (project::root().join("web"), project::root());
+    let folder = project::made("package")?.join("aurora-os");
+    // What a file of an earlier build left would be packed.
+    let _ = fs::remove_dir_all(&folder);
+    let source = project::made("package/aurora-os/src")?;
+    for file in scripts(&web.join("src"))? {
+        copy(&file, &source)?;
+    }
+    fs::copy(&wasm, source.join("aurora.wasm"))?;
+    for file in [web.join("package.json"), web.join("README.md"), root.join("LICENSE-MIT"), root.join("LICENSE-APACHE")]
+    {
+        copy(&file, &folder)?;
+    }
+    let mut tsc = Command::new(setup::node()?);
+    tsc.arg(modules.join("typescript/bin/tsc")).arg("-p").arg(&web).arg("--outDir").arg(folder.join("types"));
+    ui::run_quietly("checking types", &mut tsc)?;
+    let mut pack = Command::new(setup::program(&["npm"], "npm")?);
+    pack.current_dir(&folder).args(["pack", "--silent", "--ignore-scripts", "--pack-destination", ".."]);
+    ui::run_quietly("packing aurora-os", &mut pack)?;
+    Ok(project::made("package")?.join(format!("aurora-os-{}.tgz", env!("CARGO_PKG_VERSION"))))
+}
+
+fn copy(file: &Path, folder: &Path) -> Result<()> {
+    let name = file.file_name().context("a file has a name")?;
+    fs::copy(file, folder.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
+    Ok(())
+}
+
+/// The files of a folder that run as they are; types are made of the others.
+fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let files: Vec<PathBuf> = list.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    Ok(files.into_iter().filter(|f| f.extension().is_some_and(|e| e != "ts")).collect())
+}
+
+fn place_all(from: &Path, folder: &Path) -> Result<()> {
+    scripts(from)?.iter().try_for_each(|file| place(file, folder))
 }
 
 fn place(file: &Path, folder: &Path) -> Result<()> {

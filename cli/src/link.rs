@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use aurora_abi::link::News;
 
-pub use aurora_abi::link::{Event, Request, Session, Spawn, Stream};
+pub use aurora_abi::link::{Event, Request, Session, Spawn, Stream, environment};
 
 /// How a program ended, from its wait status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -324,14 +324,6 @@ impl State {
 pub fn errno_text(errno: u32) -> String {
     let text = io::Error::from_raw_os_error(errno.cast_signed()).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
-}
-
-/// The environment every program gets that asks for no other.
-pub fn environment(terminal: Option<&str>) -> Vec<Vec<u8>> {
-    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let mut all: Vec<Vec<u8>> = [path, "HOME=/root", "USER=root", "LOGNAME=root"].map(|s| s.into()).into();
-    all.extend(terminal.map(|term| format!("TERM={term}").into_bytes()));
-    all
 }
 
 /// Reads a number of bytes as people write it: `64M`, `1G`, `4096K`.

@@ -9,6 +9,14 @@ use alloc::vec::Vec;
 
 use super::{Decoder, Frame, Kind, MAX_PAYLOAD, ProtocolError, Request, Spawn, encode};
 
+/// The environment every program gets whose starter asks for no other.
+pub fn environment(terminal: Option<&str>) -> Vec<Vec<u8>> {
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let mut all: Vec<Vec<u8>> = [path, "HOME=/root", "USER=root", "LOGNAME=root"].map(|s| s.into()).into();
+    all.extend(terminal.map(|term| ["TERM=", term].concat().into_bytes()));
+    all
+}
+
 /// What happened to a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
