@@ -4,6 +4,7 @@
 //! the cells that changed.
 
 mod control;
+mod font;
 mod grid;
 pub mod keyboard;
 mod paint;

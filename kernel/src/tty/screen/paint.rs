@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use aurora_machine::Display;
-use spleen_font::{FONT_8X16, FONT_16X32, PSF2Font};
+use spleen_font::{FONT_8X16, FONT_16X32};
 
+use super::font::Font;
 use super::grid::{Cell, Color, Grid, Place, Style};
 use crate::num::to_usize;
 
@@ -30,7 +31,7 @@ struct Shown {
 
 /// Draws what changed.
 pub(super) struct Painter {
-    font: Option<PSF2Font<'static>>,
+    font: Option<Font>,
     cell: (u32, u32),
     rows: u16,
     columns: u16,
@@ -41,11 +42,12 @@ pub(super) struct Painter {
 impl Painter {
     pub(super) fn new(display: &dyn Display) -> Self {
         let (width, height) = display.size();
-        let (font, cell) = if width >= LARGE { (FONT_16X32, (16, 32)) } else { (FONT_8X16, (8, 16)) };
+        let font = Font::read(if width >= LARGE { FONT_16X32 } else { FONT_8X16 });
+        let cell = font.as_ref().map_or((8, 16), |font| (font.width, font.height));
         let count = |pixels: u32, of: u32| u16::try_from(pixels / of).unwrap_or(u16::MAX).clamp(1, 1000);
         let (rows, columns) = (count(height, cell.1), count(width, cell.0));
         let shown = alloc::vec![None; usize::from(rows) * usize::from(columns)];
-        Self { font: PSF2Font::new(font).ok(), cell, rows, columns, shown }
+        Self { font, cell, rows, columns, shown }
     }
 
     pub(super) fn size(&self) -> (u16, u16) {
@@ -68,19 +70,14 @@ impl Painter {
         }
     }
 
-    fn draw(&mut self, row: u16, column: u16, what: Shown, display: &dyn Display) {
+    fn draw(&self, row: u16, column: u16, what: Shown, display: &dyn Display) {
         const MOST: usize = 16 * 32;
         let mut pixels = [what.background; MOST];
         let width = to_usize(u64::from(self.cell.0));
-        let mut utf8 = [0; 4];
-        let text = what.text.encode_utf8(&mut utf8).as_bytes();
-        let font = self.font.as_mut();
-        let glyph = font.and_then(|font| match font.glyph_for_utf8(text) {
-            None => font.glyph_for_utf8(b"?"),
-            found => found,
-        });
-        for (line, pixels) in glyph.into_iter().flatten().zip(pixels.chunks_mut(width)) {
-            for (_, pixel) in line.zip(pixels).filter(|(on, _)| *on) {
+        let rows = self.font.iter().flat_map(|font| font.rows(what.text));
+        for (row, pixels) in rows.zip(pixels.chunks_mut(width)) {
+            let bits = row.iter().flat_map(|byte| (0..8).map(move |bit| byte & 0x80 >> bit != 0));
+            for (_, pixel) in bits.zip(pixels).filter(|(on, _)| *on) {
                 *pixel = what.foreground;
             }
         }
