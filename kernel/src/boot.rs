@@ -107,6 +107,7 @@ impl Kernel {
         let processes = Arc::new(task::table::ProcessTable::default());
         let driver = Arc::new(PortDriver::console(&machine));
         let console = Tty::new(driver, DeviceId::new(5, 1), &processes, (24, 80));
+        console.speak_utf8();
         let frames = memory.phys().total_frames();
         let open_device: Arc<OpenDevice> = {
             let (machine, console) = (machine.clone(), console.clone());
