@@ -1,9 +1,9 @@
-//! The host link: how whoever started a machine runs programs in it.
+//! The host link: how whoever started a machine runs programs in it and reaches its files. [`Session`] is the host's end.
 //!
-//! One byte stream each way ([`aurora-machine`'s `Port::Link`]) carries frames: a kind, a process id of the host's
-//! choosing, a payload. Numbers are little-endian. The host may send only as many `Stdin` bytes for a process as `Window`
-//! frames granted it, so one process that does not read never holds up another. Output has no windows: the host reads
-//! what comes.
+//! One byte stream each way ([`aurora-machine`'s `Port::Link`]) carries frames: a kind, an id of the host's choosing (of
+//! a process, or of a request), a payload. Numbers are little-endian. The host may send only as many `Stdin` bytes for a
+//! process as `Window` frames granted it, and the kernel only [`OUTPUT_WINDOW`] bytes of each output stream beyond those
+//! the host said were `Taken`. So no process that does not read, and no output nobody takes, ever holds up another.
 //!
 //! | direction | frame | payload |
 //! |---|---|---|
@@ -13,17 +13,29 @@
 //! | kernel → host | `Window` | bytes of input that may be sent on top of earlier grants, u32 |
 //! | host → kernel | `Stdin` | bytes; an empty payload is the end of input |
 //! | host → kernel | `Signal` | signal number, u32 |
-//! | host → kernel | `Resize` | rows u16, columns u16 (terminals only) |
+//! | host → kernel | `Resize` | rows u16, columns u16 (terminals only; id 0 is the console) |
 //! | kernel → host | `Stdout`, `Stderr` | bytes |
+//! | host → kernel | `Taken` | kind of the stream u32, bytes of it that may be sent on top of earlier grants u32 |
+//! | host → kernel | `CloseOutput` | kind of the stream u32: nobody reads it any more |
 //! | kernel → host | `Exit` | wait status as `wait4` gives it, u32; all output came before |
+//! | host → kernel | `Request` | a file operation, [`Request`] |
+//! | kernel → host | `Reply` | its errno u32, 0 for none, and then its answer |
 //! | host → kernel | `Shutdown` | empty; the machine powers off |
 
+mod request;
+mod session;
+
 use alloc::vec::Vec;
+
+pub use request::{MAX_TRANSFER, Request};
+pub use session::{Event, News, Session, Stream, environment};
 
 /// The largest payload of a frame. A longer one is a protocol error.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 /// Bytes of a frame before its payload.
 pub const HEADER: usize = 12;
+/// Bytes of an output stream the kernel sends before the host has said that it took some.
+pub const OUTPUT_WINDOW: usize = 64 * 1024;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +53,15 @@ pub enum Kind {
     Stderr = 9,
     Exit = 10,
     Shutdown = 11,
+    Taken = 12,
+    CloseOutput = 13,
+    Request = 14,
+    Reply = 15,
 }
 
 impl Kind {
     fn from_u8(value: u8) -> Option<Self> {
-        const ALL: [Kind; 11] = [
+        const ALL: [Kind; 15] = [
             Kind::Ready,
             Kind::Spawn,
             Kind::SpawnFailed,
@@ -57,6 +73,10 @@ impl Kind {
             Kind::Stderr,
             Kind::Exit,
             Kind::Shutdown,
+            Kind::Taken,
+            Kind::CloseOutput,
+            Kind::Request,
+            Kind::Reply,
         ];
         ALL.into_iter().find(|&k| k as u8 == value)
     }
@@ -86,6 +106,12 @@ impl Frame {
     /// The payload of a frame that holds one number.
     pub fn as_number(&self) -> Option<u32> {
         Some(u32::from_le_bytes(self.payload.as_slice().try_into().ok()?))
+    }
+
+    /// The payload of a frame that holds two numbers.
+    pub fn as_numbers(&self) -> Option<[u32; 2]> {
+        let [a0, a1, a2, a3, b0, b1, b2, b3] = self.payload.as_slice().try_into().ok()?;
+        Some([u32::from_le_bytes([a0, a1, a2, a3]), u32::from_le_bytes([b0, b1, b2, b3])])
     }
 
     /// Appends the frame's bytes to `out`.

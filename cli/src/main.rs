@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use aurora_cli::run::{self, MACHINE_FAILED, RunArgs};
-use aurora_cli::{bench, doctor, long, serve};
+use aurora_cli::{bench, build, doctor, long, serve};
 use clap::{Parser, Subcommand};
 
 /// One operating system kernel for silicon and for browser tabs
@@ -40,6 +40,8 @@ enum Command {
         /// Only these: boot, differential, fuzz
         only: Vec<String>,
     },
+    /// Build the npm package aurora-os and say where it is
+    Package,
     /// Take the README's pictures of the page anew
     Pictures,
 }
@@ -68,6 +70,10 @@ fn command(cli: &Cli) -> Result<u8> {
         Some(Command::Doctor) => doctor::doctor().map(|()| 0),
         Some(Command::Bench { what: Bench::Boot }) => bench::boot().map(|_| 0),
         Some(Command::Test { only, .. }) => long::run(only).map(|()| 0),
+        Some(Command::Package) => {
+            println!("{}", build::package()?.display());
+            Ok(0)
+        }
         Some(Command::Pictures) => bench::pictures().map(|()| 0),
     }
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
 
 use crate::image::{self, Image, Root};
-use crate::link::{self, Event, Session, Spawn, Status, errno_text};
+use crate::link::{self, Event, Session, Spawn, Status, Stream, errno_text};
 use crate::machines::{Boot, Kind, Running};
 use crate::terminal::{self, RawMode};
 use crate::ui;
@@ -242,15 +242,27 @@ impl Surroundings for Script {
         }
         let (events, session) = (&mut self.events, &mut self.session);
         let before = events.len();
-        self.broken |= session.receive(from_machine, |_, event| events.push(event)).is_err();
+        let heard = session.receive(from_machine, |news| {
+            if let aurora_abi::link::News::Program(_, event) = news {
+                events.push(event);
+            }
+        });
+        self.broken |= heard.is_err();
         if session.is_ready() && self.program.is_none() {
-            self.program = session.spawn(&self.spawn).ok();
+            self.program = session.spawn(&self.spawn);
         }
         if let Some(id) = self.program {
             self.sent += session.input(id, &self.input[self.sent..]);
             if session.is_started(id) && self.sent == self.input.len() && !self.input_ended {
                 self.input_ended = true;
                 session.end_input(id);
+            }
+            for event in &self.events[before..] {
+                match event {
+                    Event::Stdout(bytes) => session.taken(id, Stream::Stdout, bytes.len() as u32),
+                    Event::Stderr(bytes) => session.taken(id, Stream::Stderr, bytes.len() as u32),
+                    Event::Exit(_) | Event::Failed(_) => {}
+                }
             }
         }
         if self.events[before..].iter().any(|e| matches!(e, Event::Exit(_) | Event::Failed(_))) {

@@ -21,7 +21,8 @@ use crate::task::process::{NewProcess, PROCESS_COST};
 use crate::task::signal::{Actions, SignalSet};
 use crate::task::thread::NewThread;
 use crate::task::{Pid, Process, Thread};
-use crate::tty::{PortDriver, Tty};
+use crate::tty::Consoles;
+use crate::tty::virtual_terminal::keyboard_input;
 use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Follow;
@@ -37,6 +38,7 @@ struct CommandLine {
     init: Option<String>,
     link: bool,
     quiet: bool,
+    console: Option<String>,
     trace: bool,
     /// `NAME=value` words the kernel has no use for: init's environment, as on Linux.
     environment: Vec<Vec<u8>>,
@@ -48,6 +50,7 @@ impl CommandLine {
         for word in line.split_ascii_whitespace() {
             match word.split_once('=') {
                 Some(("init", path)) => options.init = Some(path.to_string()),
+                Some(("console", name)) => options.console = Some(name.to_string()),
                 Some(("trace", "syscalls")) => options.trace = true,
                 None if word == "link" => options.link = true,
                 None if word == "quiet" => options.quiet = true,
@@ -90,7 +93,7 @@ impl Kernel {
             kernel.start_init(path, options.environment.clone());
         }
         if options.link {
-            device::link::start(&kernel);
+            device::link::start(&kernel).map_err(failed("starting the host link"))?;
         } else if options.init.is_none() {
             return Err(BootError("nothing to do: the command line has neither init= nor link".into()));
         }
@@ -105,13 +108,11 @@ impl Kernel {
             nsec: (ns % 1_000_000_000).cast_signed(),
         };
         let processes = Arc::new(task::table::ProcessTable::default());
-        let driver = Arc::new(PortDriver::console(&machine));
-        let console = Tty::new(driver, DeviceId::new(5, 1), &processes, (24, 80));
-        console.speak_utf8();
+        let consoles = Consoles::new(&machine, &processes, options.console.as_deref());
         let frames = memory.phys().total_frames();
         let open_device: Arc<OpenDevice> = {
-            let (machine, console) = (machine.clone(), console.clone());
-            Arc::new(move |kind, id| devfs::open(&machine, &console, kind, id))
+            let (machine, consoles) = (machine.clone(), consoles.clone());
+            Arc::new(move |kind, id| devfs::open(&machine, &consoles, kind, id))
         };
         let root_options = Options { pages: frames / 4 * 3, inodes: frames.max(65536), dev: 1, mode: 0o755 };
         let root = Tmpfs::create(&memory, &open_device, &root_options, now)?;
@@ -127,7 +128,7 @@ impl Kernel {
             locks: crate::vfs::lock::FileLocks::default(),
             record_locks: crate::vfs::lock::RecordLocks::default(),
             ports: device::Ports::new(options.quiet),
-            console,
+            consoles,
             log: crate::log::Log::default(),
             shared_memory: PageQuota::new(frames),
             open_device,
@@ -203,6 +204,7 @@ impl Kernel {
     /// Jobs of the kernel's own.
     fn start_services(self: &Arc<Self>) {
         self.scheduler.spawn(device::console_input(Arc::downgrade(self)));
+        self.scheduler.spawn(keyboard_input(Arc::downgrade(self)));
         self.scheduler.spawn(kill_when_short(Arc::downgrade(self)));
     }
 
@@ -255,15 +257,15 @@ pub(crate) struct FirstProgram {
     pub(crate) files: Arc<FdTable>,
 }
 
-/// Starts a program as a process without a parent, in a session of its own, as the superuser.
-pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> Result<Arc<Process>, Errno> {
+/// A process without a parent, in a session of its own, as the superuser; it has one thread and no program yet.
+pub(crate) fn new_process(kernel: &Arc<Kernel>, pid: Pid, files: Arc<FdTable>) -> Result<Arc<Thread>, Errno> {
     let charge = kernel.memory.charge(PROCESS_COST)?;
     let layout = crate::memory::layout::Layout::default();
     let empty = crate::memory::AddressSpace::new(&kernel.machine, &kernel.memory, layout)?;
     let process = Process::new(
         kernel,
         NewProcess {
-            pid: spec.pid,
+            pid,
             parent: None,
             space: empty,
             actions: Arc::new(Actions::default()),
@@ -274,15 +276,21 @@ pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> R
             charge,
         },
     );
-    let thread = Thread::new(NewThread {
-        tid: spec.pid,
-        process: process.clone(),
+    Ok(Thread::new(NewThread {
+        tid: pid,
+        process,
         task: kernel.scheduler.new_task(0),
         name: Vec::new(),
-        files: spec.files,
+        files,
         fs: FsContext::new(kernel.vfs.root()?),
         mask: SignalSet::default(),
-    });
+    }))
+}
+
+/// Starts a program in a [`new_process`].
+pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> Result<Arc<Process>, Errno> {
+    let thread = new_process(kernel, spec.pid, spec.files)?;
+    let process = thread.process.clone();
     let credentials = process.credentials();
     if !spec.cwd.is_empty() {
         let lookup = thread.lookup_from(&credentials, thread.fs().cwd());

@@ -50,7 +50,7 @@ pub struct Kernel {
     pub(crate) locks: vfs::lock::FileLocks,
     pub(crate) record_locks: vfs::lock::RecordLocks,
     pub(crate) ports: device::Ports,
-    pub(crate) console: Arc<tty::Tty>,
+    pub(crate) consoles: tty::Consoles,
     pub(crate) log: log::Log,
     pub(crate) shared_memory: Arc<memory::cache::PageQuota>,
     pub(crate) open_device: Arc<fs::tmpfs::OpenDevice>,
@@ -111,7 +111,7 @@ impl Kernel {
     /// Runs threads until none can run or `until` has passed.
     pub fn run(&self, until: Instant) -> Next {
         let more = self.scheduler.run(until, &self.timers);
-        self.console.flush();
+        self.consoles.settle(!more);
         if let Some(next) = *self.stop.lock() {
             return next;
         }
@@ -123,24 +123,22 @@ impl Kernel {
         self.ports.queue(port).wake_all();
     }
 
-    /// The console's window has another size now.
+    /// The window of the console port's other side has another size now.
     pub fn resize_console(&self, rows: u16, columns: u16) {
-        self.console.resize(rows, columns);
+        self.consoles.serial.resize(rows, columns);
     }
 
     /// See [`klog`].
     pub fn log_line(&self, text: core::fmt::Arguments<'_>) {
         let line = self.log.add(self.machine.now(), text);
         if !self.ports.is_quiet() {
-            self.console.print(line.as_bytes());
-            self.console.print(b"\n");
+            self.consoles.print_line(&line);
         }
     }
 
     /// A line of the trace: straight to the console, so that it stands in order with other output there.
     pub(crate) fn trace_line(&self, line: &str) {
-        self.console.print(line.as_bytes());
-        self.console.print(b"\n");
+        self.consoles.print_line(line);
     }
 
     pub(crate) fn is_tracing(&self) -> bool {

@@ -13,8 +13,12 @@ use std::os::unix::process::ExitStatusExt as _;
 /// Makes the namespace's own `/proc` and the devices the image promises, then starts the program, which must not be
 /// process 1: Linux spares that one most signals. Descriptors the tests happen to have are not its business: the room
 /// of its table shows.
+///
+/// Mounts are the namespace's own, except in a chroot, whose root is no mount that could be made private: there they are
+/// taken back.
 const ENTER: &str = r#"
 root=$1; shift
+mount --make-rprivate / 2>&- || shared=1
 for fd in /proc/self/fd/*; do fd=${fd##*/}; ((fd > 2)) && eval "exec $fd>&-"; done
 device() { mknod -m 666 "$root/dev/$1" c "$2" "$3"; }
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 dev "$root/dev" || exit 98
@@ -27,6 +31,9 @@ done
 cd "$root" || exit 98
 exec 3<&0
 chroot . "$@" <&3 3<&- & wait $!
+status=$?
+cd / && [ -z "$shared" ] || umount -l "$root/proc" "$root/dev"
+exit $status
 "#;
 
 /// A root directory with the image in it, removed when dropped.
@@ -44,6 +51,9 @@ impl Linux {
         std::fs::create_dir_all(&root)?;
         let linux = Self { root };
         crate::image().write_to(&linux.root)?;
+        let answer = linux.output(&crate::shell("true"), b"", Duration::from_secs(60))?;
+        let words = String::from_utf8_lossy(&answer.stderr).into_owned();
+        ensure!(answer.status == Some(Status::Exited(0)) && words.is_empty(), "Linux cannot be asked here: {words}");
         Ok(linux)
     }
 
@@ -57,7 +67,7 @@ impl Linux {
         let mut command = Command::new("unshare");
         // A process id and mount namespace of its own, as a machine is; as an ordinary user, in a user namespace.
         if setup::is_root() {
-            command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+            command.args(["--mount", "--propagation", "unchanged", "--pid", "--fork", "--kill-child"]);
         } else {
             command.args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"]);
         }

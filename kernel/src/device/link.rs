@@ -1,28 +1,35 @@
-//! The host link's kernel side: starts programs for whoever started the machine (`aurora_abi::link`).
+//! The host link's kernel side: starts programs for whoever started the machine, and works on files for them
+//! (`aurora_abi::link`).
 //!
 //! One job reads frames. For each program there are jobs that carry its output, and one that waits for its end. A
-//! program's `Exit` comes after all output it wrote before it ended.
+//! program's `Exit` comes after all output it wrote before it ended. File operations are done by a process of the link's
+//! own, which no table lists and which runs no program: what it may do is in its credentials and capabilities.
+
+mod output;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aurora_abi::Errno;
-use aurora_abi::link::{Decoder, Frame, Kind, ProtocolError, Spawn, encode};
+use aurora_abi::link::{Decoder, Frame, Kind, ProtocolError, Request, Spawn, encode};
 use aurora_machine::Port;
 
-use crate::boot::{FirstProgram, start_program};
+use crate::boot::{FirstProgram, new_process, start_program};
 use crate::ipc::pipe::{Pipe, PipeEnd};
 use crate::memory::IoBuf;
 use crate::sync::{Mutex, WaitQueue};
 use crate::task::process::WaitStatus;
-use crate::task::{Pid, Process, SigInfo, Signal};
+use crate::task::{Pid, Process, SigInfo, Signal, Thread};
 use crate::tty::pty::OtherSide;
 use crate::tty::{Tty, TtyDriver, TtyFile};
 use crate::vfs::{Fd, FdTable, FileKind, FileOps, OpenFile, OpenFlags};
-use crate::{Kernel, Next, klog};
+use crate::{Kernel, Next, klog, syscall};
+use output::{Output, OutputWindow, Unfinished, carry_output, flush_terminal};
 
 /// Bytes of input the host may have under way for one program.
 const WINDOW: usize = 64 * 1024;
@@ -30,9 +37,10 @@ const WINDOW: usize = 64 * 1024;
 const OUTPUT_LIMIT: usize = 128 * 1024;
 
 /// Starts the link.
-pub(crate) fn start(kernel: &Arc<Kernel>) {
+pub(crate) fn start(kernel: &Arc<Kernel>) -> Result<(), Errno> {
     let link = Arc::new(Link {
         kernel: kernel.clone(),
+        worker: new_process(kernel, Pid(0), Arc::new(FdTable::default()))?,
         output: Mutex::default(),
         drained: WaitQueue::new(),
         programs: Mutex::default(),
@@ -42,10 +50,13 @@ pub(crate) fn start(kernel: &Arc<Kernel>) {
     link.send(Kind::Ready, 0, &[]);
     kernel.scheduler.spawn(write_output(link.clone()));
     kernel.scheduler.spawn(read_frames(link));
+    Ok(())
 }
 
 struct Link {
     kernel: Arc<Kernel>,
+    /// On whose behalf files are opened, read and written.
+    worker: Arc<Thread>,
     /// Encoded frames the port has not taken.
     output: Mutex<VecDeque<u8>>,
     /// Woken when there is output to send, and when there is room for more.
@@ -63,6 +74,7 @@ struct Program {
     /// Woken when input came.
     input_came: WaitQueue,
     tty: Option<Arc<Tty>>,
+    windows: Arc<[OutputWindow; 2]>,
     /// Set when the process has ended: output jobs finish what is there.
     ended: AtomicBool,
 }
@@ -151,6 +163,16 @@ fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
             begin(link, frame.id, spawn);
             return Ok(());
         }
+        Kind::Request => {
+            let request = Request::decode(&frame.payload)?;
+            link.kernel.scheduler.spawn(answer(link.clone(), frame.id, request));
+            return Ok(());
+        }
+        Kind::Resize if frame.id == 0 => {
+            let (rows, columns) = size(&frame)?;
+            link.kernel.resize_console(rows, columns);
+            return Ok(());
+        }
         Kind::Shutdown => {
             link.closing.store(true, Ordering::Release);
             if link.flush() {
@@ -185,23 +207,58 @@ fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
             }
         }
         Kind::Resize => {
-            let [r0, r1, c0, c1] = frame.payload.as_slice() else { return Err(ProtocolError) };
-            let (rows, columns) = (u16::from_le_bytes([*r0, *r1]), u16::from_le_bytes([*c0, *c1]));
+            let (rows, columns) = size(&frame)?;
             if let Some(tty) = &program.tty {
                 tty.resize(rows, columns);
             }
         }
+        Kind::Taken => {
+            let [stream, bytes] = frame.as_numbers().ok_or(ProtocolError)?;
+            program.window(stream)?.grant(crate::num::to_usize(u64::from(bytes)));
+        }
+        Kind::CloseOutput => program.window(frame.as_number().ok_or(ProtocolError)?)?.close(),
         // What only the kernel sends.
         _ => return Err(ProtocolError),
     }
     Ok(())
 }
 
+fn size(frame: &Frame) -> Result<(u16, u16), ProtocolError> {
+    let [r0, r1, c0, c1] = frame.payload.as_slice() else { return Err(ProtocolError) };
+    Ok((u16::from_le_bytes([*r0, *r1]), u16::from_le_bytes([*c0, *c1])))
+}
+
+impl Program {
+    /// The window of a stream, by its kind of frame.
+    fn window(&self, stream: u32) -> Result<&OutputWindow, ProtocolError> {
+        let [stdout, stderr] = &*self.windows;
+        match stream {
+            s if s == Kind::Stdout as u32 => Ok(stdout),
+            s if s == Kind::Stderr as u32 => Ok(stderr),
+            _ => Err(ProtocolError),
+        }
+    }
+}
+
+/// Does a file operation and tells the host what came of it.
+async fn answer(link: Arc<Link>, id: u32, request: Request) {
+    let mut work = pin!(syscall::host::request(&link.worker, request));
+    let result = poll_fn(|cx| {
+        // No program is at work: `/proc/self` is nobody.
+        link.kernel.set_current(Pid(0), Pid(0));
+        work.as_mut().poll(cx)
+    })
+    .await;
+    let (errno, answer) = result.map_or_else(|e| (e.number(), Vec::new()), |answer| (0, answer));
+    link.room().await;
+    link.send(Kind::Reply, id, &[&u32::from(errno).to_le_bytes(), answer.as_slice()].concat());
+}
+
 /// A program's side of its streams, and the kernel's.
 struct Streams {
     files: Arc<FdTable>,
     stdin: Option<(Arc<Pipe>, Arc<PipeEnd>)>,
-    outputs: Vec<(Arc<Pipe>, Arc<PipeEnd>, Kind)>,
+    outputs: Vec<Output>,
     terminal: Option<OtherSide>,
 }
 
@@ -227,9 +284,9 @@ impl Streams {
         Ok(Self { files, stdin: Some((stdin.clone(), stdin.end(false, true))), outputs, terminal: None })
     }
 
-    fn terminal(link: &Arc<Link>, id: u32) -> Result<Self, Errno> {
+    fn terminal(link: &Arc<Link>, id: u32, windows: &Arc<[OutputWindow; 2]>) -> Result<Self, Errno> {
         let files = Arc::new(FdTable::default());
-        let driver = LinkDriver { link: link.clone(), id };
+        let driver = LinkDriver { link: link.clone(), id, windows: windows.clone() };
         let side = OtherSide::new(&link.kernel, Arc::new(driver), (0, 0), false)?;
         // Until the host tells its size.
         side.pty.tty.resize(24, 80);
@@ -248,13 +305,19 @@ impl Streams {
 struct LinkDriver {
     link: Arc<Link>,
     id: u32,
+    windows: Arc<[OutputWindow; 2]>,
 }
 
 impl TtyDriver for LinkDriver {
     fn write(&self, bytes: &[u8]) -> usize {
+        let [window, _] = &*self.windows;
+        if window.is_closed() {
+            return bytes.len();
+        }
         let room = OUTPUT_LIMIT.saturating_sub(self.link.output.lock().len());
-        let now = bytes.get(..bytes.len().min(room)).unwrap_or_default();
+        let now = bytes.get(..bytes.len().min(room).min(window.room())).unwrap_or_default();
         if !now.is_empty() {
+            window.use_up(now.len());
             self.link.send(Kind::Stdout, self.id, now);
         }
         now.len()
@@ -263,7 +326,8 @@ impl TtyDriver for LinkDriver {
 
 /// Makes a program known, so that frames for it find it, and starts it.
 fn begin(link: &Arc<Link>, id: u32, spawn: Spawn) {
-    let streams = if spawn.tty { Streams::terminal(link, id) } else { Streams::pipes(&link.kernel) };
+    let windows = Arc::new([OutputWindow::new(), OutputWindow::new()]);
+    let streams = if spawn.tty { Streams::terminal(link, id, &windows) } else { Streams::pipes(&link.kernel) };
     let streams = match streams {
         Ok(streams) => streams,
         Err(errno) => return link.send(Kind::SpawnFailed, id, &u32::from(errno.number()).to_le_bytes()),
@@ -274,6 +338,7 @@ fn begin(link: &Arc<Link>, id: u32, spawn: Spawn) {
         input: Mutex::default(),
         input_came: WaitQueue::new(),
         tty: streams.terminal.as_ref().map(|side| side.pty.tty.clone()),
+        windows,
         ended: AtomicBool::new(false),
     });
     link.programs.lock().insert(id, program.clone());
@@ -322,16 +387,15 @@ async fn live(link: &Arc<Link>, id: u32, program: &Arc<Program>, process: Arc<Pr
     }
     link.send(Kind::Window, id, &u32::try_from(WINDOW).unwrap_or(0).to_le_bytes());
     kernel.scheduler.spawn(carry_input(link.clone(), id, program.clone(), stdin));
-    let finished = Arc::new((Mutex::new(outputs.len()), WaitQueue::new()));
-    for (pipe, end, kind) in outputs {
-        let job = carry_output(link.clone(), id, program.clone(), (pipe, end, kind), finished.clone());
-        kernel.scheduler.spawn(job);
+    let unfinished: Unfinished = Arc::new((Mutex::new(outputs.len()), WaitQueue::new()));
+    for output in outputs {
+        kernel.scheduler.spawn(carry_output(link.clone(), id, program.clone(), output, unfinished.clone()));
     }
     kernel.process_ended.wait(|| process.is_zombie().then_some(())).await;
     program.ended.store(true, Ordering::Release);
     program.input_came.wake_all();
     kernel.process_ended.wake_all();
-    finished.1.wait(|| (*finished.0.lock() == 0).then_some(())).await;
+    unfinished.1.wait(|| (*unfinished.0.lock() == 0).then_some(())).await;
     if let Some(tty) = &program.tty {
         tty.changed.wait(|| (tty.flush(), tty.is_drained()).1.then_some(())).await;
     }
@@ -388,57 +452,4 @@ async fn write_pipe(program: &Program, pipe: &Pipe, chunk: &[u8]) -> Option<usiz
         }
     };
     pipe.changed.wait(write).await
-}
-
-type Finished = Arc<(Mutex<usize>, WaitQueue)>;
-
-/// Brings a program's output to the host until all writers are gone, or the program has ended and nothing is left.
-async fn carry_output(
-    link: Arc<Link>,
-    id: u32,
-    program: Arc<Program>,
-    (pipe, end, kind): (Arc<Pipe>, Arc<PipeEnd>, Kind),
-    finished: Finished,
-) {
-    let mut buffer = alloc::vec![0; 16 * 1024];
-    loop {
-        link.room().await;
-        let read = || match pipe.try_read(&mut IoBuf::kernel_out(&mut buffer)) {
-            Ok(n) => Some(n),
-            Err(_) if program.ended.load(Ordering::Acquire) => Some(0),
-            Err(_) => None,
-        };
-        let n = wait_both(&pipe.changed, &link.kernel.process_ended, read).await;
-        if n == 0 {
-            break;
-        }
-        link.send(kind, id, buffer.get(..n).unwrap_or_default());
-    }
-    drop(end);
-    *finished.0.lock() -= 1;
-    finished.1.wake_all();
-}
-
-/// Waits until `look` gives a value, looking whenever either queue is woken.
-async fn wait_both<T>(a: &WaitQueue, b: &WaitQueue, mut look: impl FnMut() -> Option<T>) -> T {
-    let (mut first, mut second) = (a.ticket(), b.ticket());
-    core::future::poll_fn(|cx| {
-        first.register(cx.waker());
-        second.register(cx.waker());
-        look().map_or(core::task::Poll::Pending, core::task::Poll::Ready)
-    })
-    .await
-}
-
-/// Lets a terminal's output go on whenever the link has room again.
-async fn flush_terminal(link: Arc<Link>, tty: Arc<Tty>, program: Arc<Program>) {
-    loop {
-        let has_room = || link.output.lock().len() < OUTPUT_LIMIT;
-        let over = || program.ended.load(Ordering::Acquire) && tty.is_drained();
-        let next = || (over() || has_room() && !tty.is_drained()).then(over);
-        if wait_both(&link.drained, &tty.changed, next).await {
-            return;
-        }
-        tty.flush();
-    }
 }

@@ -17,6 +17,7 @@ use crate::vfs::{FdTable, FileOps, Lookup, OpenFile, OpenFlags};
 pub struct Ports {
     console: WaitQueue,
     link: WaitQueue,
+    keyboard: WaitQueue,
     /// The log is not shown on the console.
     quiet: bool,
 }
@@ -24,13 +25,14 @@ pub struct Ports {
 impl Ports {
     /// Nobody waits yet.
     pub fn new(quiet: bool) -> Self {
-        Self { console: WaitQueue::new(), link: WaitQueue::new(), quiet }
+        Self { console: WaitQueue::new(), link: WaitQueue::new(), keyboard: WaitQueue::new(), quiet }
     }
     /// Woken when a port is ready.
     pub fn queue(&self, port: Port) -> &WaitQueue {
         match port {
             Port::Console => &self.console,
             Port::Link => &self.link,
+            Port::Keyboard => &self.keyboard,
         }
     }
     /// Whether the log stays off the console.
@@ -44,7 +46,7 @@ pub(crate) async fn console_input(kernel: Weak<Kernel>) {
     let mut bytes = [0; 256];
     loop {
         let Some(kernel) = kernel.upgrade() else { return };
-        let tty = &kernel.console;
+        let tty = &kernel.consoles.serial;
         let read = || {
             tty.flush();
             let room = tty.input_room().min(bytes.len());
@@ -69,7 +71,7 @@ pub(crate) fn open_device(kernel: &Arc<Kernel>, path: &[u8], ops: Arc<dyn FileOp
 
 /// Makes descriptors 0, 1 and 2 the console.
 pub(crate) fn open_console(kernel: &Arc<Kernel>, files: &FdTable) -> Result<(), Errno> {
-    let file = open_device(kernel, b"/dev/console", Arc::new(TtyFile::console(&kernel.console)))?;
+    let file = open_device(kernel, b"/dev/console", Arc::new(TtyFile::console(&kernel.consoles.console)))?;
     for _ in 0..3 {
         files.add(file.clone(), false, 0, 16)?;
     }

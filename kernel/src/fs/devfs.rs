@@ -7,14 +7,14 @@ use aurora_abi::types::Timespec;
 use aurora_machine::Machine;
 
 use crate::memory::{IoBuf, IoError};
-use crate::tty::{Tty, TtyFile};
+use crate::tty::{Consoles, TtyFile};
 use crate::vfs::inode::DeviceId;
 use crate::vfs::{FileKind, FileOps, Inode, NewInode, OpenFile};
 
 /// `/dev/tty`: whatever terminal controls the process that opens it.
 pub const CONTROLLING_TTY: DeviceId = DeviceId::new(5, 0);
 
-const DEVICES: [(&[u8], u32, DeviceId); 9] = [
+const DEVICES: [(&[u8], u32, DeviceId); 10] = [
     (b"null", 0o666, DeviceId::new(1, 3)),
     (b"zero", 0o666, DeviceId::new(1, 5)),
     (b"full", 0o666, DeviceId::new(1, 7)),
@@ -24,6 +24,7 @@ const DEVICES: [(&[u8], u32, DeviceId); 9] = [
     (b"ptmx", 0o666, crate::tty::pty::MASTER),
     (b"console", 0o600, DeviceId::new(5, 1)),
     (b"ttyS0", 0o620, DeviceId::new(4, 64)),
+    (b"tty1", 0o620, DeviceId::new(4, 1)),
 ];
 
 const LINKS: [(&[u8], &[u8]); 4] = [
@@ -51,7 +52,7 @@ pub fn populate(root: &Arc<dyn Inode>, now: Timespec) -> Result<(), Errno> {
 /// Opens a device by its number.
 pub fn open(
     machine: &Arc<dyn Machine>,
-    console: &Arc<Tty>,
+    consoles: &Consoles,
     kind: FileKind,
     id: DeviceId,
 ) -> Result<Arc<dyn FileOps>, Errno> {
@@ -63,8 +64,9 @@ pub fn open(
         (1, 5) => Arc::new(Zero { full: false }),
         (1, 7) => Arc::new(Zero { full: true }),
         (1, 8 | 9) => Arc::new(Random { machine: machine.clone() }),
-        (5, 1) => Arc::new(TtyFile::console(console)),
-        (4, 64) => Arc::new(TtyFile::new(console)),
+        (5, 1) => Arc::new(TtyFile::console(&consoles.console)),
+        (4, 64) => Arc::new(TtyFile::new(&consoles.serial)),
+        (4, 1) => Arc::new(TtyFile::new(&consoles.screen.as_ref().ok_or(Errno::ENXIO)?.1)),
         _ => return Err(Errno::ENXIO),
     })
 }

@@ -37,10 +37,21 @@ pub(super) async fn openat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr>,
         flags &= OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
     }
     let name = cx.path(path).await?;
-    let file = open_path(cx, dirfd, &name, flags, mode).await?;
-    let limit = cx.thread.process.limits.get(Resource::Files);
-    let fd = cx.thread.files().add(file, flags.contains(OpenFlags::CLOEXEC), 0, limit)?;
+    let fd = open_at(cx, dirfd, &name, flags, mode).await?;
     Ok(u64::from(fd.0.cast_unsigned()))
+}
+
+/// Opens what a path names and gives it a descriptor.
+pub(super) async fn open_at(
+    cx: &Context<'_>,
+    dirfd: Fd,
+    name: &[u8],
+    flags: OpenFlags,
+    mode: u32,
+) -> Result<Fd, Errno> {
+    let file = open_path(cx, dirfd, name, flags, mode).await?;
+    let limit = cx.thread.process.limits.get(Resource::Files);
+    cx.thread.files().add(file, flags.contains(OpenFlags::CLOEXEC), 0, limit)
 }
 
 async fn open_path(

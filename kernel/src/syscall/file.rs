@@ -105,6 +105,26 @@ async fn many(cx: &Context<'_>, vector: UserPtr<IoVec>, count: u64) -> Result<Se
     Ok(Segments::Many(segments))
 }
 
+/// Reads from a descriptor into the kernel's own memory.
+pub(super) async fn read_into(cx: &Context<'_>, fd: Fd, out: &mut [u8]) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    if !file.can_read() {
+        return Err(Errno::EBADF);
+    }
+    let mut buffer = IoBuf::kernel_out(out);
+    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Way::Read, At::Position, UNLIMITED).await
+}
+
+/// Writes bytes of the kernel's own to a descriptor.
+pub(super) async fn write_from(cx: &Context<'_>, fd: Fd, bytes: &[u8]) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    if !file.can_write() {
+        return Err(Errno::EBADF);
+    }
+    let mut buffer = IoBuf::kernel_in(bytes);
+    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Way::Write, At::Position, UNLIMITED).await
+}
+
 /// Moves bytes between a file and a program's buffers.
 async fn transfer(cx: &mut Context<'_>, fd: Fd, segments: &Segments, way: Way, place: At) -> SysResult {
     let thread = cx.thread;

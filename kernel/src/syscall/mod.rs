@@ -9,6 +9,7 @@ mod descriptor;
 mod directory;
 mod file;
 mod futex;
+pub(crate) mod host;
 mod identity;
 mod lock;
 mod memory;

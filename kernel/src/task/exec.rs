@@ -389,6 +389,7 @@ pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Progr
     process.set_credentials(loaded.credentials);
     *process.executable.lock() = Some(loaded.executable);
     process.has_executed.store(true, Ordering::Relaxed);
+    process.exit_signal.store(u32::from(Signal::SIGCHLD.number()), Ordering::Relaxed);
     *cpu = loaded.cpu;
     Ok(())
 }

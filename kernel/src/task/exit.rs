@@ -67,6 +67,8 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
 /// A child whose parent ended goes to init; without one, nobody waits for it.
 fn give_away(child: &Arc<Process>, heir: Option<&Arc<Process>>) {
     child.set_parent(heir);
+    // Whoever inherits it did not ask for another signal.
+    child.exit_signal.store(u32::from(Signal::SIGCHLD.number()), Ordering::Relaxed);
     match heir {
         Some(init) => {
             init.children.lock().push(child.clone());

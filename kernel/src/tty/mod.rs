@@ -9,7 +9,9 @@ pub mod ioctl;
 pub mod job;
 pub mod output;
 pub mod pty;
+pub mod screen;
 pub mod termios;
+pub mod virtual_terminal;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -26,6 +28,7 @@ use crate::vfs::inode::DeviceId;
 
 pub use discipline::Discipline;
 pub use file::TtyFile;
+pub use virtual_terminal::VirtualTerminal;
 
 /// Where a terminal's output goes.
 pub trait TtyDriver: Send + Sync {
@@ -48,6 +51,53 @@ impl PortDriver {
 impl TtyDriver for PortDriver {
     fn write(&self, bytes: &[u8]) -> usize {
         self.machine.port_write(Port::Console, bytes)
+    }
+}
+
+/// The terminals a machine has of its own.
+#[derive(Clone)]
+pub struct Consoles {
+    /// `/dev/console`: one of the next two.
+    pub console: Arc<Tty>,
+    /// `/dev/ttyS0`: the console port.
+    pub serial: Arc<Tty>,
+    /// `/dev/tty1`, where there is a screen.
+    pub screen: Option<(Arc<VirtualTerminal>, Arc<Tty>)>,
+}
+
+impl Consoles {
+    /// The console is the one `wanted` names (`ttyS0`, or `tty1` and `tty0`), else the screen if there is one.
+    pub fn new(machine: &Arc<dyn Machine>, processes: &Arc<ProcessTable>, wanted: Option<&str>) -> Self {
+        let serial = Tty::new(Arc::new(PortDriver::console(machine)), DeviceId::new(4, 64), processes, (24, 80));
+        let screen = VirtualTerminal::new(machine).map(|terminal| {
+            let tty = Tty::new(terminal.clone(), DeviceId::new(4, 1), processes, terminal.size());
+            (terminal, tty)
+        });
+        let console = match &screen {
+            Some((_, tty)) if wanted != Some("ttyS0") => tty.clone(),
+            _ => serial.clone(),
+        };
+        for tty in screen.iter().map(|(_, tty)| tty).chain([&serial]) {
+            tty.speak_utf8();
+        }
+        Self { console, serial, screen }
+    }
+
+    /// Prints a line of the kernel's on all of them.
+    pub fn print_line(&self, line: &str) {
+        let screen = self.screen.as_ref().map(|(_, tty)| tty);
+        for tty in screen.into_iter().chain([&self.serial]) {
+            tty.print(line.as_bytes());
+            tty.print(b"\n");
+        }
+    }
+
+    /// Brings outside what is to be seen there. `idle`: nothing is about to add to it.
+    pub fn settle(&self, idle: bool) {
+        self.serial.flush();
+        if let Some((terminal, tty)) = &self.screen {
+            terminal.settle(tty, idle);
+        }
     }
 }
 

@@ -107,7 +107,12 @@ pub struct OtherSide {
 
 impl OtherSide {
     /// Makes a pseudo-terminal for a user. `ENOSPC` if there are too many.
-    pub fn new(kernel: &Kernel, driver: Arc<dyn TtyDriver>, (uid, gid): (u32, u32), locked: bool) -> Result<Self, Errno> {
+    pub fn new(
+        kernel: &Kernel,
+        driver: Arc<dyn TtyDriver>,
+        (uid, gid): (u32, u32),
+        locked: bool,
+    ) -> Result<Self, Errno> {
         let charge = kernel.memory.charge(COST)?;
         let table = kernel.ptys.clone();
         let options = *table.options.lock();

@@ -10,7 +10,7 @@ use aurora_machine::{Reg, UserContext};
 use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::registers::control::Cr2;
-use x86_64::registers::model_specific::{LStar, Msr, SFMask};
+use x86_64::registers::model_specific::{Efer, EferFlags, LStar, Msr, SFMask};
 use x86_64::registers::rflags::RFlags;
 
 use crate::{gdt, irq, layout};
@@ -120,6 +120,8 @@ pub(crate) fn load() {
         asm!("lidt [{}]", "lldt {:x}", in(reg) &register, in(reg) 0u16, options(nostack, readonly, preserves_flags));
         Msr::new(STAR).write(u64::from(gdt::SYSRET_BASE) << 48 | u64::from(gdt::KERNEL_CS) << 32);
     }
+    // SAFETY: SYSCALL has its entry and segments now; without this bit it is an invalid opcode.
+    unsafe { Efer::update(|flags| flags.insert(EferFlags::SYSTEM_CALL_EXTENSIONS)) };
     LStar::write(VirtAddr::new(syscall_entry as *const () as u64));
     SFMask::write(flags);
 }

@@ -8,7 +8,7 @@ const MAX_RANGES: usize = 128;
 
 /// Free ranges of physical memory.
 #[derive(Clone)]
-pub(crate) struct MemoryMap {
+pub struct MemoryMap {
     ranges: [MemoryRegion; MAX_RANGES],
     len: usize,
 }
@@ -17,25 +17,35 @@ const fn region(start: u64, end: u64) -> MemoryRegion {
     MemoryRegion { start: PhysAddr(start), end: PhysAddr(end) }
 }
 
+impl Default for MemoryMap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl MemoryMap {
-    pub(crate) const fn new() -> Self {
+    /// No RAM.
+    pub const fn new() -> Self {
         Self { ranges: [region(0, 0); MAX_RANGES], len: 0 }
     }
 
-    pub(crate) fn ranges(&self) -> &[MemoryRegion] {
+    /// The free ranges.
+    pub fn ranges(&self) -> &[MemoryRegion] {
         &self.ranges[..self.len]
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
+    /// How much there is, in bytes.
+    pub fn bytes(&self) -> u64 {
         self.ranges().iter().map(|r| r.end.0 - r.start.0).sum()
     }
 
-    pub(crate) fn contains(&self, start: u64, end: u64) -> bool {
+    /// Whether all of `start..end` is free.
+    pub fn contains(&self, start: u64, end: u64) -> bool {
         self.ranges().iter().any(|r| r.start.0 <= start && end <= r.end.0)
     }
 
     /// Adds the whole pages of a range. A range beyond the table's room is left unused.
-    pub(crate) fn add(&mut self, start: u64, end: u64) {
+    pub fn add(&mut self, start: u64, end: u64) {
         let start = start.next_multiple_of(PAGE_SIZE);
         let end = end & !(PAGE_SIZE - 1);
         self.remove(start, end);
@@ -50,7 +60,7 @@ impl MemoryMap {
     }
 
     /// Takes out every page the range touches.
-    pub(crate) fn remove(&mut self, start: u64, end: u64) {
+    pub fn remove(&mut self, start: u64, end: u64) {
         let start = start & !(PAGE_SIZE - 1);
         let end = end.next_multiple_of(PAGE_SIZE);
         let old = self.clone();
@@ -62,7 +72,7 @@ impl MemoryMap {
     }
 
     /// Takes a contiguous run of `bytes` (whole pages) that ends at or before `limit`.
-    pub(crate) fn take(&mut self, bytes: u64, align: u64, limit: u64) -> Option<PhysAddr> {
+    pub fn take(&mut self, bytes: u64, align: u64, limit: u64) -> Option<PhysAddr> {
         let bytes = bytes.next_multiple_of(PAGE_SIZE);
         let start = self.ranges().iter().find_map(|r| {
             let start = r.start.0.max(PAGE_SIZE).next_multiple_of(align);
@@ -73,7 +83,7 @@ impl MemoryMap {
     }
 
     /// The largest run there is.
-    pub(crate) fn largest(&self) -> u64 {
+    pub fn largest(&self) -> u64 {
         self.ranges().iter().map(|r| r.end.0 - r.start.0).max().unwrap_or(0)
     }
 }
