@@ -13,11 +13,26 @@ use crate::{image, project, ui};
 struct Target {
     name: &'static str,
     folder: &'static str,
+    /// What is built, in Cargo's folder for it.
     product: &'static str,
+    /// Where Cargo builds, under `target/aurora`.
+    made: &'static str,
 }
 
-const WASM: Target = Target { name: "wasm32-unknown-unknown", folder: "machines/wasm", product: "aurora_wasm.wasm" };
-const METAL: Target = Target { name: "x86_64-unknown-none", folder: "machines/metal", product: "aurora-metal" };
+const WASM: Target = Target {
+    name: "wasm32-unknown-unknown",
+    folder: "machines/wasm",
+    product: "aurora_wasm.wasm",
+    made: "wasm32-unknown-unknown",
+};
+const METAL: Target = Target {
+    name: "x86_64-unknown-none",
+    folder: "machines/metal",
+    product: "aurora-metal",
+    made: "x86_64-unknown-none",
+};
+/// Our own programs: static, with musl.
+const USER: Target = Target { name: "x86_64-unknown-linux-musl", folder: "user", product: "", made: "user" };
 
 /// The kernel for WebAssembly engines.
 pub fn wasm() -> Result<PathBuf> {
@@ -29,10 +44,16 @@ pub fn metal() -> Result<PathBuf> {
     build(&METAL)
 }
 
+/// The folder with our own programs.
+pub fn user() -> Result<PathBuf> {
+    setup::musl_gcc()?;
+    build(&USER)
+}
+
 fn build(target: &Target) -> Result<PathBuf> {
     let compiler = setup::compiler(target.name)?;
-    let _lock = project::lock(target.name)?;
-    let made = project::made(target.name)?;
+    let _lock = project::lock(target.made)?;
+    let made = project::made(target.made)?;
     let mut cargo = cargo();
     cargo.current_dir(project::root().join(target.folder)).env("CARGO_TARGET_DIR", &made);
     cargo.args(["build", "--release"]);
@@ -43,10 +64,18 @@ fn build(target: &Target) -> Result<PathBuf> {
     if let Compiler::Debian { linker } = compiler {
         // The only way a stable compiler builds its own library.
         cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
+        if target.name == USER.name {
+            // Linked by the C compiler its settings name.
+            return finish(target, &made, &mut cargo);
+        }
         let variable = target.name.to_uppercase().replace('-', "_");
         cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), linker);
     }
-    ui::run_quietly(&format!("building {}", target.folder), &mut cargo)?;
+    finish(target, &made, &mut cargo)
+}
+
+fn finish(target: &Target, made: &Path, cargo: &mut Command) -> Result<PathBuf> {
+    ui::run_quietly(&format!("building {}", target.folder), cargo)?;
     Ok(made.join(target.name).join("release").join(target.product))
 }
 

@@ -1,8 +1,9 @@
 //! Images: what is on the root file system at boot.
 //!
-//! An image is declared in the syntax of Linux's `gen_init_cpio` (`dir`, `file`, `slink`, `nod`, `pipe`), with one line
-//! of our own: `package NAME PATH…` takes files from a Debian package, and `applets PATH` adds the links busybox asks
-//! for. Files named by a declaration are relative to it.
+//! An image is declared in the syntax of Linux's `gen_init_cpio` (`dir`, `file`, `slink`, `nod`, `pipe`), with lines of our
+//! own: `package NAME PATH…` takes files from a Debian package, `applets PATH` adds the links busybox asks for, and
+//! `program NAME PATH` builds one of `user/`. Files named by a declaration are relative to it. What came from where, in
+//! which version and under which licence, is in the image, too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::cpio::{Member, Owner, Writer};
-use crate::{project, setup};
+use crate::{build, project, setup};
 
 struct Entry {
     owner: Owner,
@@ -154,6 +155,7 @@ impl Image {
             }
             ["package", name, ref files @ ..] => self.package(name, files)?,
             ["applets", path] => self.applets(path)?,
+            ["program", name, path] => self.program(name, path)?,
             _ => bail!("not understood: {}", words.join(" ")),
         }
         Ok(())
@@ -164,9 +166,19 @@ impl Image {
         let package = setup::debian_package(name)?;
         for file in files {
             let bytes = package.read(file)?;
-            self.packages.push(format!("{name} {} {file} sha256:{}", package.version, sha256(&bytes)));
+            let licences = package.licences().join(", ");
+            self.packages.push(format!("{name} {} {file} sha256:{} {licences}", package.version, sha256(&bytes)));
             self.put(file, 0o755, Member::File(bytes));
         }
+        Ok(())
+    }
+
+    /// One of our own programs.
+    fn program(&mut self, name: &str, path: &str) -> Result<()> {
+        let bytes = fs::read(build::user()?.join(name)).with_context(|| format!("user/{name} was not built"))?;
+        let (version, licence) = (env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_LICENSE"));
+        self.packages.push(format!("aurora-{name} {version} {path} sha256:{} {licence}", sha256(&bytes)));
+        self.put(path, 0o755, Member::File(bytes));
         Ok(())
     }
 
@@ -201,7 +213,7 @@ impl Image {
         writer.finish()
     }
 
-    /// What is in it from Debian, a line each: package, version, file, checksum.
+    /// What is in it from Debian, a line each: package, version, file, checksum, licences.
     pub fn packages(&self) -> &[String] {
         &self.packages
     }

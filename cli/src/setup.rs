@@ -158,6 +158,7 @@ pub fn npm_command() -> Result<Command> {
 
 /// Files of a Debian package.
 pub struct DebianPackage {
+    name: String,
     /// Its version.
     pub version: String,
     root: PathBuf,
@@ -171,12 +172,27 @@ impl DebianPackage {
     }
 }
 
+impl DebianPackage {
+    /// The licences its copyright file names, each once.
+    pub fn licences(&self) -> Vec<String> {
+        let path = self.root.join(format!("usr/share/doc/{}/copyright", self.name));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut all: Vec<String> = Vec::new();
+        for licence in text.lines().filter_map(|line| line.strip_prefix("License:")).map(str::trim) {
+            if !licence.is_empty() && !all.iter().any(|known| known == licence) {
+                all.push(licence.to_owned());
+            }
+        }
+        all
+    }
+}
+
 /// A Debian package's files: of the installed one, else downloaded and unpacked under `target/`, which needs no root.
 pub fn debian_package(name: &str) -> Result<DebianPackage> {
     let mut query = Command::new("dpkg-query");
     query.args(["-W", "-f", "${db:Status-Abbrev}|${Version}", name]);
     if let Some(version) = answer(&mut query).as_deref().and_then(|a| a.strip_prefix("ii |")) {
-        return Ok(DebianPackage { version: version.to_owned(), root: PathBuf::from("/") });
+        return Ok(DebianPackage { name: name.to_owned(), version: version.to_owned(), root: PathBuf::from("/") });
     }
     let _lock = project::lock("packages")?;
     let folder = project::made("packages")?.join(name);
@@ -184,7 +200,7 @@ pub fn debian_package(name: &str) -> Result<DebianPackage> {
     if !root.is_dir() {
         download(name, &folder, &root)?;
     }
-    Ok(DebianPackage { version: fs::read_to_string(folder.join("version"))?, root })
+    Ok(DebianPackage { name: name.to_owned(), version: fs::read_to_string(folder.join("version"))?, root })
 }
 
 fn download(name: &str, folder: &Path, root: &Path) -> Result<()> {

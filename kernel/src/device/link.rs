@@ -290,6 +290,7 @@ impl Streams {
         let side = OtherSide::new(&link.kernel, Arc::new(driver), (0, 0), false)?;
         // Until the host tells its size.
         side.pty.tty.resize(24, 80);
+        side.pty.tty.speak_utf8();
         let name = format!("/dev/pts/{}", side.pty.number);
         let ops = Arc::new(TtyFile::new(&side.pty.tty));
         let file = super::open_device(&link.kernel, name.as_bytes(), ops)?;

@@ -202,16 +202,24 @@ async fn move_bytes(
                 if progress && way == Way::Read {
                     break;
                 }
+                let typing = terminal.filter(|_| way == Way::Read);
+                // A terminal's reader that cannot go on waiting takes what it did not want to go with.
+                let some_typed = typing.is_some_and(|tty| tty.input_state(buffer.remaining()).0 > 0);
+                if file.nonblocking() && some_typed {
+                    patient = false;
+                    continue;
+                }
                 if file.nonblocking() {
                     return if progress { Ok(buffer.done() as u64) } else { Err(Errno::EAGAIN) };
                 }
-                let wake = match terminal.filter(|_| way == Way::Read) {
+                let wake = match typing {
                     Some(tty) => wait_typed(thread, file, tty, buffer.remaining(), &mut deadline).await,
                     None => wait_ready(thread, file, way).await,
                 };
                 match wake {
                     Wake::Ready => {}
                     Wake::TimedOut => patient = false,
+                    Wake::Signal if some_typed => patient = false,
                     Wake::Signal if progress => break,
                     Wake::Signal => return Err(Errno::ERESTARTSYS),
                 }

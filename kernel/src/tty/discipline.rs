@@ -473,6 +473,7 @@ fn is_word(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tty::termios::IUTF8;
 
     fn typed(discipline: &mut Discipline, bytes: &[u8]) -> (Vec<u8>, Vec<Signal>) {
         let mut out = VecDeque::new();
@@ -492,6 +493,7 @@ mod tests {
     #[test]
     fn a_line_can_be_edited_until_it_is_entered() {
         let mut d = Discipline::default();
+        d.termios.iflag |= IUTF8;
         let (echo, _) = typed(&mut d, "aä\x7fb\r".as_bytes());
         assert_eq!(echo, "aä\x08 \x08b\r\n".as_bytes());
         assert_eq!(d.available(10), Some(3));

@@ -23,7 +23,7 @@ use crate::memory::IoBuf;
 use crate::sync::{Mutex, WaitQueue};
 use crate::task::table::ProcessTable;
 use crate::task::{Pid, SigInfo, Signal};
-use crate::tty::termios::{IXON, Key, TOSTOP};
+use crate::tty::termios::{IUTF8, IXON, Key, TOSTOP};
 use crate::vfs::inode::DeviceId;
 
 pub use discipline::Discipline;
@@ -77,6 +77,9 @@ impl Consoles {
             Some((_, tty)) if wanted != Some("ttyS0") => tty.clone(),
             _ => serial.clone(),
         };
+        for tty in screen.iter().map(|(_, tty)| tty).chain([&serial]) {
+            tty.speak_utf8();
+        }
         Self { console, serial, screen }
     }
 
@@ -173,6 +176,12 @@ impl Tty {
         let inner = Inner { size: Winsize { rows, cols, ..Winsize::default() }, ..Inner::default() };
         let (inner, changed) = (Mutex::new(inner), WaitQueue::new());
         Arc::new(Self { driver, device, processes: processes.clone(), inner, changed })
+    }
+
+    /// Whoever is at the other side sends and shows UTF-8.
+    pub fn speak_utf8(&self) {
+        let termios = self.inner.lock().discipline.termios();
+        self.set_termios(Termios { iflag: termios.iflag | IUTF8, ..termios }, false);
     }
 
     /// Whether it is a pseudo-terminal.
@@ -313,7 +322,7 @@ impl Tty {
         let mut inner = self.inner.lock();
         let byte = inner.discipline.key(key);
         if byte != 0 {
-            inner.output.push_front(byte);
+            inner.output.push_back(byte);
         }
         drop(inner);
         self.flush();

@@ -82,7 +82,7 @@ mod tests {
 
     fn printed(oflag: u32, text: &str) -> Vec<u8> {
         let mut out = VecDeque::new();
-        Column::default().output(&Termios { oflag, ..INITIAL }, text.as_bytes(), &mut out);
+        Column::default().output(&Termios { oflag, iflag: IUTF8, ..INITIAL }, text.as_bytes(), &mut out);
         out.into()
     }
 

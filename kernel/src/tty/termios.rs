@@ -58,7 +58,7 @@ pub enum Key {
 
 /// What a new terminal has: Linux's `tty_std_termios`.
 pub const INITIAL: Termios = Termios {
-    iflag: ICRNL | IXON | IUTF8,
+    iflag: ICRNL | IXON,
     oflag: OPOST | ONLCR,
     cflag: 0o277, // 38400 baud, 8 bits, receiver on
     lflag: ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,

@@ -9,6 +9,7 @@
 //! | `gone TEXT` | reads output until it does not |
 //! | `at TEXT` | reads output until TEXT is all there is on the cursor's line, up to the cursor |
 //! | `show` | prints the screen |
+//! | `masked N` | prints the first N lines with `#` for every number and one blank for many |
 //! | `size ROWSxCOLUMNS` | changes the window |
 //! | `hangup` | closes the master |
 //! | `end` | reads output until the program has ended and nobody has the terminal open, prints screen and status |
@@ -98,6 +99,7 @@ fn play(size: &str, program: &[String]) -> Result<()> {
             "gone" => screen.read_until(&line, |s| !s.shows(rest))?,
             "at" => screen.read_until(&line, |s| s.before_cursor() == rest)?,
             "show" => screen.show(),
+            "masked" => screen.show_masked(rest.parse()?),
             "size" => screen.resize(parse_size(rest)?)?,
             "hangup" => screen.master = None,
             "end" => screen.end()?,
@@ -183,10 +185,25 @@ impl Screen {
         }
         // Colours and the like count, too.
         let formatted = screen.contents_formatted();
-        let sum = formatted.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let sum =
+            formatted.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         let (row, column) = screen.cursor_position();
         let alternate = if screen.alternate_screen() { ", alternate" } else { "" };
         println!("cursor {row},{column}{alternate}, drawn {sum:016x}");
+    }
+
+    fn show_masked(&self, lines: usize) {
+        let screen = self.parser.screen();
+        for row in screen.rows(0, screen.size().1).take(lines) {
+            let masked = row.replace(|c: char| c.is_ascii_digit(), "#");
+            let mut words: Vec<String> = masked.split_whitespace().map(str::to_owned).collect();
+            for word in &mut words {
+                while word.contains("##") {
+                    *word = word.replace("##", "#");
+                }
+            }
+            println!("|{}", words.join(" "));
+        }
     }
 
     fn end(&mut self) -> Result<()> {
