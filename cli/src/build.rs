@@ -106,10 +106,10 @@ pub fn package() -> Result<PathBuf> {
     let mut tsc = Command::new(setup::node()?);
     tsc.arg(modules.join("typescript/bin/tsc")).arg("-p").arg(&web).arg("--outDir").arg(folder.join("types"));
     ui::run_quietly("checking types", &mut tsc)?;
-    let mut pack = Command::new(setup::program(&["npm"], "npm")?);
+    let mut pack = setup::npm_command()?;
     pack.current_dir(&folder).args(["pack", "--silent", "--ignore-scripts", "--pack-destination", ".."]);
     ui::run_quietly("packing aurora-os", &mut pack)?;
-    Ok(project::made("package")?.join(format!("aurora-os-{}.tgz", env!("CARGO_PKG_VERSION"))))
+    Ok(fs::canonicalize(project::made("package")?)?.join(format!("aurora-os-{}.tgz", env!("CARGO_PKG_VERSION"))))
 }
 
 fn copy(file: &Path, folder: &Path) -> Result<()> {
