@@ -65,6 +65,7 @@ pub fn page() -> Result<PathBuf> {
     let modules = setup::npm()?;
     let _lock = project::lock("page")?;
     let folder = project::made("page")?;
+    remove_strangers(&folder)?;
     place_all(&project::root().join("web/page"), &folder)?;
     let vendor = project::made("page/vendor")?;
     for file in ["xterm/lib/xterm.mjs", "xterm/css/xterm.css", "addon-fit/lib/addon-fit.mjs"] {
@@ -110,6 +111,20 @@ pub fn package() -> Result<PathBuf> {
     pack.current_dir(&folder).args(["pack", "--silent", "--ignore-scripts", "--pack-destination", ".."]);
     ui::run_quietly("packing aurora-os", &mut pack)?;
     Ok(fs::canonicalize(project::made("package")?)?.join(format!("aurora-os-{}.tgz", env!("CARGO_PKG_VERSION"))))
+}
+
+/// Removes what an earlier page had and this one has not: it would be served as well.
+fn remove_strangers(folder: &Path) -> Result<()> {
+    let own = ["vendor", "aurora-os", "image.cpio.gz", ".image"];
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let source = project::root().join("web/page").join(name.strip_suffix(".gz").unwrap_or(&name));
+        if !own.contains(&name.as_str()) && !source.exists() {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn copy(file: &Path, folder: &Path) -> Result<()> {

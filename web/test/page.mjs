@@ -99,7 +99,10 @@ const tests = {
     assert.ok(late <= 50, `${late}`);
     const { instructions } = await page.evaluate(() => window.aurora.statistics());
     await pause(300);
-    assert.ok((await page.evaluate(() => window.aurora.statistics())).instructions > instructions, "the program was running");
+    assert.ok(
+      (await page.evaluate(() => window.aurora.statistics())).instructions > instructions,
+      "the program was running",
+    );
   },
 
   async output_nobody_looks_at_grows_no_queue() {
