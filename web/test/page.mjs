@@ -177,7 +177,7 @@ const tests = {
     const phone = { viewport: { width: 360, height: 640 }, isMobile: true, hasTouch: true };
     for (const [name, size, shown] of [
       ["page", wide, lines],
-      ["phone", phone, lines.slice(0, 2)],
+      ["phone", phone, lines.slice(0, 3)],
     ]) {
       for (const colorScheme of ["dark", "light"]) {
         const page = await open({ ...size, colorScheme, deviceScaleFactor: 2 });
