@@ -5,9 +5,11 @@
 //! `program NAME PATH` builds one of `user/`. Files named by a declaration are relative to it. What came from where, in
 //! which version and under which licence, is in the image, too.
 
+mod command;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -17,9 +19,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::cpio::{Member, Owner, Writer};
+use crate::cpio::{self, Member, Owner, Writer};
 use crate::{build, project, setup};
 
+pub use command::{ImageCommand, run};
+
+#[derive(Clone)]
 struct Entry {
     owner: Owner,
     modified: u32,
@@ -69,19 +74,36 @@ impl Image {
         self.entries.insert(path.trim_start_matches('/').as_bytes().to_vec(), entry);
     }
 
+    /// Reads an archive, plain or gzip.
+    pub fn from_archive(bytes: Vec<u8>) -> Result<Self> {
+        let mut image = Self::default();
+        for cpio::Read { path, owner, modified, member } in cpio::read(&unpacked(bytes)?)? {
+            // The root itself is always there.
+            if !path.is_empty() && path != b"." {
+                image.entries.insert(path, Entry { owner, modified, member });
+            }
+        }
+        Ok(image)
+    }
+
     /// Adds a file of the host. Directories on the way that the image lacks are made.
     pub fn add_file(&mut self, host: &Path, guest: &str) -> Result<()> {
         let bytes = fs::read(host).with_context(|| format!("cannot read {}", host.display()))?;
         let mode = fs::metadata(host)?.mode() & 0o7777;
         let guest = guest.trim_start_matches('/').trim_end_matches('/');
         ensure!(!guest.is_empty(), "a file needs a name in the image");
-        for (at, _) in guest.match_indices('/') {
-            if !self.entries.contains_key(&guest.as_bytes()[..at]) {
-                self.put(&guest[..at], 0o755, Member::Directory);
-            }
-        }
+        self.make_parents(guest);
         self.put(guest, mode, Member::File(bytes));
         Ok(())
+    }
+
+    /// Adds the directories above a path that are missing.
+    fn make_parents(&mut self, path: &str) {
+        for (at, _) in path.match_indices('/') {
+            if !self.entries.contains_key(&path.as_bytes()[..at]) {
+                self.put(&path[..at], 0o755, Member::Directory);
+            }
+        }
     }
 
     /// Adds everything below a directory of the host.
@@ -112,6 +134,9 @@ impl Image {
         } else if kind.is_char_device() {
             let device = meta.rdev();
             Member::Device { major: rustix::fs::major(device), minor: rustix::fs::minor(device) }
+        } else if kind.is_block_device() {
+            let device = meta.rdev();
+            Member::BlockDevice { major: rustix::fs::major(device), minor: rustix::fs::minor(device) }
         } else if kind.is_fifo() {
             Member::Pipe
         } else {
@@ -230,12 +255,22 @@ impl Image {
                     continue;
                 }
                 // Linux provides its own.
-                Member::Device { .. } | Member::Pipe => continue,
+                Member::Device { .. } | Member::BlockDevice { .. } | Member::Pipe => continue,
             }
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(entry.owner.mode))?;
         }
         Ok(())
     }
+}
+
+/// The bytes of an archive that may be compressed.
+fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::new();
+    flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut plain).context("its compression is broken")?;
+    Ok(plain)
 }
 
 /// Compresses as gzip does.

@@ -26,6 +26,17 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a machine may take to start.
 const START: Duration = Duration::from_secs(60);
 
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+The exit status is the program's: 128 and the signal if one killed it, 127 if it was
+not found, 126 if it cannot be run; 124 at --timeout, 125 if the machine failed.
+
+Examples:
+  aurora run -- busybox sh -c 'uname -srm; ps'
+  seq 1 100 | aurora run --machine qemu -- busybox awk '{ s += $1 } END { print s }'
+  aurora run --file ./a.out=/bin/a.out --trace syscalls -- a.out
+  aurora run --seed 1 -- busybox sh -c 'echo $RANDOM'";
+
 /// Run a program in a machine
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -71,16 +82,13 @@ impl RunArgs {
             Some(path) => image::open(path)?,
             None => Root::Tree(image::base()?),
         };
-        match root {
-            Root::Archive(bytes) => {
-                ensure!(self.file.is_empty(), "--file cannot add to an archive: give --root a directory");
-                Ok(bytes)
-            }
-            Root::Tree(mut image) => {
-                self.file.iter().try_for_each(|pair| add_file(&mut image, pair))?;
-                Ok(image.to_cpio())
-            }
-        }
+        let mut image = match root {
+            Root::Archive(bytes) if self.file.is_empty() => return Ok(bytes),
+            Root::Archive(bytes) => Image::from_archive(bytes)?,
+            Root::Tree(image) => image,
+        };
+        self.file.iter().try_for_each(|pair| add_file(&mut image, pair))?;
+        Ok(image.to_cpio())
     }
 
     fn spawn(&self, tty: bool) -> Spawn {

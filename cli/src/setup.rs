@@ -19,7 +19,7 @@ pub fn find_program(names: &[&str]) -> Option<PathBuf> {
 }
 
 /// What a command says on standard output; `None` when it fails.
-fn answer(command: &mut Command) -> Option<String> {
+pub fn answer(command: &mut Command) -> Option<String> {
     let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
@@ -95,6 +95,14 @@ pub enum Compiler {
     },
 }
 
+/// The compiler for `target` that is here, if one is.
+pub fn present_compiler(target: &str) -> Option<Compiler> {
+    if has_target(target) { Some(Compiler::Installed) } else { debian_compiler() }
+}
+
+/// Debian's packages of a compiler for any target.
+pub const DEBIAN_RUST: [&str; 4] = ["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"];
+
 /// Finds a compiler for `target`, installing one if need be.
 pub fn compiler(target: &str) -> Result<Compiler> {
     if has_target(target) {
@@ -112,7 +120,7 @@ pub fn compiler(target: &str) -> Result<Compiler> {
     if let Some(debian) = debian_compiler() {
         return Ok(debian);
     }
-    install(&["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"])?;
+    install(&DEBIAN_RUST)?;
     debian_compiler().context("Debian's Rust is installed, but its parts are not where they should be")
 }
 
@@ -128,20 +136,26 @@ fn debian_compiler() -> Option<Compiler> {
     (source && Path::new("/usr/bin/rustc").exists()).then_some(Compiler::Debian { linker })
 }
 
+/// Whether the npm packages of `web/` are those its lock file names.
+pub fn has_npm_packages() -> bool {
+    let web = project::root().join("web");
+    let wanted = fs::read(web.join("package-lock.json"));
+    wanted.is_ok_and(|wanted| fs::read(web.join("node_modules/.aurora-lock")).is_ok_and(|have| have == wanted))
+}
+
 /// The npm packages of `web/`.
 pub fn npm() -> Result<PathBuf> {
     let web = project::root().join("web");
     let modules = web.join("node_modules");
     let _lock = project::lock("npm")?;
-    let stamp = modules.join(".aurora-lock");
-    let wanted = fs::read(web.join("package-lock.json")).context("cannot read web/package-lock.json")?;
-    if fs::read(&stamp).is_ok_and(|have| have == wanted) {
+    if has_npm_packages() {
         return Ok(modules);
     }
+    let wanted = fs::read(web.join("package-lock.json")).context("cannot read web/package-lock.json")?;
     let mut command = npm_command()?;
     command.current_dir(&web).args(["ci", "--ignore-scripts", "--no-progress", "--loglevel=error"]);
     ui::run_quietly("installing npm packages", &mut command)?;
-    fs::write(&stamp, wanted)?;
+    fs::write(modules.join(".aurora-lock"), wanted)?;
     Ok(modules)
 }
 

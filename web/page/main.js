@@ -86,7 +86,8 @@ const actions = {
   "ending-restore": () => restore(),
   copy: () => copy(terminal),
   paste: () => paste(terminal),
-  "full-screen": () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
+  "full-screen": () =>
+    document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen(),
 };
 for (const [id, act] of Object.entries(actions)) {
   element(id).onclick = async () => {

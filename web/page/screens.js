@@ -9,7 +9,10 @@ const LOG_LINES = 6;
 
 const ENDINGS = {
   off: ["Powered off", "The system turned itself off."],
-  panic: ["Kernel panic", "The kernel found itself in a state it cannot go on from. Nothing outside this tab was touched."],
+  panic: [
+    "Kernel panic",
+    "The kernel found itself in a state it cannot go on from. Nothing outside this tab was touched.",
+  ],
   failed: ["The machine stopped", "It did not end by itself."],
 };
 

@@ -1,5 +1,5 @@
-// A machine, as whoever embeds it sees it. The machine itself is in a worker (worker.js); what is here is the other end of
-// its messages.
+// A machine, as whoever embeds it sees it. The machine itself is in a worker (worker.js); what is here is the other end
+// of its messages.
 import { Console } from "./console.js";
 import { AuroraError } from "./error.js";
 import { Files } from "./files.js";
@@ -36,6 +36,15 @@ function commandLine({ terminal, init = terminal ? "/sbin/init" : false, command
 
 /** The link of a machine whose programs somebody else starts. @typedef {{ inlet: Inlet, outlet: Outlet }} Pipes */
 
+/**
+ * A machine whose host link somebody else speaks, and the link's bytes.
+ *
+ * @typedef {object} Carried
+ * @property {Aurora} os
+ * @property {ReadableStream<Uint8Array>} readable
+ * @property {WritableStream<Uint8Array | string>} writable
+ */
+
 /** A running machine. */
 export class Aurora {
   #worker;
@@ -66,7 +75,8 @@ export class Aurora {
    * @param {BootOptions} options
    * @returns {Promise<Aurora>}
    */
-  static boot(options) {
+  static async boot(options) {
+    if (options?.image === undefined) throw new TypeError("a machine needs an image to boot");
     const { image, memory = DEFAULT_MEMORY } = options;
     return Aurora.start(options, { image: locate(image), memory, commandLine: commandLine(options) });
   }
@@ -85,7 +95,7 @@ export class Aurora {
    * A machine whose host link is carried elsewhere as it is: then somebody else starts its programs.
    * @internal
    * @param {BootOptions & { commandLine: string }} options
-   * @returns {Promise<{ os: Aurora, readable: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array | string> }>}
+   * @returns {Promise<Carried>}
    */
   static async carry(options) {
     const { image, memory = DEFAULT_MEMORY, commandLine } = options;

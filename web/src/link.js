@@ -9,7 +9,10 @@ const NEWS = ["", "ready", "room", "failed", "stdout", "stderr", "exit", "reply"
 /** Bytes of news before its payload: id, number, length. */
 const HEAD = 12;
 
-/** What the machine said of a program. @typedef {{ event: string, id: number, number: number, bytes: Uint8Array }} News */
+/**
+ * What the machine said of a program.
+ * @typedef {{ event: string, id: number, number: number, bytes: Uint8Array }} News
+ */
 
 export class Link {
   #machine;
@@ -18,7 +21,10 @@ export class Link {
   #changed;
   /** @type {Map<number, { resolve: (answer: Uint8Array) => void, reject: (error: AuroraError) => void }>} */
   #requests = new Map();
-  /** Input of programs that is under way, by id: pieces, and `null` for the end. @type {Map<number, (Uint8Array | null)[]>} */
+  /**
+   * Input of programs that is under way, by id: pieces, and `null` for the end.
+   * @type {Map<number, (Uint8Array | null)[]>}
+   */
   #input = new Map();
 
   /**
@@ -115,7 +121,12 @@ export class Link {
     this.#changed();
   }
 
-  /** Of a program's terminal; of the console if `id` is 0. @param {number} id @param {number} rows @param {number} cols */
+  /**
+   * The size of a program's terminal; of the console if `id` is 0.
+   * @param {number} id
+   * @param {number} rows
+   * @param {number} cols
+   */
   resize(id, rows, cols) {
     this.#exports.aurora_link_resize(id, rows, cols);
     this.#changed();

@@ -28,7 +28,8 @@ export class Machine {
     const machine = new Machine();
     const bytes = (/** @type {number} */ at, /** @type {number} */ length) =>
       new Uint8Array(machine.#memory.buffer, at, length);
-    const text = (/** @type {number} */ at, /** @type {number} */ length) => new TextDecoder().decode(bytes(at, length));
+    const text = (/** @type {number} */ at, /** @type {number} */ length) =>
+      new TextDecoder().decode(bytes(at, length));
     const host = {
       clock: () => performance.now(),
       realtime: () => Date.now(),

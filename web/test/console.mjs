@@ -41,6 +41,10 @@ export async function command(page, line) {
   await page.locator("#terminal").click();
   await page.keyboard.type(line);
   await page.keyboard.press("Enter");
-  const seen = await until(page, new RegExp(`${PROMPT.source.slice(0, -6)}[^\\n]*\\n[^]*${PROMPT.source}`), `end of ${line}`);
+  const seen = await until(
+    page,
+    new RegExp(`${PROMPT.source.slice(0, -6)}[^\\n]*\\n[^]*${PROMPT.source}`),
+    `end of ${line}`,
+  );
   return seen.split("\n").slice(1, -1).join("\n");
 }

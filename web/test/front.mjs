@@ -20,7 +20,10 @@ export const front = (open) => ({
     await page.evaluate(() => window.aurora.type("echo c > /proc/sysrq-trigger\r"));
     const dialog = page.getByRole("alertdialog", { name: "Kernel panic" });
     await dialog.waitFor();
-    assert.match(await dialog.locator("pre").textContent(), /^sysrq triggered crash\n\nat kernel\/src\/[a-z/]+\.rs:\d+:\d+$/);
+    assert.match(
+      await dialog.locator("pre").textContent(),
+      /^sysrq triggered crash\n\nat kernel\/src\/[a-z/]+\.rs:\d+:\d+$/,
+    );
     await dialog.getByRole("button", { name: "Start again" }).click();
     await prompt(page);
     assert.equal(await command(page, "echo again"), "again");
@@ -33,7 +36,10 @@ export const front = (open) => ({
       const start = performance.now();
       while (performance.now() - start < 7000);
     });
-    await page.getByRole("alert").getByText(/has not answered for \d+ s/).waitFor();
+    await page
+      .getByRole("alert")
+      .getByText(/has not answered for \d+ s/)
+      .waitFor();
     await page.getByRole("alert").waitFor({ state: "hidden" });
     await hanging;
     assert.equal(await command(page, "echo on"), "on");
@@ -87,7 +93,10 @@ export const front = (open) => ({
     await page.evaluate(() => window.aurora.type("trap 'echo changed' WINCH\r"));
     const before = await size();
     await page.setViewportSize({ width: 700, height: 400 });
-    await page.waitForFunction((old) => `${window.aurora.terminal.rows} ${window.aurora.terminal.cols}` !== old, before);
+    await page.waitForFunction(
+      (old) => `${window.aurora.terminal.rows} ${window.aurora.terminal.cols}` !== old,
+      before,
+    );
     assert.equal((await command(page, "stty size")).split("\n").at(-1), await size());
   },
 

@@ -99,7 +99,10 @@ const tests = {
     assert.ok(late <= 50, `${late}`);
     const { instructions } = await page.evaluate(() => window.aurora.statistics());
     await pause(300);
-    assert.ok((await page.evaluate(() => window.aurora.statistics())).instructions > instructions, "the program was running");
+    assert.ok(
+      (await page.evaluate(() => window.aurora.statistics())).instructions > instructions,
+      "the program was running",
+    );
   },
 
   async output_nobody_looks_at_grows_no_queue() {
@@ -174,7 +177,7 @@ const tests = {
     const phone = { viewport: { width: 360, height: 640 }, isMobile: true, hasTouch: true };
     for (const [name, size, shown] of [
       ["page", wide, lines],
-      ["phone", phone, lines.slice(0, 2)],
+      ["phone", phone, lines.slice(0, 3)],
     ]) {
       for (const colorScheme of ["dark", "light"]) {
         const page = await open({ ...size, colorScheme, deviceScaleFactor: 2 });

@@ -471,6 +471,7 @@ fn is_word(byte: u8) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::tty::termios::IUTF8;

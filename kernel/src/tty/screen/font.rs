@@ -70,6 +70,7 @@ impl Font {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use alloc::vec::Vec;
 
