@@ -91,13 +91,13 @@ impl RunArgs {
         Ok(image.to_cpio())
     }
 
-    fn spawn(&self, tty: bool) -> Spawn {
+    fn spawn(&self, tty: Option<(u16, u16)>) -> Spawn {
         let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".into());
         Spawn {
             tty,
             cwd: Vec::new(),
             argv: self.program.iter().map(|a| a.clone().into_bytes()).collect(),
-            env: link::environment(tty.then_some(&term)),
+            env: link::environment(tty.map(|_| term.as_str())),
         }
     }
 }
@@ -131,12 +131,10 @@ enum News {
 fn converse(arguments: &RunArgs, running: &Running) -> Result<u8> {
     let interactive = terminal::is_interactive();
     let mut deadline = arguments.timeout.map(|s| Instant::now() + Duration::from_secs_f64(s.max(0.0)));
-    let program = running.client.spawn(&arguments.spawn(interactive))?;
+    let tty = interactive.then(|| terminal::size().unwrap_or((24, 80)));
+    let program = running.client.spawn(&arguments.spawn(tty))?;
     let input = program.input.clone();
     let _raw = interactive.then(RawMode::enter).transpose()?;
-    if interactive && let Some((rows, columns)) = terminal::size() {
-        input.resize(rows, columns)?;
-    }
     let (news, next) = channel();
     watch_signals(news.clone())?;
     let feeder = input.clone();
@@ -304,7 +302,7 @@ fn run_repeatable(arguments: &RunArgs, seed: u64) -> Result<u8> {
     if !terminal::is_interactive() {
         std::io::stdin().read_to_end(&mut input)?;
     }
-    let (events, replayed) = repeat(arguments.boot()?, arguments.spawn(false), input, seed)?;
+    let (events, replayed) = repeat(arguments.boot()?, arguments.spawn(None), input, seed)?;
     let mut status = None;
     for event in events {
         status = show(&arguments.program[0], event)?.or(status);

@@ -20,6 +20,7 @@ let platform;
 export const install = (given) => (platform = given);
 
 const DEFAULT_MEMORY = 256;
+const DEFAULT_SIZE = { rows: 24, cols: 80 };
 
 /**
  * A source as the worker takes it: bytes, or a place it reads.
@@ -164,8 +165,8 @@ export class Aurora {
     const key = this.#lastProcess;
     const process = this.#addProcess(key);
     if (this.#ended) process.fail(new AuroraError("the machine is off"));
-    this.#post("spawn", { key, tty: Boolean(tty), argc: args.length + 1, envc: environment.length, strings });
-    if (typeof tty === "object") process.resize(tty.rows, tty.cols);
+    const size = tty === true ? DEFAULT_SIZE : tty || null;
+    this.#post("spawn", { key, tty: size, argc: args.length + 1, envc: environment.length, strings });
     return process;
   }
 

@@ -3,6 +3,7 @@
 import { AuroraError } from "./error.js";
 
 /** @import { Machine } from "./machine.js" */
+/** @import { Size } from "./types.js" */
 
 /** What `aurora_link_next` returns. */
 const NEWS = ["", "ready", "room", "failed", "stdout", "stderr", "exit", "reply", "broken"];
@@ -71,12 +72,12 @@ export class Link {
 
   /**
    * Starts a program; returns its id, or 0 if its strings are too long.
-   * @param {{ tty: boolean, argc: number, envc: number, strings: string[] }} program
+   * @param {{ tty: Size | null, argc: number, envc: number, strings: string[] }} program
    * @returns {number}
    */
   spawn({ tty, argc, envc, strings }) {
     const length = this.#machine.exchange(new TextEncoder().encode(strings.map((string) => `${string}\0`).join("")));
-    const id = this.#exports.aurora_link_spawn(tty ? 1 : 0, argc, envc, length);
+    const id = this.#exports.aurora_link_spawn(tty?.rows ?? 0, tty?.cols ?? 0, argc, envc, length);
     this.#changed();
     return id;
   }
