@@ -52,7 +52,8 @@ fn init_does_its_work(kind: Kind) {
     let second = says(&running, &format!("old={0}; kill -KILL {0}\n{NEW_SHELL}", words[0]));
     assert_ne!(first, second);
     // The grandchild's parent ends first: it is init's then, and init takes note of its end.
-    let orphans = "(sh -c 'sh -c \"exec sleep 0\" & exec sleep 0'); until [ -z \"$(ps -o stat | grep Z)\" ]; do :; done";
+    let orphans =
+        "(sh -c 'sh -c \"exec sleep 0\" & exec sleep 0'); until [ -z \"$(ps -o stat | grep Z)\" ]; do :; done";
     assert_eq!(says(&running, orphans), "");
     let _ = running.client.output(&shell("poweroff; exec sleep 100"), b"", TIMEOUT);
     // Programs can be started until the very end.
