@@ -38,7 +38,7 @@ use crate::task::Thread;
 use crate::vfs::path::{Follow, PATH_MAX};
 use crate::vfs::{AT_FDCWD, Fd, PathRef};
 
-pub use table::{ROWS, dispatch};
+pub use table::{ROWS, dispatch, row};
 
 /// What a system call returns.
 pub type SysResult = Result<u64, Errno>;

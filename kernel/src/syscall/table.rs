@@ -234,13 +234,20 @@ syscalls! {
 pub async fn dispatch(thread: &Arc<Thread>, cpu: &mut UserContext) -> SysResult {
     let number = cpu.reg(Reg::Rax);
     let args = registers(cpu);
+    let kernel = thread.kernel();
+    kernel.set_call(thread, Some(number));
     let mut cx = Context { thread, cpu };
     let result = call(&mut cx, number, args).await;
+    kernel.set_call(thread, None);
     if thread.kernel().is_tracing() {
-        let row = ROWS.binary_search_by_key(&number, |r| r.number).ok().and_then(|i| ROWS.get(i));
-        trace(thread, row, &args, number, &result);
+        trace(thread, row(number), &args, number, &result);
     }
     result
+}
+
+/// The row of a call.
+pub fn row(number: u64) -> Option<&'static Row> {
+    ROWS.binary_search_by_key(&number, |row| row.number).ok().and_then(|at| ROWS.get(at))
 }
 
 #[cfg(test)]
