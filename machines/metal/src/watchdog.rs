@@ -18,9 +18,9 @@ static SILENT: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn start() {
     const COMMAND: u16 = 0x43;
     const CHANNEL: u16 = 0x40;
-    // SAFETY: channel 0 of the interval timer, which nobody else uses: a square wave of its longest period.
+    // SAFETY: channel 0 of the interval timer, which nobody else uses: a pulse each time it has counted as far as it can.
     unsafe {
-        Port::<u8>::new(COMMAND).write(0x36);
+        Port::<u8>::new(COMMAND).write(0x34);
         Port::<u8>::new(CHANNEL).write(0);
         Port::<u8>::new(CHANNEL).write(0);
     }
