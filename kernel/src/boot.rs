@@ -306,6 +306,7 @@ pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> R
     drop(process.set_space(Some(loaded.space)));
     thread.set_name(&loaded.name);
     process.set_credentials(loaded.credentials);
+    process.opens_aurora_gate.store(loaded.opens_aurora_gate, core::sync::atomic::Ordering::Relaxed);
     *process.executable.lock() = Some(loaded.executable);
     process.threads.lock().push(thread.clone());
     kernel.processes.add_process(&process);

@@ -25,8 +25,16 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wno-unused-result", "-static", "-o"]).arg(&musl);
     gcc.args(sources(&source.join("musl"))?);
     compile(gcc)?;
+    let (gate, greeting) = (made.join("gate"), made.join("greeting"));
+    let mut gcc = Command::new(setup::musl_gcc()?);
+    gcc.args(["-std=gnu11", "-O2", "-Wall", "-static", "-o"]).arg(&gate).arg(source.join("gate.c"));
+    compile(gcc)?;
+    let mut gcc = Command::new(setup::musl_gcc()?);
+    gcc.args(["-nostdlib", "-static", "-o"]).arg(&greeting).arg(source.join("gate.s"));
+    compile(gcc)?;
     let screen = screen(&source.join("screen"))?;
-    Ok(BUILT.get_or_init(|| vec![("threads", threads), ("musl", musl), ("screen", screen)]))
+    let all = [("threads", threads), ("musl", musl), ("gate", gate), ("greeting", greeting), ("screen", screen)];
+    Ok(BUILT.get_or_init(|| all.into()))
 }
 
 /// The one that uses crates: a workspace of its own, because it is linked statically.

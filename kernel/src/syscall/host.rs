@@ -11,7 +11,8 @@ use aurora_machine::UserContext;
 
 use crate::num::to_usize;
 use crate::syscall::stat::to_stat;
-use crate::syscall::{Context, ROWS, check, descriptor, directory, file};
+use crate::syscall::table::ROWS;
+use crate::syscall::{Context, check, descriptor, directory, file};
 use crate::task::Thread;
 use crate::vfs::path::Follow;
 use crate::vfs::{AT_FDCWD, Fd, FdTable, OpenFlags};

@@ -85,6 +85,8 @@ pub struct Process {
     state: Mutex<State>,
     /// Executed a program since it was forked.
     pub has_executed: AtomicBool,
+    /// Its program carries the note that opens `INT 0x80`.
+    pub opens_aurora_gate: AtomicBool,
     /// Privileges do not grow by execve (prctl `PR_SET_NO_NEW_PRIVS`).
     pub no_new_privs: AtomicBool,
     /// Processor time of threads that ended, in nanoseconds.
@@ -170,6 +172,7 @@ impl Process {
             terminal: Mutex::new(parent.and_then(|p| p.terminal.lock().clone())),
             lost_foreground: Mutex::default(),
             executable: Mutex::new(parent.and_then(|p| p.executable.lock().clone())),
+            opens_aurora_gate: AtomicBool::new(parent.is_some_and(|p| p.opens_aurora_gate.load(Ordering::Relaxed))),
             no_new_privs: AtomicBool::new(parent.is_some_and(|p| p.no_new_privs.load(Ordering::Relaxed))),
             pid: new.pid,
             kernel: kernel.clone(),

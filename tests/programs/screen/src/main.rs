@@ -13,6 +13,7 @@
 //! | `size ROWSxCOLUMNS` | changes the window |
 //! | `hangup` | closes the master |
 //! | `end` | reads output until the program has ended and nobody has the terminal open, prints screen and status |
+//! | `status` | does the same, but prints the status only |
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -29,7 +30,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Nothing for this long means that nothing will come.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -93,16 +94,18 @@ fn play(size: &str, program: &[String]) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        let text = || unescape(rest).map_or_else(|_| rest.into(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
         match verb {
             "type" => screen.type_bytes(&unescape(rest)?)?,
-            "wait" => screen.read_until(&line, |s| s.shows(rest))?,
-            "gone" => screen.read_until(&line, |s| !s.shows(rest))?,
+            "wait" => screen.read_until(&line, |s| s.shows(&text()))?,
+            "gone" => screen.read_until(&line, |s| !s.shows(&text()))?,
             "at" => screen.read_until(&line, |s| s.before_cursor() == rest)?,
             "show" => screen.show(),
             "masked" => screen.show_masked(rest.parse()?),
             "size" => screen.resize(parse_size(rest)?)?,
             "hangup" => screen.master = None,
-            "end" => screen.end()?,
+            "end" => screen.end(true)?,
+            "status" => screen.end(false)?,
             "" | "#" => {}
             _ => return Err(format!("not understood: {line}").into()),
         }
@@ -133,7 +136,9 @@ fn unescape(text: &str) -> Result<Vec<u8>> {
 
 impl Screen {
     fn shows(&self, text: &str) -> bool {
-        self.parser.screen().contents().contains(text)
+        let screen = self.parser.screen();
+        let rows: Vec<String> = screen.rows(0, screen.size().1).map(|row| row.trim_end().to_owned()).collect();
+        (rows.join("\n") + "\n").contains(text)
     }
 
     fn before_cursor(&self) -> String {
@@ -206,9 +211,11 @@ impl Screen {
         }
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn end(&mut self, show: bool) -> Result<()> {
         if self.master.is_some() {
             self.read_until("the end", |s| s.closed)?;
+        }
+        if show && self.master.is_some() {
             self.show();
         }
         let status = self.program.wait()?;
