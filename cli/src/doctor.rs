@@ -6,13 +6,13 @@ use std::process::Command;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::image;
 use crate::setup::{self, Compiler};
+use crate::{image, project};
 
 /// One thing commands need.
 #[derive(Serialize)]
 struct Check {
-    name: &'static str,
+    name: String,
     /// What needs it.
     purpose: &'static str,
     /// Where it is or which it is; nothing if it is missing.
@@ -49,21 +49,15 @@ pub fn doctor(json: bool) -> Result<bool> {
     checks.push(compiler("Rust for WebAssembly", "wasm32-unknown-unknown", "the page, run --machine node and browser"));
     checks.push(compiler("Rust for bare metal", "x86_64-unknown-none", "run --machine qemu"));
     checks.push(Check {
-        name: "npm packages",
+        name: "npm packages".to_owned(),
         purpose: "the page's terminal, the package aurora-os",
         found: setup::has_npm_packages().then(|| "as web/package-lock.json has them".to_owned()),
         remedy: Some("the first command that needs them gets them".to_owned()),
     });
-    let (packages, busybox) = match image::base() {
-        Ok(image) => (image.packages().to_vec(), Ok(())),
-        Err(error) => (Vec::new(), Err(error)),
-    };
-    checks.push(Check {
-        name: "image",
-        purpose: "run, the page",
-        found: busybox.is_ok().then(|| "image/base.list can be built".to_owned()),
-        remedy: busybox.err().map(|error| format!("{error:#}")),
-    });
+    let mut packages = Vec::new();
+    for (name, files) in image::packages_named(&project::root().join("image/base.list"))? {
+        checks.push(debian_package(name, &files, &mut packages)?);
+    }
     for check in &mut checks {
         if check.found.is_some() {
             check.remedy = None;
@@ -88,7 +82,20 @@ fn program(names: &[&'static str], purpose: &'static str, package: &str) -> Chec
         Some(version) if !version.is_empty() => format!("{} ({version})", path.display()),
         _ => path.display().to_string(),
     });
-    Check { name: names[0], purpose, found, remedy: Some(install(&[package])) }
+    Check { name: names[0].to_owned(), purpose, found, remedy: Some(install(&[package])) }
+}
+
+/// A package of the image. What is here of it is told in `records`, as the image tells it.
+fn debian_package(name: String, files: &[String], records: &mut Vec<String>) -> Result<Check> {
+    let package = setup::present_debian_package(&name)?;
+    if let Some(package) = &package {
+        for file in files {
+            records.push(image::record(package, file, &package.read(file)?));
+        }
+    }
+    let remedy =
+        Some(format!("apt-get download {name}, which any user may, is done by the first command that needs it"));
+    Ok(Check { found: package.map(|p| format!("version {}", p.version)), name, purpose: "the image", remedy })
 }
 
 fn compiler(name: &'static str, target: &str, purpose: &'static str) -> Check {
@@ -102,7 +109,7 @@ fn compiler(name: &'static str, target: &str, purpose: &'static str) -> Check {
     } else {
         install(&setup::DEBIAN_RUST)
     };
-    Check { name, purpose, found, remedy: Some(remedy) }
+    Check { name: name.to_owned(), purpose, found, remedy: Some(remedy) }
 }
 
 fn install(packages: &[&str]) -> String {

@@ -62,6 +62,14 @@ pub fn open(path: &Path) -> Result<Root> {
     Ok(Root::Archive(bytes))
 }
 
+/// The Debian packages a declaration takes files from, with those files.
+pub fn packages_named(list: &Path) -> Result<Vec<(String, Vec<String>)>> {
+    let text = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
+    let words = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+    let named = text.lines().map(words).filter(|words| words.first().is_some_and(|first| first == "package"));
+    Ok(named.filter_map(|words| Some((words.get(1)?.clone(), words.get(2..)?.to_vec()))).collect())
+}
+
 /// The image `aurora` boots unless told otherwise: `image/base.list`.
 pub fn base() -> Result<Image> {
     let mut image = Image::default();
@@ -192,8 +200,7 @@ impl Image {
         let package = setup::debian_package(name)?;
         for file in files {
             let bytes = package.read(file)?;
-            let licences = package.licences().join(", ");
-            self.packages.push(format!("{name} {} {file} sha256:{} {licences}", package.version, sha256(&bytes)));
+            self.packages.push(record(&package, file, &bytes));
             self.put(file, 0o755, Member::File(bytes));
         }
         Ok(())
@@ -272,6 +279,12 @@ fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>> {
     let mut plain = Vec::new();
     flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut plain).context("its compression is broken")?;
     Ok(plain)
+}
+
+/// What an image says of a file that is not ours: package, version, file, checksum, licences.
+pub fn record(package: &setup::DebianPackage, file: &str, bytes: &[u8]) -> String {
+    let licences = package.licences().join(", ");
+    format!("{} {} {file} sha256:{} {licences}", package.name, package.version, sha256(bytes))
 }
 
 /// Compresses as gzip does.

@@ -181,7 +181,8 @@ pub fn npm_command() -> Result<Command> {
 
 /// Files of a Debian package.
 pub struct DebianPackage {
-    name: String,
+    /// Its name.
+    pub name: String,
     /// Its version.
     pub version: String,
     root: PathBuf,
@@ -212,10 +213,8 @@ impl DebianPackage {
 
 /// A Debian package's files: of the installed one, else downloaded and unpacked under `target/`, which needs no root.
 pub fn debian_package(name: &str) -> Result<DebianPackage> {
-    let mut query = Command::new("dpkg-query");
-    query.args(["-W", "-f", "${db:Status-Abbrev}|${Version}", name]);
-    if let Some(version) = answer(&mut query).as_deref().and_then(|a| a.strip_prefix("ii |")) {
-        return Ok(DebianPackage { name: name.to_owned(), version: version.to_owned(), root: PathBuf::from("/") });
+    if let Some(package) = present_debian_package(name)? {
+        return Ok(package);
     }
     let _lock = project::lock("packages")?;
     let folder = project::made("packages")?.join(name);
@@ -223,7 +222,23 @@ pub fn debian_package(name: &str) -> Result<DebianPackage> {
     if !root.is_dir() {
         download(name, &folder, &root)?;
     }
-    Ok(DebianPackage { name: name.to_owned(), version: fs::read_to_string(folder.join("version"))?, root })
+    present_debian_package(name)?.with_context(|| format!("apt-get brought no {name}"))
+}
+
+/// The same, if nothing has to be downloaded for it.
+pub fn present_debian_package(name: &str) -> Result<Option<DebianPackage>> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f", "${db:Status-Abbrev}|${Version}", name]);
+    let name = name.to_owned();
+    if let Some(version) = answer(&mut query).as_deref().and_then(|a| a.strip_prefix("ii |")) {
+        return Ok(Some(DebianPackage { name, version: version.to_owned(), root: PathBuf::from("/") }));
+    }
+    let folder = project::made("packages")?.join(&name);
+    let root = folder.join("root");
+    if !root.is_dir() {
+        return Ok(None);
+    }
+    Ok(Some(DebianPackage { name, version: fs::read_to_string(folder.join("version"))?, root }))
 }
 
 fn download(name: &str, folder: &Path, root: &Path) -> Result<()> {
