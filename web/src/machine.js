@@ -1,6 +1,7 @@
 // The loader: one machine in one WebAssembly instance, and its turns. The same in a browser's worker and in Node.
 //
-// All state of the machine is in the instance's memory, so `snapshot` is a copy and `restore` writes it into a new one.
+// All state of the machine but its translated code is in the instance's memory, so `snapshot` is a copy and `restore`
+// writes it into a new one.
 
 /** The machine's byte streams. */
 export const CONSOLE = 0;
@@ -15,6 +16,7 @@ const WASM_PAGE = 65536;
 export class Machine {
   #exports;
   #memory;
+  #table;
 
   /** `print` gets a line when the machine cannot start, or when its kernel panics. */
   static async load(module, print) {
@@ -30,10 +32,30 @@ export class Machine {
         }
       },
       print_line: (at, length) => print(new TextDecoder().decode(bytes(at, length))),
+      // Translated code: modules that share the machine's memory and function table.
+      grow_table(count) {
+        try {
+          return machine.#table.grow(count);
+        } catch {
+          return -1;
+        }
+      },
+      install(at, length) {
+        try {
+          const shared = { m: machine.#memory, t: machine.#table };
+          new WebAssembly.Instance(new WebAssembly.Module(bytes(at, length)), { m: shared });
+          return 1;
+        } catch (error) {
+          print(String(error));
+          return 0;
+        }
+      },
+      clear_slot: (slot) => machine.#table.set(slot, null),
     };
     const { exports } = await WebAssembly.instantiate(module, { host });
     machine.#exports = exports;
     machine.#memory = exports.memory;
+    machine.#table = exports.__indirect_function_table;
     return machine;
   }
 
@@ -87,6 +109,7 @@ export class Machine {
     const missing = snapshot.byteLength - this.#memory.buffer.byteLength;
     if (missing > 0) this.#memory.grow(missing / WASM_PAGE);
     new Uint8Array(this.#memory.buffer).set(new Uint8Array(snapshot));
+    this.#exports.aurora_restored();
   }
 }
 
