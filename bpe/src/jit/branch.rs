@@ -83,11 +83,11 @@ impl Emitter<'_> {
             self.i().drop();
             return self.to(shape, node, taken);
         }
-        let (pending, kind) = (self.pending, self.kind);
+        let (pending, kind, clean) = (self.pending, self.kind, self.clean);
         self.open_if(BlockType::Empty);
         self.to(shape, node, taken);
         self.close();
-        (self.pending, self.kind) = (pending, kind);
+        (self.pending, self.kind, self.clean) = (pending, kind, clean);
         self.to(shape, node, next);
     }
 
@@ -162,6 +162,7 @@ impl Emitter<'_> {
         self.i().local_set(param::FUEL);
         self.pending = 0;
         self.kind = None;
+        self.clean = [None; 16];
         let came = self.take(ValType::I64);
         self.get(came);
         self.push_address(last.next());

@@ -27,6 +27,9 @@ pub(crate) type Set = u64;
 /// The status flags as a member of a [`Set`].
 pub(crate) const FLAGS: Set = 1 << 32;
 
+/// Whether the engine's arithmetic may be used, likewise: what MXCSR says.
+pub(crate) const MXCSR: Set = 1 << 33;
+
 /// An instruction with what the analyses need.
 #[derive(Clone)]
 pub(crate) struct Insn {
@@ -340,11 +343,14 @@ impl Discovery<'_> {
         let implicit = insn.stack_pointer_increment() != 0 || insn.is_stack_instruction();
         let may_exit = calls_out || memory || implicit || translate::may_exit(&insn);
         if calls_out {
+            // Whatever it does to MXCSR is seen afterwards.
+            writes |= if translate::may_change_mxcsr(&insn) { MXCSR } else { 0 };
             reads = 0;
             kills = 0;
             return Insn { insn, reads, kills, writes, may_exit, calls_out };
         }
         let (flags_read, flags_written, flags_killed) = translate::flag_use(&insn);
+        reads |= if translate::calculates(&insn) { MXCSR } else { 0 };
         reads |= if flags_read { FLAGS } else { 0 };
         writes |= if flags_written { FLAGS } else { 0 };
         kills |= if flags_killed { FLAGS } else { 0 };

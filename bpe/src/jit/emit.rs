@@ -9,7 +9,7 @@ use core::mem;
 
 use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget, ValType};
 
-use super::code::{FLAGS, Function, Set};
+use super::code::{FLAGS, Function, MXCSR, Set};
 use super::flow::Flow;
 use super::graph::Graph;
 use super::layout::{CallOut, Layout, function, signature};
@@ -30,12 +30,18 @@ pub(crate) mod param {
 }
 
 /// Registers that have locals: the members of a [`Set`], with the flags' five words at the end.
-const SLOTS: usize = 37;
+const SLOTS: usize = 38;
 const KIND: usize = 32;
+const FAST_FLOAT: usize = 37;
 const UNUSED: u32 = u32::MAX;
 
 /// Writes one instruction.
 pub(crate) type Instruction = for<'a, 'b> fn(&'a mut InstructionSink<'b>) -> &'a mut InstructionSink<'b>;
+
+/// What must be so in MXCSR for the engine's arithmetic: all exceptions masked, rounding to nearest, denormals as they
+/// are, and inexactness noted already.
+const MXCSR_MASK: i32 = 0xffe0;
+const MXCSR_FAST: i32 = 0x1fa0;
 
 /// A temporary local with its type.
 #[derive(Clone, Copy)]
@@ -55,8 +61,10 @@ pub(crate) struct Emitter<'a> {
     pub(crate) code: Vec<u8>,
     pub(crate) locals: Vec<ValType>,
     slots: [u32; SLOTS],
-    temps: [Vec<u32>; 4],
-    temps_used: [usize; 4],
+    temps: [Vec<u32>; 5],
+    temps_used: [usize; 5],
+    /// Whether an XMM register's low lane is known not to be denormal, as a number of double precision or not.
+    pub(crate) clean: [Option<bool>; 16],
     /// Open blocks, loops and conditionals.
     pub(crate) depth: u32,
     /// Where an exit that stores a set of registers is, by nesting.
@@ -98,7 +106,8 @@ impl<'a> Emitter<'a> {
             locals: Vec::new(),
             slots: [UNUSED; SLOTS],
             temps: Default::default(),
-            temps_used: [0; 4],
+            temps_used: [0; 5],
+            clean: [None; 16],
             depth: 0,
             exits: Vec::new(),
             block: 0,
@@ -138,7 +147,7 @@ impl<'a> Emitter<'a> {
             self.slots[n] = self.local(match n {
                 0..16 => ValType::I64,
                 16..32 => ValType::V128,
-                KIND => ValType::I32,
+                KIND | FAST_FLOAT => ValType::I32,
                 _ => ValType::I64,
             });
         }
@@ -162,7 +171,7 @@ impl<'a> Emitter<'a> {
 
     /// Forgets the temporaries of the instruction before.
     pub(crate) fn release_temps(&mut self) {
-        self.temps_used = [0; 4];
+        self.temps_used = [0; 5];
     }
 
     pub(crate) fn temp(&mut self, ty: ValType) -> Temp {
@@ -170,7 +179,8 @@ impl<'a> Emitter<'a> {
             ValType::I32 => 0,
             ValType::I64 => 1,
             ValType::F64 => 2,
-            _ => 3,
+            ValType::F32 => 3,
+            _ => 4,
         };
         let n = self.temps_used[class];
         self.temps_used[class] += 1;
@@ -225,7 +235,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn each(set: Set) -> impl Iterator<Item = usize> {
-        (0..33).filter(move |n| set >> n & 1 != 0)
+        (0..34).filter(move |n| set >> n & 1 != 0)
     }
 
     fn register_address(&self, n: usize) -> u32 {
@@ -235,6 +245,10 @@ impl<'a> Emitter<'a> {
     /// Loads registers from the processor's state.
     pub(crate) fn load_registers(&mut self, set: Set) {
         for n in Self::each(set) {
+            if 1 << n == MXCSR {
+                self.load_fast_float();
+                continue;
+            }
             if n == KIND {
                 self.load_flags();
                 continue;
@@ -267,6 +281,17 @@ impl<'a> Emitter<'a> {
                 s.v128_store(to)
             };
         }
+    }
+
+    /// The local that says whether the engine's arithmetic may be used.
+    pub(crate) fn fast_float(&mut self) -> u32 {
+        self.slot(FAST_FLOAT)
+    }
+
+    fn load_fast_float(&mut self) {
+        let (slot, from) = (self.fast_float(), at(self.layout.mxcsr));
+        self.i().i32_const(0).i32_load(from).i32_const(MXCSR_MASK).i32_and();
+        self.i().i32_const(MXCSR_FAST).i32_eq().local_set(slot);
     }
 
     fn load_flags(&mut self) {
@@ -388,11 +413,14 @@ impl<'a> Emitter<'a> {
         if writes & FLAGS != 0 {
             self.kind = None;
         }
+        if !aside {
+            self.clean = [None; 16];
+        }
     }
 }
 
 /// What a call-out may have changed of what has locals.
 fn insn_writes(this: &Emitter<'_>, at: i64) -> Set {
     let insn = this.function.blocks[this.block].insns.iter().find(|i| i.at() == at);
-    insn.map_or(0, |i| if i.calls_out { i.writes | i.flags_written() } else { i.writes })
+    insn.map_or(0, |i| if i.calls_out { i.writes | i.flags_written() } else { i.writes & !FLAGS | i.reads & MXCSR })
 }

@@ -270,6 +270,7 @@ impl Emitter<'_> {
         for &follower in followers.iter().rev() {
             self.close();
             self.kind = None;
+            self.clean = [None; 16];
             self.pending = 0;
             self.node(shape, follower);
         }
@@ -285,6 +286,7 @@ impl Emitter<'_> {
         }
         if shape.loops[node] {
             self.kind = None;
+            self.clean = [None; 16];
             // The hub's loop is polled where it is entered.
             if !self.function.blocks[node].insns.is_empty() {
                 self.is_out_of_fuel();

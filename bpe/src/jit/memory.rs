@@ -26,6 +26,9 @@ pub(crate) const STACK: i32 = 1 << 8;
 /// The place will be written.
 pub(crate) const WRITE: i32 = 1 << 9;
 
+/// The width of a vector: log2 of 16 bytes.
+pub(crate) const VECTOR: u8 = 4;
+
 pub(crate) fn type_of(width: u8) -> ValType {
     match width {
         0..3 => ValType::I32,

@@ -12,6 +12,7 @@ mod branch;
 mod code;
 mod emit;
 mod flags;
+mod float;
 mod flow;
 mod function;
 mod graph;
