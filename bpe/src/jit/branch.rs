@@ -15,7 +15,7 @@ use super::emit::{Emitter, Temp, at, param};
 use super::function::Shape;
 use super::layout::function;
 use super::lazy::STOP_FUEL;
-use super::memory::STACK;
+use super::plan::Address;
 
 impl Emitter<'_> {
     pub(super) fn terminator(&mut self, shape: &mut Shape, node: usize) {
@@ -96,8 +96,7 @@ impl Emitter<'_> {
         let function = self.function;
         let insn = &function.blocks[self.block].insns.last()?.insn;
         if insn.op_kind(0) == OpKind::Memory {
-            self.push_operand_address(insn);
-            self.load(3, Self::operand_spec(insn));
+            self.load_operand(insn, 3);
         } else {
             let local = self.gpr(insn.op0_register().full_register().number());
             self.i().local_get(local);
@@ -122,10 +121,9 @@ impl Emitter<'_> {
             Some(_) => None,
             None => self.indirect_target(),
         };
-        self.push_stack_address(-8);
         self.push_address(last.next());
         let pushed = self.take(ValType::I64);
-        self.store(pushed, 3, STACK);
+        self.store(Address::Stack(-8), pushed, 3);
         let rsp = self.gpr(4);
         self.i().local_get(rsp).i64_const(8).i64_sub().local_set(rsp);
         self.pending += 1;
@@ -178,8 +176,7 @@ impl Emitter<'_> {
     fn ret(&mut self) {
         let function = self.function;
         let Some(last) = function.blocks[self.block].insns.last() else { return };
-        self.push_stack_address(0);
-        self.load(3, STACK);
+        self.load(Address::Stack(0), 3);
         let target = self.take(ValType::I64);
         self.check_user(target);
         let released = match last.insn.op_count() {

@@ -14,6 +14,7 @@ use super::flow::Flow;
 use super::graph::Graph;
 use super::layout::{CallOut, Layout, function, signature};
 use super::lazy::{Kind, STOP_INTERPRET};
+use super::plan::Plan;
 
 /// Parameters of a translated function.
 pub(crate) mod param {
@@ -73,10 +74,18 @@ pub(crate) struct Emitter<'a> {
     pub(crate) block: usize,
     /// The instruction being written.
     pub(crate) at: i64,
+    /// Its number in the block.
+    pub(crate) index: usize,
+    /// Which accesses of the block share a look at the TLB, and for which that was written.
+    pub(crate) plan: Plan,
+    pub(crate) groups_open: Vec<bool>,
+    group_slots: Vec<(u32, u32)>,
     /// Instructions that have retired and are not yet subtracted from the fuel.
     pub(crate) pending: i64,
     /// What set the flags last, if that is known.
     pub(crate) kind: Option<Kind>,
+    /// Which of the flags' further words the function uses.
+    pub(crate) flag_words: (bool, bool),
     /// Whether anything may see the flags of the instruction being written.
     pub(crate) flags_needed: bool,
     /// Instructions executed by the interpreter.
@@ -112,9 +121,14 @@ impl<'a> Emitter<'a> {
             exits: Vec::new(),
             block: 0,
             at: 0,
+            index: 0,
+            plan: Plan::default(),
+            groups_open: Vec::new(),
+            group_slots: Vec::new(),
             pending: 0,
             kind: None,
             flags_needed: true,
+            flag_words: flag_words(function, flow),
             call_outs: Vec::new(),
             rip: 0,
         };
@@ -167,6 +181,15 @@ impl<'a> Emitter<'a> {
     /// The locals of the flags: kind, a, b, c, o.
     pub(crate) fn flag_locals(&mut self) -> [u32; 5] {
         [0, 1, 2, 3, 4].map(|n| self.slot(KIND + n))
+    }
+
+    /// The locals of a group of the block's: whether the TLB has it, and where it is then.
+    pub(crate) fn group_locals(&mut self, group: usize) -> (u32, u32) {
+        while self.group_slots.len() <= group {
+            let new = (self.local(ValType::I32), self.local(ValType::I32));
+            self.group_slots.push(new);
+        }
+        self.group_slots[group]
     }
 
     /// Forgets the temporaries of the instruction before.
@@ -304,7 +327,8 @@ impl<'a> Emitter<'a> {
 
     pub(crate) fn store_flags(&mut self) {
         let (lazy, [kind, a, b, c, o]) = (self.layout.lazy, self.flag_locals());
-        for (i, local) in [a, b, c, o].into_iter().enumerate() {
+        let used = [true, true, self.flag_words.0, self.flag_words.1];
+        for (i, local) in [a, b, c, o].into_iter().enumerate().filter(|&(i, _)| used[i]) {
             self.i().i32_const(0).local_get(local).i64_store(at(lazy + i as u32 * 8));
         }
         self.i().i32_const(0).local_get(kind).i32_store(at(lazy + 32));
@@ -417,6 +441,15 @@ impl<'a> Emitter<'a> {
             self.clean = [None; 16];
         }
     }
+}
+
+/// Which of the flags' further words a function may find or set.
+fn flag_words(function: &Function, flow: &Flow) -> (bool, bool) {
+    let found = function.entries.iter().any(|&e| flow.live_in[e] & FLAGS != 0);
+    let insns = || function.blocks.iter().flat_map(|b| &b.insns);
+    // A call-out leaves whatever it likes.
+    let any = found || insns().any(|i| i.calls_out && i.flags_written() != 0);
+    insns().map(|i| super::translate::flag_words(&i.insn)).fold((any, any), |all, i| (all.0 | i.0, all.1 | i.1))
 }
 
 /// What a call-out may have changed of what has locals.

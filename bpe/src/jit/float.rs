@@ -113,8 +113,7 @@ impl Emitter<'_> {
             self.push_low(insn.op1_register(), double);
             return (self.take(type_of(double)), Some(insn.op1_register()));
         }
-        self.push_operand_address(insn);
-        self.load(if double { 3 } else { 2 }, Self::operand_spec(insn));
+        self.load_operand(insn, if double { 3 } else { 2 });
         self.either(double, |s| s.f64_reinterpret_i64(), |s| s.f32_reinterpret_i32());
         (self.take(type_of(double)), None)
     }

@@ -15,7 +15,8 @@ use super::emit::{Emitter, param};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
 use super::layout::{CallOut, Layout};
-use super::lazy::STOP_FUEL;
+use super::lazy::{Kind, STOP_FUEL};
+use super::plan;
 
 /// A function's locals after its parameters, its code, and what that calls out to.
 pub(crate) struct Body {
@@ -42,6 +43,30 @@ pub(crate) struct Shape {
     loop_level: Vec<u32>,
     children: Vec<Vec<usize>>,
     pub(super) map: Option<Map>,
+    /// What is known on all ways to a node so far; nothing before there is one.
+    known: Vec<Option<Known>>,
+}
+
+/// What is known where control flow meets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Known {
+    kind: Option<Kind>,
+    clean: [Option<bool>; 16],
+}
+
+impl Known {
+    const NOTHING: Self = Self { kind: None, clean: [None; 16] };
+
+    fn meet(&mut self, other: &Self) {
+        if self.kind != other.kind {
+            self.kind = None;
+        }
+        for (mine, other) in self.clean.iter_mut().zip(&other.clean) {
+            if mine != other {
+                *mine = None;
+            }
+        }
+    }
 }
 
 /// Where the hub's numbers of places are looked up.
@@ -182,7 +207,17 @@ fn shape_of(function: &Function, graph: &Graph, entries: Vec<usize>, ways: Ways,
     for &node in &graph.sequence[1..] {
         children[graph.dominator[node]].push(node);
     }
-    Shape { entries, ways, merge, loops, block_level: vec![0; n], loop_level: vec![0; n], children, map: None }
+    Shape {
+        entries,
+        ways,
+        merge,
+        loops,
+        block_level: vec![0; n],
+        loop_level: vec![0; n],
+        children,
+        map: None,
+        known: vec![None; n],
+    }
 }
 
 impl Emitter<'_> {
@@ -269,8 +304,8 @@ impl Emitter<'_> {
         self.contents(shape, node);
         for &follower in followers.iter().rev() {
             self.close();
-            self.kind = None;
-            self.clean = [None; 16];
+            let known = shape.known[follower].unwrap_or(Known::NOTHING);
+            (self.kind, self.clean) = (known.kind, known.clean);
             self.pending = 0;
             self.node(shape, follower);
         }
@@ -320,6 +355,9 @@ impl Emitter<'_> {
             self.i().local_get(param::ENTRY).i32_eqz().br_if(label);
             Some(level)
         };
+        for &(_, to) in &ways {
+            shape.known[to] = Some(Known::NOTHING);
+        }
         let mut labels = Vec::with_capacity(shape.entries.len());
         for number in 0..shape.entries.len() {
             let way = ways.iter().find(|w| w.0 == number).map(|w| w.1);
@@ -352,6 +390,7 @@ impl Emitter<'_> {
             self.i().br(label);
         } else if shape.merge[to] {
             self.pay();
+            self.meet(shape, to);
             let label = self.label(shape.block_level[to]);
             self.i().br(label);
         } else {
@@ -362,8 +401,15 @@ impl Emitter<'_> {
         }
     }
 
+    /// Notes what is known on a way to a node.
+    fn meet(&self, shape: &mut Shape, to: usize) {
+        let here = Known { kind: self.kind, clean: self.clean };
+        shape.known[to].get_or_insert(here).meet(&here);
+    }
+
     /// The label of a node that has one.
-    pub(super) fn label_of(&self, shape: &Shape, from: usize, to: usize) -> u32 {
+    pub(super) fn label_of(&self, shape: &mut Shape, from: usize, to: usize) -> u32 {
+        self.meet(shape, to);
         let back = self.graph.order[to] <= self.graph.order[from];
         self.label(if back { shape.loop_level[to] } else { shape.block_level[to] })
     }
@@ -373,11 +419,13 @@ impl Emitter<'_> {
         let function = self.function;
         let block = &function.blocks[node];
         let needed = self.needed_flags(node);
+        self.plan = plan::plan(block);
+        self.groups_open = vec![false; self.plan.groups.len()];
         let last = block.insns.len().wrapping_sub(1);
         let ends = !matches!(block.end, End::Leave(_))
             && block.insns.last().is_some_and(|i| i.insn.flow_control() != iced_x86::FlowControl::Next);
         for (i, insn) in block.insns.iter().enumerate() {
-            self.at = insn.at();
+            (self.at, self.index) = (insn.at(), i);
             self.flags_needed = needed[i];
             self.release_temps();
             if i == last && ends {

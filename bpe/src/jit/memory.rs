@@ -1,7 +1,8 @@
-//! Guest memory in translated code: the TLB is looked at in place, and what it does not have goes through a call.
+//! Guest memory in translated code: the TLB is looked at in place, once for accesses that belong together, and what it
+//! does not have goes through a call.
 //!
 //! What always holds: a page is found by one subtraction and one comparison. The tag is the page's address, so an address
-//! less the tag is below the page's size less the operand's only if the whole operand is in that page.
+//! less the tag is below the page's size less the range's only if the whole range is in that page.
 
 use aurora_machine::PAGE_SIZE;
 use iced_x86::{Instruction, Mnemonic, Register};
@@ -9,16 +10,27 @@ use wasm_encoder::{BlockType, ValType};
 
 use super::emit::{Emitter, Temp, at, param};
 use super::layout::function;
+use super::plan::Address;
 use crate::tlb::FAST;
 
 /// How a place in memory is reached after the TLB was asked.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
-    addr: Temp,
-    /// The TLB has it.
-    hit: Temp,
-    entry: Temp,
-    pub(crate) spec: i32,
+pub(crate) struct Place<'a> {
+    address: Address<'a>,
+    /// The local that says that the TLB has it.
+    hit: u32,
+    host: Host,
+    /// What slow accesses need to know.
+    spec: i32,
+}
+
+/// Where in our memory a place is.
+#[derive(Clone, Copy)]
+enum Host {
+    /// What the TLB's entry says about the address.
+    Entry { addr: Temp, entry: Temp },
+    /// So many bytes after what the local says.
+    Group { local: u32, offset: u32 },
 }
 
 /// [`Place::spec`]: a non-canonical address is a stack fault.
@@ -38,20 +50,32 @@ pub(crate) fn type_of(width: u8) -> ValType {
 }
 
 impl Emitter<'_> {
+    /// Pushes an address.
+    pub(crate) fn push_place(&mut self, address: Address<'_>) {
+        let (register, offset) = match address {
+            Address::Operand(insn) => return self.push_operand_address(insn),
+            Address::Stack(offset) => (4, offset),
+            Address::Frame => (5, 0),
+        };
+        let local = self.gpr(register);
+        self.i().local_get(local);
+        if offset != 0 {
+            self.i().i64_const(offset).i64_add();
+        }
+    }
+
     /// Pushes the address of the memory operand.
     pub(crate) fn push_operand_address(&mut self, insn: &Instruction) {
         let disp = insn.memory_displacement64() as i64;
-        let base = insn.memory_base();
-        let index = insn.memory_index();
-        let mut some = false;
+        let (base, index) = (insn.memory_base(), insn.memory_index());
         if matches!(base, Register::RIP | Register::EIP) {
             self.push_address(disp);
-            some = true;
         } else {
+            let mut terms = 0;
             if base != Register::None {
                 let local = self.gpr(base.full_register().number());
                 self.i().local_get(local);
-                some = true;
+                terms += 1;
             }
             if index != Register::None {
                 let local = self.gpr(index.full_register().number());
@@ -60,15 +84,14 @@ impl Emitter<'_> {
                 if shift != 0 {
                     self.i().i64_const(shift).i64_shl();
                 }
-                if some {
-                    self.i().i64_add();
-                }
-                some = true;
+                terms += 1;
             }
-            if !some {
+            if terms == 0 || disp != 0 {
                 self.i().i64_const(disp);
-            } else if disp != 0 {
-                self.i().i64_const(disp).i64_add();
+                terms += 1;
+            }
+            for _ in 1..terms {
+                self.i().i64_add();
             }
         }
         if is_narrow(insn) {
@@ -83,19 +106,49 @@ impl Emitter<'_> {
         self.i().i32_const(0).i64_load(at(segment)).i64_add();
     }
 
-    /// What slow accesses of this operand need to know.
-    pub(crate) fn operand_spec(insn: &Instruction) -> i32 {
+    /// What slow accesses of this address need to know.
+    fn spec_of(address: Address<'_>) -> i32 {
+        let Address::Operand(insn) = address else { return STACK };
         let stack = matches!(insn.memory_base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP);
         let plain = !matches!(insn.memory_segment(), Register::FS | Register::GS);
         if stack && plain && insn.segment_prefix() != Register::DS { STACK } else { 0 }
     }
 
-    /// Asks the TLB for `1 << width` bytes at the address on the stack.
-    fn probe(&mut self, width: u8, spec: i32) -> Place {
+    /// Asks the TLB for `1 << width` bytes, unless a look shared with others has already.
+    fn place<'a>(&mut self, address: Address<'a>, width: u8, writes: bool) -> Place<'a> {
+        let spec = Self::spec_of(address) | 1 << width | if writes { WRITE } else { 0 };
+        let which = usize::from(!matches!(address, Address::Operand(_)));
+        if let Some(member) = self.plan.members.get(self.index).and_then(|m| m[which]) {
+            let group = self.plan.groups[member.group];
+            let (hit, host) = self.group_locals(member.group);
+            if !self.groups_open[member.group] {
+                self.groups_open[member.group] = true;
+                self.push_place(address);
+                let down = member.offset - group.low;
+                if down != 0 {
+                    self.i().i64_const(down).i64_sub();
+                }
+                let (addr, entry) = self.probe(group.span, group.writes, hit);
+                self.i().local_get(hit);
+                self.open_if(BlockType::Empty);
+                self.push_host(Host::Entry { addr, entry });
+                self.i().local_set(host);
+                self.close();
+            }
+            let offset = (member.offset - group.low) as u32;
+            return Place { address, hit, host: Host::Group { local: host, offset }, spec };
+        }
+        self.push_place(address);
+        let hit = self.temp(ValType::I32).index;
+        let (addr, entry) = self.probe(1 << width, writes, hit);
+        Place { address, hit, host: Host::Entry { addr, entry }, spec }
+    }
+
+    /// Asks the TLB for so many bytes at the address on the stack; whether it has them goes to `hit`.
+    fn probe(&mut self, bytes: i64, writes: bool, hit: u32) -> (Temp, Temp) {
         let addr = self.take(ValType::I64);
-        let (entry, hit) = (self.temp(ValType::I32), self.temp(ValType::I32));
-        let tag = self.layout.fast + if spec & WRITE != 0 { FAST.write } else { FAST.read };
-        let room = (PAGE_SIZE as i64) - (1 << width) + 1;
+        let entry = self.temp(ValType::I32);
+        let tag = self.layout.fast + if writes { FAST.write } else { FAST.read };
         self.i()
             .local_get(addr.index)
             .local_get(addr.index)
@@ -107,38 +160,60 @@ impl Emitter<'_> {
             .local_tee(entry.index)
             .i64_load(at(tag))
             .i64_sub()
-            .i64_const(room)
+            .i64_const(PAGE_SIZE as i64 - bytes + 1)
             .i64_lt_u()
-            .local_tee(hit.index);
-        Place { addr, hit, entry, spec: spec | 1 << width }
+            .local_set(hit);
+        (addr, entry)
     }
 
-    /// Pushes the host address of a place the TLB has.
-    fn push_host(&mut self, place: Place) {
-        let host = at(self.layout.fast + FAST.host);
-        self.i().local_get(place.addr.index).i32_wrap_i64().local_get(place.entry.index).i32_load(host).i32_add();
+    /// Pushes the host address of a place the TLB has, and returns what to add to it.
+    fn push_host(&mut self, host: Host) -> u32 {
+        match host {
+            Host::Entry { addr, entry } => {
+                let host = at(self.layout.fast + FAST.host);
+                self.i().local_get(addr.index).i32_wrap_i64().local_get(entry.index).i32_load(host).i32_add();
+                0
+            }
+            Host::Group { local, offset } => {
+                self.i().local_get(local);
+                offset
+            }
+        }
     }
 
-    /// Loads an operand of `1 << width` bytes from the address on the stack; it replaces the address, of
-    /// [`type_of`] its width.
-    pub(crate) fn load(&mut self, width: u8, spec: i32) {
-        let place = self.probe(width, spec);
+    /// Pushes the address of a place, for a slow access.
+    fn push_slow_address(&mut self, place: Place<'_>) {
+        match place.host {
+            Host::Entry { addr, .. } => self.get(addr),
+            Host::Group { .. } => self.push_place(place.address),
+        }
+    }
+
+    /// Pushes an operand of `1 << width` bytes, of [`type_of`] its width.
+    pub(crate) fn load(&mut self, address: Address<'_>, width: u8) {
+        let place = self.place(address, width, false);
         self.load_place(place, width);
     }
 
-    fn load_place(&mut self, place: Place, width: u8) {
+    /// The same for the memory operand.
+    pub(crate) fn load_operand(&mut self, insn: &Instruction, width: u8) {
+        self.load(Address::Operand(insn), width);
+    }
+
+    fn load_place(&mut self, place: Place<'_>, width: u8) {
+        self.i().local_get(place.hit);
         self.open_if(BlockType::Result(type_of(width)));
-        self.push_host(place);
-        let zero = at(0);
+        let offset = at(self.push_host(place.host));
         match width {
-            0 => self.i().i32_load8_u(zero),
-            1 => self.i().i32_load16_u(zero),
-            2 => self.i().i32_load(zero),
-            3 => self.i().i64_load(zero),
-            _ => self.i().v128_load(zero),
+            0 => self.i().i32_load8_u(offset),
+            1 => self.i().i32_load16_u(offset),
+            2 => self.i().i32_load(offset),
+            3 => self.i().i64_load(offset),
+            _ => self.i().v128_load(offset),
         };
         self.or_else();
-        self.i().local_get(place.addr.index).i32_const(place.spec).call(function::LOAD);
+        self.push_slow_address(place);
+        self.i().i32_const(place.spec).call(function::LOAD);
         self.leave_if_stopped();
         match width {
             0..3 => _ = self.i().i32_wrap_i64(),
@@ -158,23 +233,35 @@ impl Emitter<'_> {
         self.close();
     }
 
-    /// Stores `value` at the address on the stack.
-    pub(crate) fn store(&mut self, value: Temp, width: u8, spec: i32) {
-        let place = self.probe(width, spec | WRITE);
+    /// Stores `value`.
+    pub(crate) fn store(&mut self, address: Address<'_>, value: Temp, width: u8) {
+        let place = self.place(address, width, true);
         self.store_place(place, value, width, true);
     }
 
-    fn store_place(&mut self, place: Place, value: Temp, width: u8, may_fault: bool) {
+    /// The same to the memory operand.
+    pub(crate) fn store_operand(&mut self, insn: &Instruction, value: Temp, width: u8) {
+        self.store(Address::Operand(insn), value, width);
+    }
+
+    fn store_place(&mut self, place: Place<'_>, value: Temp, width: u8, may_fault: bool) {
+        self.i().local_get(place.hit);
         self.open_if(BlockType::Empty);
-        self.push_host(place);
+        let offset = at(self.push_host(place.host));
         self.get(value);
-        self.store_to_host(width);
+        match width {
+            0 => self.i().i32_store8(offset),
+            1 => self.i().i32_store16(offset),
+            2 => self.i().i32_store(offset),
+            3 => self.i().i64_store(offset),
+            _ => self.i().v128_store(offset),
+        };
         self.or_else();
-        if width == 4 {
+        if width == VECTOR {
             let wide = at(self.layout.wide);
             self.i().i32_const(0).local_get(value.index).v128_store(wide);
         }
-        self.i().local_get(place.addr.index);
+        self.push_slow_address(place);
         match width {
             0..3 => _ = self.i().local_get(value.index).i64_extend_i32_u(),
             3 => _ = self.i().local_get(value.index),
@@ -189,40 +276,19 @@ impl Emitter<'_> {
         self.close();
     }
 
-    fn store_to_host(&mut self, width: u8) {
-        let zero = at(0);
-        match width {
-            0 => self.i().i32_store8(zero),
-            1 => self.i().i32_store16(zero),
-            2 => self.i().i32_store(zero),
-            3 => self.i().i64_store(zero),
-            _ => self.i().v128_store(zero),
-        };
-    }
-
-    /// Loads the operand at the address on the stack, which will be written.
-    pub(crate) fn load_for_change(&mut self, width: u8, spec: i32) -> Place {
-        let place = self.probe(width, spec | WRITE);
+    /// Pushes the memory operand, which will be changed.
+    pub(crate) fn load_for_change<'a>(&mut self, insn: &'a Instruction, width: u8) -> Place<'a> {
+        let place = self.place(Address::Operand(insn), width, true);
         self.load_place(place, width);
         place
     }
 
-    /// Stores what became of it, which cannot fault any more.
-    pub(crate) fn store_changed(&mut self, place: Place, value: Temp, width: u8) {
-        self.get(place.hit);
+    /// Stores what became of it, which cannot fault any more. The registers of its address must still be the same.
+    pub(crate) fn store_changed(&mut self, place: Place<'_>, value: Temp, width: u8) {
         self.store_place(place, value, width, false);
     }
 
-    /// Pushes the address of a stack slot `offset` bytes from RSP.
-    pub(crate) fn push_stack_address(&mut self, offset: i64) {
-        let rsp = self.gpr(4);
-        self.i().local_get(rsp);
-        if offset != 0 {
-            self.i().i64_const(offset).i64_add();
-        }
-    }
-
-    /// Pushes the fuel parameter's local; here to keep its number in one place.
+    /// Pushes whether the fuel is used up.
     pub(crate) fn is_out_of_fuel(&mut self) {
         self.i().local_get(param::FUEL).i64_const(0).i64_lt_s();
     }

@@ -20,6 +20,7 @@ mod layout;
 mod lazy;
 mod memory;
 mod module;
+mod plan;
 mod runtime;
 mod translate;
 mod vector;

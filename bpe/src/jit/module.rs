@@ -2,13 +2,16 @@
 
 use alloc::vec::Vec;
 
+use aurora_machine::PAGE_SIZE;
 use wasm_encoder::{
-    CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function, FunctionSection, ImportSection, MemoryType,
-    Module, RefType, TableType, TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function, FunctionSection, ImportSection,
+    InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
 };
 
 use super::emit::at;
 use super::layout::{Layout, function, signature};
+use super::memory::WRITE;
+use crate::tlb::FAST;
 
 /// Entries of the jump table.
 pub(crate) const JUMPS: usize = 4096;
@@ -156,19 +159,70 @@ fn dispatch(layout: &Layout) -> Function {
     f
 }
 
+/// Looks at the TLB for as many bytes as parameter `spec` says at the address in parameter 0: pushes the host address to
+/// `host` and whether it is there.
+fn probe(s: &mut InstructionSink<'_>, layout: &Layout, spec: u32, entry: u32, writes: bool) {
+    let tag = layout.fast + if writes { FAST.write } else { FAST.read };
+    s.local_get(0).i32_wrap_i64().i32_const(12 - FAST.shift as i32).i32_shr_u();
+    s.i32_const(((FAST.entries - 1) << FAST.shift) as i32).i32_and().local_set(entry);
+    s.local_get(0).local_get(entry).i64_load(at(tag)).i64_sub();
+    s.i64_const(PAGE_SIZE as i64 + 1).local_get(spec).i32_const(0xff).i32_and().i64_extend_i32_u().i64_sub();
+    s.i64_lt_u().if_(BlockType::Empty);
+    s.local_get(0).i32_wrap_i64().local_get(entry).i32_load(at(layout.fast + FAST.host)).i32_add().local_set(entry);
+}
+
+/// For each size writes what `with` does for it, if the spec says that size.
+fn by_size(s: &mut InstructionSink<'_>, spec: u32, with: impl Fn(&mut InstructionSink<'_>, i32)) {
+    for size in [8, 4, 1, 2, 16] {
+        s.local_get(spec).i32_const(size).i32_and().if_(BlockType::Empty);
+        with(s, size);
+        s.end();
+    }
+}
+
+/// Address and spec. Places that will be written are looked up by the helper.
 fn load(layout: &Layout) -> Function {
-    let mut f = Function::new([]);
+    let (spec, entry) = (1, 2);
+    let mut f = Function::new([(1, ValType::I32)]);
     let mut s = f.instructions();
-    s.i32_const(layout.core as i32).local_get(0).local_get(1);
+    s.local_get(spec).i32_const(WRITE).i32_and().i32_eqz().if_(BlockType::Empty);
+    probe(&mut s, layout, spec, entry, false);
+    by_size(&mut s, spec, |s, size| {
+        match size {
+            8 => s.local_get(entry).i64_load(at(0)),
+            4 => s.local_get(entry).i64_load32_u(at(0)),
+            2 => s.local_get(entry).i64_load16_u(at(0)),
+            1 => s.local_get(entry).i64_load8_u(at(0)),
+            _ => s.i32_const(0).local_get(entry).v128_load(at(0)).v128_store(at(layout.wide)).i64_const(0),
+        };
+        s.i32_const(0).return_();
+    });
+    s.end().end();
+    s.i32_const(layout.core as i32).local_get(0).local_get(spec);
     s.i32_const(layout.load as i32).call_indirect(0, signature::LOAD_HELPER);
     s.i32_const(0).i32_load(at(layout.stop)).end();
     f
 }
 
+/// Address, value and spec.
 fn store(layout: &Layout) -> Function {
-    let mut f = Function::new([]);
+    let (spec, entry) = (2, 3);
+    let mut f = Function::new([(1, ValType::I32)]);
     let mut s = f.instructions();
-    s.i32_const(layout.core as i32).local_get(0).local_get(1).local_get(2);
+    probe(&mut s, layout, spec, entry, true);
+    by_size(&mut s, spec, |s, size| {
+        s.local_get(entry);
+        match size {
+            8 => s.local_get(1).i64_store(at(0)),
+            4 => s.local_get(1).i64_store32(at(0)),
+            2 => s.local_get(1).i64_store16(at(0)),
+            1 => s.local_get(1).i64_store8(at(0)),
+            _ => s.i32_const(0).v128_load(at(layout.wide)).v128_store(at(0)),
+        };
+        s.i32_const(0).return_();
+    });
+    s.end();
+    s.i32_const(layout.core as i32).local_get(0).local_get(1).local_get(spec);
     s.i32_const(layout.store as i32).call_indirect(0, signature::STORE_HELPER);
     s.i32_const(0).i32_load(at(layout.stop)).end();
     f

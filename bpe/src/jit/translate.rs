@@ -9,7 +9,8 @@ use super::code::Insn;
 use super::emit::{Emitter, Temp};
 use super::layout::function;
 use super::lazy::{Kind, Over, Setter};
-use super::memory::{STACK, type_of};
+use super::memory::type_of;
+use super::plan::Address;
 use super::{branch, vector};
 
 /// Whether a region may hold this instruction: all but those that end blocks without being branches of ours.
@@ -65,11 +66,19 @@ pub(crate) fn flag_use(insn: &Instruction) -> (bool, bool, bool) {
         },
         Some(Family::Rotate) if shift_count(insn) == Some(0) => (false, false, false),
         Some(Family::Step | Family::Rotate | Family::BitTest) => (true, true, false),
-        Some(Family::Count) if insn.mnemonic() == M::Popcnt => (false, true, true),
-        Some(Family::Count) => (true, true, true),
+        Some(Family::Count) => (false, true, true),
         Some(_) => (conditional, false, false),
         None if vector::sets_flags(insn) => (false, true, true),
         None => (conditional, false, false),
+    }
+}
+
+/// Which of the flags' further words ([`super::lazy::Lazy`]'s `c` and `o`) the instruction may use.
+pub(crate) fn flag_words(insn: &Instruction) -> (bool, bool) {
+    match family(insn) {
+        Some(Family::Binary(M::Adc | M::Sbb) | Family::Step | Family::Shift) => (true, false),
+        Some(Family::Rotate | Family::BitTest | Family::Count) => (false, true),
+        _ => (false, false),
     }
 }
 
@@ -199,9 +208,9 @@ pub(crate) fn condition(insn: &Instruction) -> u8 {
 }
 
 /// An operand that is changed: a register, or memory between its load and its store.
-enum Changed {
+enum Changed<'a> {
     Register(Register),
-    Memory(super::memory::Place),
+    Memory(super::memory::Place<'a>),
 }
 
 impl Emitter<'_> {
@@ -286,8 +295,7 @@ impl Emitter<'_> {
         match insn.op_kind(i) {
             OpKind::Register => self.push_register(insn.op_register(i)),
             OpKind::Memory => {
-                self.push_operand_address(insn);
-                self.load(width, Self::operand_spec(insn));
+                self.load_operand(insn, width);
             }
             _ => self.constant(insn.immediate(i), width),
         }
@@ -308,16 +316,15 @@ impl Emitter<'_> {
     }
 
     /// Pushes operand 0, which will be changed.
-    fn push_changed(&mut self, insn: &Instruction, width: u8) -> Changed {
+    fn push_changed<'a>(&mut self, insn: &'a Instruction, width: u8) -> Changed<'a> {
         if insn.op_kind(0) == OpKind::Memory {
-            self.push_operand_address(insn);
-            return Changed::Memory(self.load_for_change(width, Self::operand_spec(insn)));
+            return Changed::Memory(self.load_for_change(insn, width));
         }
         self.push_register(insn.op0_register());
         Changed::Register(insn.op0_register())
     }
 
-    fn put_changed(&mut self, changed: &Changed, value: Temp, width: u8) {
+    fn put_changed(&mut self, changed: &Changed<'_>, value: Temp, width: u8) {
         match *changed {
             Changed::Register(register) => {
                 self.get(value);
@@ -340,8 +347,7 @@ impl Emitter<'_> {
         let width = width(insn, 0);
         if insn.op_kind(0) == OpKind::Memory {
             let value = self.take_operand(insn, 1, width);
-            self.push_operand_address(insn);
-            return self.store(value, width, Self::operand_spec(insn));
+            return self.store_operand(insn, value, width);
         }
         self.push_operand(insn, 1, width);
         self.pop_register(insn.op0_register());
@@ -727,15 +733,13 @@ impl Emitter<'_> {
     fn push(&mut self, insn: &Instruction) {
         self.push_operand(insn, 0, 3);
         let value = self.take(ValType::I64);
-        self.push_stack_address(-8);
-        self.store(value, 3, STACK);
+        self.store(Address::Stack(-8), value, 3);
         let rsp = self.gpr(4);
         self.i().local_get(rsp).i64_const(8).i64_sub().local_set(rsp);
     }
 
     fn pop(&mut self, insn: &Instruction) {
-        self.push_stack_address(0);
-        self.load(3, STACK);
+        self.load(Address::Stack(0), 3);
         let rsp = self.gpr(4);
         self.i().local_get(rsp).i64_const(8).i64_add().local_set(rsp);
         self.pop_register(insn.op0_register());
@@ -743,8 +747,7 @@ impl Emitter<'_> {
 
     fn leave_frame(&mut self) {
         let (rsp, rbp) = (self.gpr(4), self.gpr(5));
-        self.i().local_get(rbp);
-        self.load(3, STACK);
+        self.load(Address::Frame, 3);
         self.i().local_get(rbp).i64_const(8).i64_add().local_set(rsp).local_set(rbp);
     }
 
@@ -752,8 +755,7 @@ impl Emitter<'_> {
         self.push_condition(condition(insn));
         if insn.op_kind(0) == OpKind::Memory {
             let value = self.take(ValType::I32);
-            self.push_operand_address(insn);
-            return self.store(value, 0, Self::operand_spec(insn));
+            return self.store_operand(insn, value, 0);
         }
         self.pop_register(insn.op0_register());
     }
@@ -845,32 +847,31 @@ impl Emitter<'_> {
         self.pop_register(insn.op0_register());
     }
 
-    /// Only ZF and CF mean anything after these; the others are what they were.
+    /// Scans set the flags of the source, counts those of the result with CF for a source of zero; so does `POPCNT`, CF
+    /// clear.
     fn count_flags(&mut self, insn: &Instruction, a: Temp, r: Temp, width: u8) {
         if !self.flags_needed {
             self.kind = None;
             return;
         }
-        let is_zero = |this: &mut Self, value: Temp| {
-            this.get(value);
-            this.either(width == 3, |s| s.i64_eqz(), |s| s.i32_eqz());
-        };
-        if insn.mnemonic() == M::Popcnt {
-            is_zero(self, a);
-            self.i().i64_extend_i32_u().i64_const(6).i64_shl();
-        } else {
-            let scan = matches!(insn.mnemonic(), M::Bsf | M::Bsr);
-            self.push_all_flags();
-            self.i().i64_const(if scan { !0x40 } else { !0x41 }).i64_and();
-            is_zero(self, if scan { a } else { r });
-            self.i().i64_extend_i32_u().i64_const(6).i64_shl().i64_or();
-            if !scan {
-                is_zero(self, a);
-                self.i().i64_extend_i32_u().i64_or();
+        let logic = Kind::new(Setter::Logic, width);
+        match insn.mnemonic() {
+            M::Bsf | M::Bsr => self.set_flags(logic, [Some(a), None, None]),
+            M::Popcnt => {
+                self.get(a);
+                self.either(width == 3, |s| s.i64_eqz(), |s| s.i32_eqz());
+                self.i().i64_extend_i32_u().i64_const(6).i64_shl();
+                let bits = self.take(ValType::I64);
+                self.set_flags(Kind::new(Setter::Bits, 3), [Some(bits), None, None]);
+            }
+            _ => {
+                self.get(a);
+                self.either(width == 3, |s| s.i64_eqz(), |s| s.i32_eqz());
+                let carry = self.take(ValType::I32);
+                self.set_flags(logic, [Some(r), None, None]);
+                self.set_over(Over::Carry, width, carry);
             }
         }
-        let bits = self.take(ValType::I64);
-        self.set_flags(Kind::new(Setter::Bits, 3), [Some(bits), None, None]);
     }
 
     fn swap(&mut self, insn: &Instruction) {
@@ -909,8 +910,7 @@ impl Emitter<'_> {
             self.pop_register(insn.op0_register());
             return self.pop_register(insn.op1_register());
         }
-        self.push_operand_address(insn);
-        let place = self.load_for_change(width, Self::operand_spec(insn));
+        let place = self.load_for_change(insn, width);
         let old = self.take(ty);
         self.push_register(register);
         let new = self.take(ty);
@@ -932,9 +932,15 @@ impl Emitter<'_> {
         self.mask(width);
         let r = self.take(ty);
         self.set_flags(Kind::new(Setter::Add, width), [Some(r), Some(b), None]);
+        // The sum goes last: with both operands the same register it wins. Memory's address may need the register.
+        if insn.op_kind(0) == OpKind::Memory {
+            self.put_changed(&place, r, width);
+        }
         self.get(a);
         self.pop_register(insn.op1_register());
-        self.put_changed(&place, r, width);
+        if insn.op_kind(0) == OpKind::Register {
+            self.put_changed(&place, r, width);
+        }
     }
 
     fn compare_exchange(&mut self, insn: &Instruction) {

@@ -251,9 +251,8 @@ impl Emitter<'_> {
         if insn.op_kind(i) == OpKind::Register {
             return self.push_xmm(insn.op_register(i));
         }
-        self.push_operand_address(insn);
         self.check_aligned(insn);
-        self.load(VECTOR, Self::operand_spec(insn));
+        self.load_operand(insn, VECTOR);
     }
 
     pub(super) fn take_vector(&mut self, insn: &Instruction, i: u32) -> Temp {
@@ -266,20 +265,18 @@ impl Emitter<'_> {
         if is_unaligned(insn) {
             return;
         }
-        let addr = self.take(ValType::I64);
-        self.i().local_get(addr.index).i32_wrap_i64().i32_const(15).i32_and();
+        self.push_operand_address(insn);
+        self.i().i32_wrap_i64().i32_const(15).i32_and();
         self.open_if(wasm_encoder::BlockType::Empty);
         self.interpret();
         self.close();
-        self.get(addr);
     }
 
     fn store_vector(&mut self, insn: &Instruction) {
         self.push_xmm(insn.op1_register());
         let value = self.take(ValType::V128);
-        self.push_operand_address(insn);
         self.check_aligned(insn);
-        self.store(value, VECTOR, Self::operand_spec(insn));
+        self.store_operand(insn, value, VECTOR);
     }
 
     /// Pushes a lane of `1 << width` bytes, as an integer.
@@ -296,8 +293,7 @@ impl Emitter<'_> {
     fn store_lane(&mut self, insn: &Instruction, width: u8, lane: Lane) {
         self.push_lane(insn.op1_register(), width, lane);
         let value = self.take(type_of(width));
-        self.push_operand_address(insn);
-        self.store(value, width, Self::operand_spec(insn));
+        self.store_operand(insn, value, width);
     }
 
     /// Makes the integer on the stack the low lane of a vector of zeros.
@@ -314,8 +310,7 @@ impl Emitter<'_> {
         if insn.op_kind(1) == OpKind::Register {
             return self.push_xmm(insn.op1_register());
         }
-        self.push_operand_address(insn);
-        self.load(width, Self::operand_spec(insn));
+        self.load_operand(insn, width);
         self.widen(width);
     }
 
@@ -365,8 +360,7 @@ impl Emitter<'_> {
         if insn.op_kind(0) == OpKind::Memory {
             return self.store_lane(insn, 3, half);
         }
-        self.push_operand_address(insn);
-        self.load(3, Self::operand_spec(insn));
+        self.load_operand(insn, 3);
         let value = self.take(ValType::I64);
         self.push_xmm(insn.op0_register());
         self.i().local_get(value.index).i64x2_replace_lane(half);
@@ -460,8 +454,7 @@ impl Emitter<'_> {
             _ => 3,
         };
         if insn.op_kind(1) == OpKind::Memory {
-            self.push_operand_address(insn);
-            self.load(width, Self::operand_spec(insn));
+            self.load_operand(insn, width);
         } else {
             let local = self.gpr(insn.op1_register().full_register().number());
             self.i().local_get(local);
