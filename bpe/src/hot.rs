@@ -46,7 +46,7 @@ impl Processor {
         }
         let version = jit.patience(at);
         let waited = u32::from(block.waited.get());
-        if waited < u32::from(version.min(5)) {
+        if waited < u32::from(version.min(5)) && !self.eager {
             block.waited.set(block.waited.get() + 1);
             block.patience.set(PATIENCE << (2 * waited));
             return None;
@@ -64,7 +64,8 @@ impl Processor {
         let page = rip & !(PAGE_SIZE - 1);
         let Some(mut jit) = self.jit.take() else { return };
         let known = core::mem::take(&mut jit.seen);
-        let mut source = Guest { core: &mut self.core, blocks: &self.blocks, seen: &known, page };
+        let eager = self.eager;
+        let mut source = Guest { core: &mut self.core, blocks: &self.blocks, seen: &known, page, eager };
         let frames = jit.translate(at, (rip - page) as i64, &mut source);
         jit.seen = known;
         self.jit = Some(jit);
@@ -145,6 +146,8 @@ struct Guest<'a> {
     seen: &'a alloc::collections::BTreeMap<u64, Vec<i64>>,
     /// Where offsets count from.
     page: u64,
+    /// What has not run counts, too.
+    eager: bool,
 }
 
 impl Source for Guest<'_> {
@@ -161,7 +164,7 @@ impl Source for Guest<'_> {
     }
 
     fn has_run(&self, at: PhysAddr) -> bool {
-        self.blocks.find(at).is_some()
+        self.eager || self.blocks.find(at).is_some()
     }
 
     fn seen_targets(&mut self, at: i64) -> Vec<i64> {

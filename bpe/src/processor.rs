@@ -54,6 +54,8 @@ pub struct Processor {
     /// The next instruction is executed alone, outside any block.
     pub(crate) stepping: bool,
     pub(crate) jit: Option<Jit>,
+    /// Everything is translated before it runs.
+    pub(crate) eager: bool,
 }
 
 // SAFETY: the raw pointers inside are to guest memory, which `PhysMemory` shares between threads, and to blocks the
@@ -76,6 +78,7 @@ impl Processor {
             retired: 0,
             stepping: false,
             jit: None,
+            eager: false,
         }
     }
 
@@ -83,6 +86,11 @@ impl Processor {
     pub fn translate_for(&mut self, engine: Box<dyn Engine>) {
         self.jit = Jit::new(engine, &self.core);
         self.set_key();
+    }
+
+    /// Whether to translate everything before it runs for the first time: for tests, and slow.
+    pub fn translate_eagerly(&mut self, eager: bool) {
+        self.eager = eager;
     }
 
     /// Forgets all translated code, as if the engine had just been started: its function table is new.
@@ -406,6 +414,9 @@ impl Processor {
             self.restamp();
         }
         let block = decode::block(&mut self.core, at, LONGEST_BLOCK).map_err(|_| self.core.trap)?;
+        if self.eager {
+            block.patience.set(0);
+        }
         self.mark_code(at);
         if let Some(frame) = block.crosses_into {
             self.fetch_next_page(rip)?;

@@ -19,6 +19,13 @@ struct Target {
 const WASM: Target = Target { name: "wasm32-unknown-unknown", folder: "machines/wasm", product: "aurora_wasm.wasm" };
 const METAL: Target = Target { name: "x86_64-unknown-none", folder: "machines/metal", product: "aurora-metal" };
 
+const ENGINE: Target = Target { name: "wasm32-unknown-unknown", folder: "tests/engine", product: "aurora_engine.wasm" };
+
+/// BPE/U alone for WebAssembly engines, as a test of its translator uses it.
+pub fn engine() -> Result<PathBuf> {
+    build(&ENGINE)
+}
+
 /// The kernel for WebAssembly engines.
 pub fn wasm() -> Result<PathBuf> {
     build(&WASM)

@@ -56,9 +56,15 @@ pub(crate) fn flag_use(insn: &Instruction) -> (bool, bool, bool) {
     let conditional = insn.condition_code() != ConditionCode::None;
     match family(insn) {
         Some(Family::Binary(M::Adc | M::Sbb)) => (true, true, true),
-        Some(Family::Binary(_) | Family::Compare | Family::Negate | Family::Multiply | Family::MultiplyWide) => {
-            (false, true, true)
-        }
+        Some(
+            Family::Binary(_)
+            | Family::Compare
+            | Family::Negate
+            | Family::Multiply
+            | Family::MultiplyWide
+            | Family::ExchangeAdd
+            | Family::CompareExchange,
+        ) => (false, true, true),
         Some(Family::Shift) => match shift_count(insn) {
             Some(0) => (false, false, false),
             Some(_) => (false, true, true),
