@@ -3,7 +3,6 @@
 //! What always holds: a guest register's value is in its local once the register is live, and an instruction changes such
 //! a local only after everything in it that can fault. So whatever stops an instruction finds the state before it.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -12,7 +11,7 @@ use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget, ValType};
 use super::code::{FLAGS, Function, MXCSR, Set};
 use super::flow::Flow;
 use super::graph::Graph;
-use super::layout::{CallOut, Layout, function, signature};
+use super::layout::{CallOut, CallOuts, Layout, function, signature};
 use super::lazy::{Kind, STOP_INTERPRET};
 use super::plan::Plan;
 
@@ -89,7 +88,7 @@ pub(crate) struct Emitter<'a> {
     /// Whether anything may see the flags of the instruction being written.
     pub(crate) flags_needed: bool,
     /// Instructions executed by the interpreter.
-    pub(crate) call_outs: Vec<Box<CallOut>>,
+    pub(crate) call_outs: CallOuts,
     pub(crate) rip: u32,
 }
 

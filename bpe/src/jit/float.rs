@@ -95,8 +95,8 @@ impl Emitter<'_> {
         match float.calculation {
             _ if float.packed => self.packed(insn, float),
             Calculation::Compare => self.compare_floats(insn, float.double),
-            Calculation::FromInteger => self.from_integer(insn, float.double),
-            Calculation::ToInteger => self.to_integer(insn, float.double),
+            Calculation::FromInteger => self.float_of_integer(insn, float.double),
+            Calculation::ToInteger => self.integer_of_float(insn, float.double),
             _ => self.scalar(insn, float),
         }
     }
@@ -345,7 +345,7 @@ impl Emitter<'_> {
         self.set_flags(Kind::new(Setter::Order, width), [Some(bits[0]), Some(bits[1]), None]);
     }
 
-    fn from_integer(&mut self, insn: &Instruction, double: bool) {
+    fn float_of_integer(&mut self, insn: &Instruction, double: bool) {
         let width = super::translate::width(insn, 1);
         let to = insn.op0_register();
         self.push_operand(insn, 1, width);
@@ -372,7 +372,7 @@ impl Emitter<'_> {
         self.note_clean(&[Some(to)], double);
     }
 
-    fn to_integer(&mut self, insn: &Instruction, double: bool) {
+    fn integer_of_float(&mut self, insn: &Instruction, double: bool) {
         let wide = insn.op0_register().size() == 8;
         let (b, _) = self.take_scalar(insn, double);
         let fast = self.fast_float();

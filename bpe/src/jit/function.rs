@@ -14,7 +14,7 @@ use super::code::{End, FLAGS, Function, Set};
 use super::emit::{Emitter, param};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
-use super::layout::{CallOut, Layout};
+use super::layout::{CallOuts, Layout};
 use super::lazy::{Kind, STOP_FUEL};
 use super::plan;
 
@@ -22,7 +22,7 @@ use super::plan;
 pub(crate) struct Body {
     pub(crate) locals: Vec<ValType>,
     pub(crate) code: Vec<u8>,
-    pub(crate) call_outs: Vec<Box<CallOut>>,
+    pub(crate) call_outs: CallOuts,
     /// Numbers of the hub's places.
     pub(crate) map: Option<Box<[u8]>>,
     /// Offsets of the entries, in the order of their numbers.

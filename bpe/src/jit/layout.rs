@@ -70,6 +70,10 @@ pub(crate) struct Layout {
     pub(crate) condition: u32,
 }
 
+/// Call-outs by address: they must not move.
+#[allow(clippy::vec_box, reason = "translated code has their addresses")]
+pub(crate) type CallOuts = Vec<Box<CallOut>>;
+
 /// An instruction lowered for the interpreter, for translated code to call.
 pub(crate) struct CallOut {
     pub(crate) ops: Vec<Op>,

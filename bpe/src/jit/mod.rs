@@ -39,7 +39,7 @@ use crate::op::slot;
 pub(crate) use code::Source;
 use code::{Discovery, End, Function};
 use function::Body;
-use layout::{CallOut, Layout};
+use layout::{CallOuts, Layout};
 pub(crate) use lazy::{Exchange, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_INTERPRET, STOP_OP, stop_of};
 use module::{JUMPS, Jump, jump_index};
 
@@ -63,13 +63,16 @@ const SLOTS: u32 = 64;
 /// How often a function is translated anew because more of it has become hot.
 const MOST_VERSIONS: u8 = 6;
 
+/// What a function's code points into: call-outs and the hub's map.
+type Kept = (CallOuts, Option<Box<[u8]>>);
+
 /// Functions translated together.
 struct Cluster {
     functions: Vec<Translated>,
     frames: BTreeMap<i64, PhysAddr>,
     bytes: usize,
     /// What its code points into.
-    _keep: Vec<(Vec<Box<CallOut>>, Option<Box<[u8]>>)>,
+    _keep: Vec<Kept>,
 }
 
 /// One of them.

@@ -127,7 +127,7 @@ fn family(insn: &Instruction) -> Option<Family> {
     Some(match insn.mnemonic() {
         M::Nop | M::Endbr64 | M::Endbr32 | M::Pause | M::Lfence | M::Mfence | M::Sfence => Family::Nothing,
         M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchnta | M::Prefetchw => Family::Nothing,
-        M::Mov if (gpr(0) || memory(0)) && !(insn.op_kind(1) == OpKind::Register && !gpr(1)) => Family::Move,
+        M::Mov if (gpr(0) || memory(0)) && (gpr(1) || insn.op_kind(1) != OpKind::Register) => Family::Move,
         M::Movnti => Family::Move,
         M::Movzx => Family::Extend(false),
         M::Movsx | M::Movsxd if size > source_size(insn) => Family::Extend(true),
