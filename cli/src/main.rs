@@ -48,6 +48,8 @@ enum Command {
 enum Bench {
     /// The time to a prompt, or to the end of a small program
     Boot,
+    /// Processor-bound programs: here, in Aurora, and in other emulators; writes bench/RESULTS.md
+    Cpu,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn command(cli: &Cli) -> Result<u8> {
         Some(Command::Run(arguments)) => run::run(arguments),
         Some(Command::Doctor) => doctor::doctor().map(|()| 0),
         Some(Command::Bench { what: Bench::Boot }) => bench::boot().map(|_| 0),
+        Some(Command::Bench { what: Bench::Cpu }) => bench::cpu::run().map(|()| 0),
         Some(Command::Test { only, .. }) => long::run(only).map(|()| 0),
         Some(Command::Pictures) => bench::pictures().map(|()| 0),
     }
