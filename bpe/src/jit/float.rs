@@ -85,6 +85,14 @@ pub(super) fn sets_flags(insn: &Instruction) -> bool {
     float_of(insn).is_some_and(|f| f.calculation == Calculation::Compare)
 }
 
+/// The exponents of four single-precision numbers.
+const SINGLE_EXPONENTS: i128 = 0x7f80_0000_7f80_0000_7f80_0000_7f80_0000;
+
+/// In the top half of a number: the smallest exponent there is but zero, and the mask of all.
+fn exponent(double: bool) -> (i32, i32) {
+    if double { (0x0010_0000, 0x7ff0_0000) } else { (0x0080_0000, 0x7f80_0000) }
+}
+
 fn type_of(double: bool) -> ValType {
     if double { ValType::F64 } else { ValType::F32 }
 }
@@ -145,6 +153,45 @@ impl Emitter<'_> {
             self.i().i64_const(1 << 53).i64_sub().i64_const((0x7fe_u64 << 53) as i64).i64_lt_u();
         } else {
             self.i().i32_const(1 << 24).i32_sub().i32_const((0xfe_u32 << 24) as i32).i32_lt_u();
+        }
+    }
+
+    /// Pushes the half of a number that has its exponent.
+    fn push_top(&mut self, value: Temp, double: bool) {
+        self.get(value);
+        if double {
+            self.i().i64_reinterpret_f64().i64_const(32).i64_shr_u().i32_wrap_i64();
+        } else {
+            self.i().i32_reinterpret_f32();
+        }
+    }
+
+    /// Goes to `label` unless everything is as it mostly is: operands, as far as that is not known, with an exponent, and
+    /// a result that is normal.
+    fn branch_unless_usual(
+        &mut self,
+        operands: &[(Temp, Option<Register>)],
+        r: Temp,
+        from: bool,
+        to: bool,
+        level: u32,
+    ) {
+        let label = self.label(level);
+        let fast = self.fast_float();
+        self.i().local_get(fast).i32_eqz().br_if(label);
+        self.push_top(r, to);
+        let (one, most) = exponent(to);
+        self.i().i32_const(1).i32_shl().i32_const(one << 1).i32_sub();
+        self.i().i32_const((most - one) << 1).i32_ge_u().br_if(label);
+        let clean = self.clean;
+        let mut known = None;
+        for &(value, register) in operands {
+            if known == Some(value.index) || register.is_some_and(|r| clean[r.number() & 15] == Some(from)) {
+                continue;
+            }
+            known = Some(value.index);
+            self.push_top(value, from);
+            self.i().i32_const(exponent(from).1).i32_and().i32_eqz().br_if(label);
         }
     }
 
@@ -224,31 +271,31 @@ impl Emitter<'_> {
         self.push_result_of(float.calculation, a, b, double);
         let r = self.take(type_of(target));
         let done = self.open();
+        let unusual = self.open();
+        self.branch_unless_usual(&operands[..count], r, double, target, unusual);
+        if matches!(float.calculation, C::Minimum | C::Maximum) {
+            // The operand not chosen may be NaN.
+            let label = self.label(unusual);
+            for value in [a, b] {
+                self.get(value);
+                self.get(value);
+                self.either(double, |s| s.f64_ne(), |s| s.f32_ne());
+                self.i().br_if(label);
+            }
+        }
+        self.put_low(to, r, target);
+        let label = self.label(done);
+        self.i().br(label);
+        self.close();
+        let known = if float.calculation == C::Convert { [None, None] } else { [Some(to), source] };
         self.push_operands_are_clean(&operands[..count], double);
-        self.push_result_is_plain(float.calculation, a, b, r, target);
+        self.push_result_is_plain(float.calculation, a, b, r, (double, target));
         self.i().i32_and();
         self.open_if(BlockType::Empty);
         self.put_low(to, r, target);
         let label = self.label(done);
         self.i().br(label);
         self.close();
-        let known = if float.calculation == C::Convert { [None, None] } else { [Some(to), source] };
-        if matches!(float.calculation, C::Multiply | C::Divide | C::Convert) {
-            // Zero is exact if it comes from zero.
-            self.push_operands_are_clean(&operands[..count], double);
-            self.push_is_zero(r, target);
-            self.push_is_zero(a, double);
-            if float.calculation == C::Multiply {
-                self.push_is_zero(b, double);
-                self.i().i32_or();
-            }
-            self.i().i32_and().i32_and();
-            self.open_if(BlockType::Empty);
-            self.put_low(to, r, target);
-            let label = self.label(done);
-            self.i().br(label);
-            self.close();
-        }
         self.slowly(insn, &known, double);
         self.close();
         self.clean[to.number() & 15] = None;
@@ -283,27 +330,32 @@ impl Emitter<'_> {
         }
     }
 
-    /// Pushes whether the result shows that nothing special happened.
-    fn push_result_is_plain(&mut self, calculation: Calculation, a: Temp, b: Temp, r: Temp, double: bool) {
+    /// Pushes whether the result shows that nothing special happened, zeros among the operands or not.
+    fn push_result_is_plain(&mut self, calculation: Calculation, a: Temp, b: Temp, r: Temp, types: (bool, bool)) {
         use Calculation as C;
-        self.push_is_normal(r, double);
+        let (from, to) = types;
+        self.push_is_normal(r, to);
+        self.push_is_zero(r, to);
         match calculation {
-            C::Add | C::Subtract | C::SquareRoot => {
-                self.push_is_zero(r, double);
-                self.i().i32_or();
-            }
-            C::Minimum | C::Maximum => {
-                // The operand not chosen may be what is special.
-                self.push_is_zero(r, double);
-                self.i().i32_or();
-                for value in [a, b] {
-                    self.get(value);
-                    self.get(value);
-                    self.either(double, |s| s.f64_eq(), |s| s.f32_eq());
-                    self.i().i32_and();
+            C::Multiply | C::Divide | C::Convert => {
+                // Zero is exact if it comes from zero.
+                self.push_is_zero(a, from);
+                if calculation == C::Multiply {
+                    self.push_is_zero(b, from);
+                    self.i().i32_or();
                 }
+                self.i().i32_and();
             }
             _ => {}
+        }
+        self.i().i32_or();
+        if matches!(calculation, C::Minimum | C::Maximum) {
+            for value in [a, b] {
+                self.get(value);
+                self.get(value);
+                self.either(from, |s| s.f64_eq(), |s| s.f32_eq());
+                self.i().i32_and();
+            }
         }
     }
 
@@ -400,6 +452,7 @@ impl Emitter<'_> {
     fn packed(&mut self, insn: &Instruction, float: Float) {
         use Calculation as C;
         let (double, to) = (float.double, insn.op0_register());
+        let local = self.xmm(to.number());
         let b = self.take_vector(insn, 1);
         self.push_xmm(to);
         let a = self.take(ValType::V128);
@@ -414,6 +467,16 @@ impl Emitter<'_> {
         let r = self.take(ValType::V128);
         let fast = self.fast_float();
         let sum = matches!(float.calculation, C::Add | C::Subtract);
+        let done = self.open();
+        let unusual = self.open();
+        let label = self.label(unusual);
+        self.i().local_get(fast).i32_eqz().br_if(label);
+        self.push_some_lane_is_unusual(a, b, r, double);
+        let label = self.label(unusual);
+        self.i().br_if(label).local_get(r.index).local_set(local);
+        let label = self.label(done);
+        self.i().br(label);
+        self.close();
         self.push_lanes_are_normal(r, double, sum);
         for operand in [a, b] {
             self.push_lanes_are_normal(operand, double, true);
@@ -422,13 +485,23 @@ impl Emitter<'_> {
         self.either(double, |s| s.i64x2_all_true(), |s| s.i32x4_all_true());
         self.i().local_get(fast).i32_and();
         self.open_if(BlockType::Empty);
-        self.get(r);
-        let local = self.xmm(to.number());
-        self.i().local_set(local);
+        self.i().local_get(r.index).local_set(local);
         self.or_else();
         self.call_out(true);
         self.close();
+        self.close();
         self.clean[to.number() & 15] = None;
+    }
+
+    /// Pushes whether in some lane an operand has no exponent or the result is not normal.
+    fn push_some_lane_is_unusual(&mut self, a: Temp, b: Temp, r: Temp, double: bool) {
+        let exponent = if double { 0x7ff0_0000_0000_0000_7ff0_0000_0000_0000 } else { SINGLE_EXPONENTS };
+        for (value, wanted) in [(a, 0), (b, 0), (r, 0), (r, exponent)] {
+            self.get(value);
+            self.i().v128_const(exponent).v128_and().v128_const(wanted);
+            self.either(double, |s| s.i64x2_eq(), |s| s.i32x4_eq());
+        }
+        self.i().v128_or().v128_or().v128_or().v128_any_true();
     }
 
     /// Pushes for each lane whether it is normal, or zero if that will do.

@@ -153,9 +153,9 @@ fn report(names: &[String], columns: &[Column], rates: &BTreeMap<(usize, usize),
         let of = |at: usize| rates.get(&(row, at)).map_or(&[][..], |r| r);
         let native = median(of(0));
         write!(text, "| {name} | {} |", short(native))?;
-        for at in 1..columns.len() {
+        for (at, sum) in sums.iter_mut().enumerate().skip(1) {
             let (warm, cold) = (native / median(of(at)), native / of(at).first().copied().unwrap_or(f64::NAN));
-            sums[at] = (sums[at].0 + warm.ln(), sums[at].1 + cold.ln());
+            *sum = (sum.0 + warm.ln(), sum.1 + cold.ln());
             write!(text, " {warm:.1} ({cold:.1}) |")?;
         }
         writeln!(text)?;
