@@ -79,6 +79,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) plan: Plan,
     pub(crate) groups_open: Vec<bool>,
     group_slots: Vec<(u32, u32)>,
+    /// The block is in a loop with few accesses: each remembers the page it was in.
+    pub(crate) in_small_loop: bool,
     /// Instructions that have retired and are not yet subtracted from the fuel.
     pub(crate) pending: i64,
     /// What set the flags last, if that is known.
@@ -124,6 +126,7 @@ impl<'a> Emitter<'a> {
             plan: Plan::default(),
             groups_open: Vec::new(),
             group_slots: Vec::new(),
+            in_small_loop: false,
             pending: 0,
             kind: None,
             flags_needed: true,

@@ -43,6 +43,8 @@ pub(crate) struct Shape {
     loop_level: Vec<u32>,
     children: Vec<Vec<usize>>,
     pub(super) map: Option<Map>,
+    /// In an innermost loop that reaches for memory in few places.
+    small: Vec<bool>,
     /// What is known on all ways to a node so far; nothing before there is one.
     known: Vec<Option<Known>>,
 }
@@ -123,6 +125,27 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
         call_outs: emitter.call_outs,
         entries: shape.entries.iter().map(|&b| function.blocks[b].at).collect(),
     }
+}
+
+/// Most places in a loop that remember a page each: they take locals.
+const MOST_PLACES: usize = 6;
+
+/// For each block whether it is in an innermost loop that reaches for memory in few places.
+fn small_loops(function: &Function, graph: &Graph) -> Vec<bool> {
+    let blocks = function.blocks.len();
+    let mut places = vec![0; blocks];
+    let mut innermost = vec![true; blocks];
+    for (b, block) in function.blocks.iter().enumerate() {
+        match graph.header.get(b) {
+            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(),
+            _ => continue,
+        }
+        if graph.header[b] == b && graph.outer[b] < blocks {
+            innermost[graph.outer[b]] = false;
+        }
+    }
+    let small = |head: usize| head < blocks && innermost[head] && places[head] <= MOST_PLACES;
+    (0..blocks).map(|b| graph.header.get(b).is_some_and(|&head| small(head))).collect()
 }
 
 /// The lowest of the hub's places, and the number of each byte after it, from 1 on.
@@ -217,6 +240,7 @@ fn shape_of(function: &Function, graph: &Graph, entries: Vec<usize>, ways: Ways,
         children,
         map: None,
         known: vec![None; n],
+        small: small_loops(function, graph),
     }
 }
 
@@ -420,6 +444,7 @@ impl Emitter<'_> {
         let block = &function.blocks[node];
         let needed = self.needed_flags(node);
         self.plan = plan::plan(block);
+        self.in_small_loop = shape.small[node];
         self.groups_open = vec![false; self.plan.groups.len()];
         let last = block.insns.len().wrapping_sub(1);
         let ends = !matches!(block.end, End::Leave(_))

@@ -6,7 +6,7 @@
 
 use aurora_machine::PAGE_SIZE;
 use iced_x86::{Instruction, Mnemonic, Register};
-use wasm_encoder::{BlockType, ValType};
+use wasm_encoder::{BlockType, MemArg, ValType};
 
 use super::emit::{Emitter, Temp, at, param};
 use super::layout::function;
@@ -27,8 +27,8 @@ pub(crate) struct Place<'a> {
 /// Where in our memory a place is.
 #[derive(Clone, Copy)]
 enum Host {
-    /// What the TLB's entry says about the address.
-    Entry { addr: Temp, entry: Temp },
+    /// The address, and the local of what to add to it.
+    Page { addr: Temp, delta: u32 },
     /// So many bytes after what the local says.
     Group { local: u32, offset: u32 },
 }
@@ -128,50 +128,67 @@ impl Emitter<'_> {
                 if down != 0 {
                     self.i().i64_const(down).i64_sub();
                 }
-                let (addr, entry) = self.probe(group.span, group.writes, hit);
-                self.i().local_get(hit);
-                self.open_if(BlockType::Empty);
-                self.push_host(Host::Entry { addr, entry });
-                self.i().local_set(host);
-                self.close();
+                let (addr, delta) = self.probe(group.span, group.writes, hit);
+                self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add().local_set(host);
             }
             let offset = (member.offset - group.low) as u32;
             return Place { address, hit, host: Host::Group { local: host, offset }, spec };
         }
         self.push_place(address);
         let hit = self.temp(ValType::I32).index;
-        let (addr, entry) = self.probe(1 << width, writes, hit);
-        Place { address, hit, host: Host::Entry { addr, entry }, spec }
+        let (addr, delta) = self.probe(1 << width, writes, hit);
+        Place { address, hit, host: Host::Page { addr, delta }, spec }
     }
 
-    /// Asks the TLB for so many bytes at the address on the stack; whether it has them goes to `hit`.
-    fn probe(&mut self, bytes: i64, writes: bool, hit: u32) -> (Temp, Temp) {
+    /// Asks the TLB for so many bytes at the address on the stack; whether it has them goes to `hit`. Returns the address
+    /// and the local of what to add to it.
+    fn probe(&mut self, bytes: i64, writes: bool, hit: u32) -> (Temp, u32) {
         let addr = self.take(ValType::I64);
-        let entry = self.temp(ValType::I32);
-        let tag = self.layout.fast + if writes { FAST.write } else { FAST.read };
-        self.i()
-            .local_get(addr.index)
-            .local_get(addr.index)
-            .i32_wrap_i64()
-            .i32_const(12 - FAST.shift as i32)
-            .i32_shr_u()
-            .i32_const(((FAST.entries - 1) << FAST.shift) as i32)
-            .i32_and()
-            .local_tee(entry.index)
-            .i64_load(at(tag))
-            .i64_sub()
-            .i64_const(PAGE_SIZE as i64 - bytes + 1)
-            .i64_lt_u()
-            .local_set(hit);
-        (addr, entry)
+        let room = PAGE_SIZE as i64 - bytes + 1;
+        if !self.in_small_loop {
+            let entry = self.push_entry(addr);
+            let delta = self.temp(ValType::I32).index;
+            let (tag, host) = self.entry_fields(writes);
+            self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).i64_sub();
+            self.i().i64_const(room).i64_lt_u().local_set(hit);
+            self.i().local_get(entry.index).i32_load(host).local_set(delta);
+            return (addr, delta);
+        }
+        // The page found last here is most likely the one again.
+        let [tag, limit, delta] = [ValType::I64, ValType::I64, ValType::I32].map(|ty| self.local(ty));
+        self.i().i32_const(1).local_set(hit);
+        self.i().local_get(addr.index).local_get(tag).i64_sub().local_get(limit).i64_ge_u();
+        self.open_if(BlockType::Empty);
+        let entry = self.push_entry(addr);
+        let (from, host) = self.entry_fields(writes);
+        self.i().local_get(entry.index).i64_load(from).local_set(tag);
+        self.i().local_get(entry.index).i32_load(host).local_set(delta);
+        self.i().local_get(addr.index).local_get(tag).i64_sub().i64_const(room).i64_lt_u().local_tee(hit);
+        // Where it found nothing the page must not count as found.
+        self.i().i64_extend_i32_u().i64_const(room).i64_mul().local_set(limit);
+        self.close();
+        (addr, delta)
+    }
+
+    /// Works out which of the TLB's entries an address has.
+    fn push_entry(&mut self, addr: Temp) -> Temp {
+        let mask = (FAST.entries - 1) << FAST.shift;
+        self.i().local_get(addr.index).i32_wrap_i64().i32_const(12 - FAST.shift as i32).i32_shr_u();
+        self.i().i32_const(mask as i32).i32_and();
+        self.take(ValType::I32)
+    }
+
+    /// Where an entry's tag and host address are.
+    fn entry_fields(&self, writes: bool) -> (MemArg, MemArg) {
+        let tag = if writes { FAST.write } else { FAST.read };
+        (at(self.layout.fast + tag), at(self.layout.fast + FAST.host))
     }
 
     /// Pushes the host address of a place the TLB has, and returns what to add to it.
     fn push_host(&mut self, host: Host) -> u32 {
         match host {
-            Host::Entry { addr, entry } => {
-                let host = at(self.layout.fast + FAST.host);
-                self.i().local_get(addr.index).i32_wrap_i64().local_get(entry.index).i32_load(host).i32_add();
+            Host::Page { addr, delta } => {
+                self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add();
                 0
             }
             Host::Group { local, offset } => {
@@ -184,7 +201,7 @@ impl Emitter<'_> {
     /// Pushes the address of a place, for a slow access.
     fn push_slow_address(&mut self, place: Place<'_>) {
         match place.host {
-            Host::Entry { addr, .. } => self.get(addr),
+            Host::Page { addr, .. } => self.get(addr),
             Host::Group { .. } => self.push_place(place.address),
         }
     }

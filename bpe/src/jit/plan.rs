@@ -49,6 +49,13 @@ pub(crate) struct Plan {
     pub(crate) members: Vec<[Option<Member>; 2]>,
 }
 
+impl Plan {
+    /// How often the block looks at the TLB.
+    pub(crate) fn looks(&self) -> usize {
+        self.groups.len()
+    }
+}
+
 /// What an address is relative to: registers and how often they had changed.
 type Key = (usize, u32, usize, u32, i64, u32);
 

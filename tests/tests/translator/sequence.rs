@@ -86,6 +86,8 @@ struct Builder<'a> {
     insns: Vec<(u64, Instruction, u64)>,
     /// Flags undefined here.
     undefined: u64,
+    /// Inside the function, whose return address must stay where it is.
+    called: bool,
 }
 
 /// A random sequence of 4 to 64 instructions.
@@ -99,6 +101,7 @@ pub fn random(r: &mut Random, templates: &[Template]) -> Sequence {
         bytes: Vec::new(),
         insns: Vec::new(),
         undefined: 0,
+        called: false,
     };
     b.main(length);
     let Builder { bytes, insns, .. } = b;
@@ -109,8 +112,9 @@ fn start(r: &mut Random) -> State {
     let mut state = State::default();
     state.gpr.fill_with(|| r.integer());
     state.gpr[3] = DATA + 1024 + (r.below(2048) & !15);
-    state.gpr[12] = DATA + 5120 + (r.below(1024) & if r.one_in(4) { !0 } else { !15 });
-    state.gpr[4] = DATA + 2048 + (r.below(2048) & !7);
+    state.gpr[12] = DATA + 5120 + (r.below(512) & if r.one_in(4) { !0 } else { !15 });
+    // Apart from the others: an overwritten return address could lead anywhere, and on for ever.
+    state.gpr[4] = DATA + 7000 + (r.below(900) & !7);
     state.gpr[13] = r.below(64);
     state.gpr[15] = 1 + r.below(6);
     state.rflags = 0x20_0202 | r.next() & STATUS;
@@ -188,6 +192,7 @@ impl Builder<'_> {
         self.raw(&[0xcc]);
         let function = self.bytes.len();
         self.undefined = 0;
+        self.called = true;
         self.define_flags();
         for _ in 0..self.r.below(6) {
             self.instruction();
@@ -301,6 +306,9 @@ impl Builder<'_> {
                 | M::Rdrand
                 | M::Rdseed
         );
+        if self.called && (insn.is_stack_instruction() || insn.memory_base() == Register::RSP) {
+            return false;
+        }
         let odd = insn.is_string_instruction() || insn.flow_control() != FlowControl::Next;
         if old || mmx || left_out || odd || reads_flags(insn) & self.undefined != 0 {
             return false;
