@@ -6,6 +6,7 @@
 //! which version and under which licence, is in the image, too.
 
 mod command;
+pub mod iso;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -73,6 +73,15 @@ pub fn qemu() -> Result<PathBuf> {
     program(&["qemu-system-x86_64"], "qemu-system-x86")
 }
 
+/// The folder of UEFI for QEMU.
+pub fn ovmf() -> Result<PathBuf> {
+    let folder = PathBuf::from("/usr/share/OVMF");
+    if !folder.join("OVMF_CODE_4M.fd").exists() {
+        install(&["ovmf"])?;
+    }
+    Ok(folder)
+}
+
 /// Node.
 pub fn node() -> Result<PathBuf> {
     program(&["node", "nodejs"], "nodejs")

@@ -31,6 +31,21 @@ pub enum ImageCommand {
         #[arg(short, long, default_value = "image.cpio.gz")]
         output: PathBuf,
     },
+    /// Make a disc that PCs start from, by BIOS or UEFI
+    #[command(
+        after_help = "Examples:\n  aurora image iso -o aurora.iso\n  aurora image iso rootfs.cpio.gz -o aurora.iso\n  \
+                            qemu-system-x86_64 -m 256M -cdrom aurora.iso"
+    )]
+    Iso {
+        /// The image; image/base.list if there is none
+        image: Option<PathBuf>,
+        /// Where to
+        #[arg(short, long, default_value = "aurora.iso")]
+        output: PathBuf,
+        /// The kernel's command line
+        #[arg(long, default_value = "init=/sbin/init")]
+        command_line: String,
+    },
     /// List what is in an image
     #[command(after_help = "Examples:\n  aurora image ls image.cpio.gz /etc\n  aurora image ls --json image.cpio.gz")]
     Ls {
@@ -68,6 +83,10 @@ pub enum ImageCommand {
 pub fn run(command: &ImageCommand) -> Result<()> {
     match command {
         ImageCommand::Build { from, output } => build(from.as_deref(), output),
+        ImageCommand::Iso { image, output, command_line } => {
+            let image = image.as_deref().map_or_else(super::base, read)?;
+            super::iso::make(&image.to_cpio(), command_line, output)
+        }
         ImageCommand::Ls { image, path, json } => list(image, path.as_deref().unwrap_or(""), *json),
         ImageCommand::Cat { image, path } => cat(image, path),
         ImageCommand::Cp { from, to } => match (split(from), split(to)) {

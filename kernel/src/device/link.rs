@@ -245,7 +245,7 @@ async fn answer(link: Arc<Link>, id: u32, request: Request) {
     let mut work = pin!(syscall::host::request(&link.worker, request));
     let result = poll_fn(|cx| {
         // No program is at work: `/proc/self` is nobody.
-        link.kernel.set_current(Pid(0), Pid(0));
+        link.kernel.set_current(None);
         work.as_mut().poll(cx)
     })
     .await;

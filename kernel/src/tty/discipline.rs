@@ -471,7 +471,6 @@ fn is_word(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::tty::termios::IUTF8;

@@ -83,8 +83,10 @@ impl Tty {
             return Err(Errno::ENOTTY);
         }
         let members = self.processes.group(group);
-        let member = members.first().ok_or(Errno::ESRCH)?;
-        if member.session() != session {
+        if members.is_empty() && self.processes.process(group).is_none() {
+            return Err(Errno::ESRCH);
+        }
+        if members.first().is_none_or(|member| member.session() != session) {
             return Err(Errno::EPERM);
         }
         self.inner.lock().foreground = Some(group);

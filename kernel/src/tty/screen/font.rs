@@ -70,7 +70,6 @@ impl Font {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use alloc::vec::Vec;
 

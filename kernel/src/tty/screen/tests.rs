@@ -1,5 +1,5 @@
 //! What appears where.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
+#![allow(clippy::cast_possible_truncation)]
 
 use alloc::string::String;
 use alloc::vec::Vec;

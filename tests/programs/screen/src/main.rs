@@ -19,6 +19,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead as _, Read as _, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -83,6 +84,7 @@ fn play(size: &str, program: &[String]) -> Result<()> {
     grantpt(&master)?;
     unlockpt(&master)?;
     let name = ptsname(&master, Vec::new())?.into_string()?;
+    set_size(&master, size)?;
     let mut screen = Screen {
         master: Some(File::from(master)),
         parser: vt100::Parser::new(size.0, size.1, 0),
@@ -90,7 +92,6 @@ fn play(size: &str, program: &[String]) -> Result<()> {
         program: Command::new("/proc/self/exe").arg("--on").arg(name).args(program).stdin(Stdio::null()).spawn()?,
         closed: false,
     };
-    screen.resize(size)?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
@@ -111,6 +112,10 @@ fn play(size: &str, program: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn set_size(master: impl AsFd, (rows, columns): (u16, u16)) -> Result<()> {
+    Ok(tcsetwinsize(master, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?)
 }
 
 fn unescape(text: &str) -> Result<Vec<u8>> {
@@ -148,8 +153,7 @@ impl Screen {
     }
 
     fn resize(&mut self, (rows, columns): (u16, u16)) -> Result<()> {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(self.master.as_ref().ok_or("hung up")?, size)?;
+        set_size(self.master.as_ref().ok_or("hung up")?, (rows, columns))?;
         self.parser.screen_mut().set_size(rows, columns);
         Ok(())
     }
