@@ -1,5 +1,7 @@
 //! `aurora bench`: how long things take.
 
+pub mod cpu;
+
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::process::{Command, Stdio};

@@ -34,6 +34,19 @@ const METAL: Target = Target {
 /// Our own programs: static, with musl.
 const USER: Target = Target { name: "x86_64-unknown-linux-musl", folder: "user", product: "", made: "user" };
 
+/// In the folder of `WASM`, whose libraries it shares.
+const ENGINE: Target = Target {
+    name: "wasm32-unknown-unknown",
+    folder: "tests/engine",
+    product: "aurora_engine.wasm",
+    made: "wasm32-unknown-unknown",
+};
+
+/// BPE/U alone for WebAssembly engines, as a test of its translator uses it.
+pub fn engine() -> Result<PathBuf> {
+    build(&ENGINE)
+}
+
 /// The kernel for WebAssembly engines.
 pub fn wasm() -> Result<PathBuf> {
     build(&WASM)

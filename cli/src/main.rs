@@ -83,6 +83,8 @@ enum Command {
 enum Bench {
     /// The time to a prompt, or to the end of a small program
     Boot,
+    /// Processor-bound programs: here, in Aurora, and in other emulators; writes bench/RESULTS.md
+    Cpu,
 }
 
 fn main() -> ExitCode {
@@ -103,6 +105,7 @@ fn command(cli: &Cli) -> Result<u8> {
         Some(Command::Image(command)) => image::run(command)?,
         Some(Command::Doctor { json }) => return Ok(u8::from(!doctor::doctor(*json)?)),
         Some(Command::Bench { what: Bench::Boot, json }) => drop(bench::boot(*json)?),
+        Some(Command::Bench { what: Bench::Cpu, .. }) => bench::cpu::run()?,
         Some(Command::Test { only, .. }) => long::run(only)?,
         Some(Command::Package) => println!("{}", build::package()?.display()),
         Some(Command::Pictures) => bench::pictures()?,

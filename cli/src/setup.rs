@@ -87,6 +87,11 @@ pub fn node() -> Result<PathBuf> {
     program(&["node", "nodejs"], "nodejs")
 }
 
+/// QEMU's translator for single programs.
+pub fn qemu_user() -> Result<PathBuf> {
+    program(&["qemu-x86_64", "qemu-x86_64-static"], "qemu-user")
+}
+
 /// A C compiler for static musl programs.
 pub fn musl_gcc() -> Result<PathBuf> {
     program(&["musl-gcc"], "musl-tools")
