@@ -59,14 +59,20 @@ async function carry() {
   });
   readable.pipeTo(Writable.toWeb(process.stdout)).catch(() => os.terminate());
   // When they have gone, so does the machine.
-  Readable.toWeb(process.stdin).pipeTo(writable).catch(() => os.terminate());
+  Readable.toWeb(process.stdin)
+    .pipeTo(writable)
+    .catch(() => os.terminate());
   return os;
 }
 
 /** The console is ours. */
 async function converse() {
   const isTerminal = process.stdin.isTTY;
-  const os = await Aurora.boot({ ...common, commandLine: options.append, terminal: terminal(process.stdout, process.stdin) });
+  const os = await Aurora.boot({
+    ...common,
+    commandLine: options.append,
+    terminal: terminal(process.stdout, process.stdin),
+  });
   if (isTerminal) {
     process.stdin.setRawMode(true);
     os.ended.then(() => process.stdin.setRawMode(false));

@@ -163,8 +163,8 @@ impl Decoder {
 /// A program to start. Its standard streams are pipes to the host, or one terminal for all three.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Spawn {
-    /// Give it a terminal of its own (output then comes as `Stdout`).
-    pub tty: bool,
+    /// Give it a terminal of its own (output then comes as `Stdout`) of so many rows and columns.
+    pub tty: Option<(u16, u16)>,
     /// Working directory; `/` when empty.
     pub cwd: Vec<u8>,
     /// Arguments; the first names the program, looked up in `PATH` of `env` when it has no slash.
@@ -174,11 +174,13 @@ pub struct Spawn {
 }
 
 impl Spawn {
-    /// The payload of a `Spawn` frame: flags u32, counts of arguments and of environment strings u32 each, then the
-    /// working directory, arguments and environment, each ended by NUL.
+    /// The payload of a `Spawn` frame: flags u32 (1: a terminal), its rows and columns u16 each, counts of arguments and
+    /// of environment strings u32 each, then the working directory, arguments and environment, each ended by NUL.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for n in [u32::from(self.tty), self.argv.len() as u32, self.env.len() as u32] {
+        let (rows, columns) = self.tty.unwrap_or_default();
+        let size = u32::from(columns) << 16 | u32::from(rows);
+        for n in [u32::from(self.tty.is_some()), size, self.argv.len() as u32, self.env.len() as u32] {
             out.extend_from_slice(&n.to_le_bytes());
         }
         for s in core::iter::once(&self.cwd).chain(&self.argv).chain(&self.env) {
@@ -190,8 +192,8 @@ impl Spawn {
 
     /// Reads what [`Spawn::encode`] wrote.
     pub fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
-        let (head, rest) = payload.split_first_chunk::<12>().ok_or(ProtocolError)?;
-        let [f0, f1, f2, f3, a0, a1, a2, a3, e0, e1, e2, e3] = *head;
+        let (head, rest) = payload.split_first_chunk::<16>().ok_or(ProtocolError)?;
+        let [f0, f1, f2, f3, r0, r1, c0, c1, a0, a1, a2, a3, e0, e1, e2, e3] = *head;
         let argc = u32::from_le_bytes([a0, a1, a2, a3]) as usize;
         let envc = u32::from_le_bytes([e0, e1, e2, e3]) as usize;
         let mut strings = rest.split(|&b| b == 0).map(<[u8]>::to_vec);
@@ -200,7 +202,8 @@ impl Spawn {
         let env: Vec<_> = strings.by_ref().take(envc).collect();
         // What follows the last NUL is the empty rest, and nothing else.
         let complete = argv.len() == argc && env.len() == envc && strings.eq([Vec::new()]);
-        let tty = u32::from_le_bytes([f0, f1, f2, f3]) & 1 != 0;
+        let has_tty = u32::from_le_bytes([f0, f1, f2, f3]) & 1 != 0;
+        let tty = has_tty.then(|| (u16::from_le_bytes([r0, r1]), u16::from_le_bytes([c0, c1])));
         if complete { Ok(Self { tty, cwd, argv, env }) } else { Err(ProtocolError) }
     }
 }
@@ -229,7 +232,8 @@ mod tests {
 
     #[test]
     fn a_spawn_with_missing_strings_is_refused() {
-        let spawn = Spawn { tty: true, cwd: b"/tmp".into(), argv: vec![b"a".into(), b"".into()], env: vec![] };
+        let spawn =
+            Spawn { tty: Some((30, 100)), cwd: b"/tmp".into(), argv: vec![b"a".into(), b"".into()], env: vec![] };
         let bytes = spawn.encode();
         assert_eq!(Spawn::decode(&bytes), Ok(spawn));
         assert_eq!(Spawn::decode(&bytes[..bytes.len() - 1]), Err(ProtocolError));

@@ -165,6 +165,11 @@ impl Core {
         Ok(host.wrapping_add((addr % PAGE_SIZE) as usize))
     }
 
+    /// Lets translated code find the page of `addr`, if it was found.
+    pub(crate) fn remember(&mut self, addr: u64) {
+        self.tlb.fill_fast(addr);
+    }
+
     /// The frame to fetch instructions at `addr` from.
     pub(crate) fn fetch_frame(&mut self, addr: u64) -> Result<PhysAddr, Stop> {
         if !VirtAddr(addr).is_canonical() {

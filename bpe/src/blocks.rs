@@ -29,12 +29,31 @@ pub(crate) struct Block {
     pub(crate) crosses_into: Option<PhysAddr>,
     /// Successors, once known.
     pub(crate) links: [Cell<*const Block>; 2],
+    /// Its last instruction is an indirect jump.
+    pub(crate) indirect: bool,
+    /// How often it may still run before somebody looks whether it is worth translating.
+    pub(crate) patience: Cell<u32>,
+    /// How often that was put off.
+    pub(crate) waited: Cell<u8>,
 }
+
+/// [`Block::patience`] at first.
+pub(crate) const PATIENCE: u32 = 400;
+/// ... of what is not translated.
+pub(crate) const FOREVER: u32 = u32::MAX;
 
 impl Block {
     pub(crate) fn new(ops: Vec<Op>, count: u64, crosses_into: Option<PhysAddr>) -> Self {
         let links = [Cell::new(ptr::null()), Cell::new(ptr::null())];
-        Self { ops: ops.into_boxed_slice(), count, crosses_into, links }
+        Self {
+            ops: ops.into_boxed_slice(),
+            count,
+            crosses_into,
+            links,
+            indirect: false,
+            patience: Cell::new(PATIENCE),
+            waited: Cell::new(0),
+        }
     }
 }
 

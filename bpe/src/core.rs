@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use aurora_machine::{Exception, FxState, PhysAddr, PhysMemory, Trap, UserContext};
 
 use crate::flags::{Flags, STATUS};
+use crate::jit::Exchange;
 use crate::op::{Op, RSP, Stop, slot};
 use crate::tlb::Tlb;
 use crate::width::Width;
@@ -26,7 +27,7 @@ pub(crate) enum Request {
 
 /// The state handlers work on.
 pub(crate) struct Core {
-    regs: [u64; SLOTS],
+    pub(crate) regs: [u64; SLOTS],
     /// The status flags.
     pub(crate) flags: Flags,
     /// The other flags, in their places in RFLAGS.
@@ -51,6 +52,8 @@ pub(crate) struct Core {
     pub(crate) tlb: Tlb,
     /// Physical memory.
     pub(crate) memory: Arc<PhysMemory>,
+    /// What translated code and we tell each other.
+    pub(crate) exchange: Exchange,
 }
 
 impl Core {
@@ -69,6 +72,7 @@ impl Core {
             fx: FxState::new(),
             tlb: Tlb::new(),
             memory,
+            exchange: Exchange::new(),
         }
     }
 

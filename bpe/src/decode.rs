@@ -49,7 +49,8 @@ pub(crate) fn block(core: &mut Core, at: PhysAddr, limit: usize) -> Result<Block
         count += 1;
         start = decoder.position();
         if ends_block(&insn) {
-            return Ok(Block::new(ops, count as u64, None));
+            let indirect = insn.flow_control() == FlowControl::IndirectBranch;
+            return Ok(Block { indirect, ..Block::new(ops, count as u64, None) });
         }
     }
     branch::lower_fall_through(&mut ops, (offset + start) as u16, count as u8);
@@ -76,7 +77,7 @@ fn crossing_block(core: &mut Core, at: PhysAddr, buffer: &mut [u8], here: usize)
     Ok(Block::new(ops, 1, Some(frame)))
 }
 
-fn copy_code(core: &Core, at: PhysAddr, out: &mut [u8]) {
+pub(crate) fn copy_code(core: &Core, at: PhysAddr, out: &mut [u8]) {
     let host = core.memory.window().wrapping_add(at.0 as usize);
     // SAFETY: the frame is mapped for the guest, hence inside the window, and the caller stays inside the frame.
     unsafe { out.as_mut_ptr().copy_from_nonoverlapping(host, out.len()) }

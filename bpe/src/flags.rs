@@ -51,6 +51,16 @@ impl Flags {
         Self { result: W::sign_extend(result), aux: u64::from(cf) << 63 | u64::from(cf ^ of) << 62 }
     }
 
+    /// The two words they are kept in.
+    pub(crate) fn parts(self) -> (u64, u64) {
+        (self.result, self.aux)
+    }
+
+    /// From these.
+    pub(crate) fn from_parts(result: u64, aux: u64) -> Self {
+        Self { result, aux }
+    }
+
     #[inline(always)]
     pub(crate) fn cf(self) -> bool {
         self.aux >> 63 != 0

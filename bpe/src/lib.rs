@@ -20,6 +20,8 @@ mod cpuid;
 mod decode;
 mod flags;
 mod float;
+mod hot;
+mod jit;
 mod lower;
 mod op;
 mod ops;
@@ -29,4 +31,5 @@ mod vector;
 mod width;
 mod x87;
 
+pub use jit::Engine;
 pub use processor::{Environment, Processor};

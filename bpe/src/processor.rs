@@ -1,15 +1,17 @@
 //! The processor: its loop, and what the machine around it may do to it.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use aurora_machine::{Exception, PAGE_SIZE, PhysAddr, PhysMemory, SpaceId, SpaceRoot, Trap, UserContext, VirtRange};
 
-use crate::blocks::{Block, Blocks};
+use crate::blocks::{Block, Blocks, FOREVER};
 use crate::core::Core;
 use crate::cpuid;
 use crate::decode::{self, LONGEST_BLOCK};
+use crate::jit::Engine;
+use crate::jit::Jit;
 use crate::op::{Op, Stop, slot};
 use crate::ops::system;
 use crate::tlb::ASIDS;
@@ -22,29 +24,38 @@ pub trait Environment {
     fn random(&mut self) -> u64;
 }
 
+/// Stamps given between two times all spaces get new ones; twice as many fit a key.
+const STAMPS: u64 = 1 << 15;
+
 /// What the processor knows of an address space.
-#[derive(Clone, Copy)]
 struct Space {
     asid: u64,
     /// Changes when cached ways from virtual addresses to blocks stop being right.
     stamp: u64,
+    /// Pages such ways lead through.
+    pages: BTreeSet<u64>,
 }
 
 /// One virtual processor, with its caches.
 pub struct Processor {
-    core: Box<Core>,
-    blocks: Blocks,
+    pub(crate) core: Box<Core>,
+    pub(crate) blocks: Blocks,
     spaces: BTreeMap<SpaceId, Space>,
     /// The space in the core now.
     current: Option<SpaceId>,
     stamp: u64,
     next_asid: u64,
     next_stamp: u64,
+    /// All spaces get new stamps when these are used up.
+    last_stamp: u64,
     /// `PhysMemory::code_writes` when blocks were last known to be right.
     code_writes: u64,
     retired: u64,
     /// The next instruction is executed alone, outside any block.
-    stepping: bool,
+    pub(crate) stepping: bool,
+    pub(crate) jit: Option<Jit>,
+    /// Everything is translated before it runs.
+    pub(crate) eager: bool,
 }
 
 // SAFETY: the raw pointers inside are to guest memory, which `PhysMemory` shares between threads, and to blocks the
@@ -63,8 +74,31 @@ impl Processor {
             stamp: 0,
             next_asid: 1,
             next_stamp: 1,
+            last_stamp: STAMPS,
             retired: 0,
             stepping: false,
+            jit: None,
+            eager: false,
+        }
+    }
+
+    /// From now on translates hot code for `engine`, which runs this very program. Only for 32-bit WebAssembly.
+    pub fn translate_for(&mut self, engine: Box<dyn Engine>) {
+        self.jit = Jit::new(engine, &self.core);
+        self.set_key();
+    }
+
+    /// Whether to translate everything before it runs for the first time: for tests, and slow.
+    pub fn translate_eagerly(&mut self, eager: bool) {
+        self.eager = eager;
+    }
+
+    /// Forgets all translated code, as if the engine had just been started: its function table is new.
+    pub fn restart_translation(&mut self, engine: Box<dyn Engine>) {
+        if self.jit.is_some() {
+            self.translate_for(engine);
+            self.blocks.clear();
+            self.restamp();
         }
     }
 
@@ -86,8 +120,10 @@ impl Processor {
     /// Forgets cached translations of `range` in `space`.
     pub fn invalidate(&mut self, space: SpaceRoot, range: VirtRange) {
         let Some(known) = self.spaces.get_mut(&space.id) else { return };
-        if self.core.tlb.invalidate(known.asid, range) {
+        self.core.tlb.invalidate(known.asid, range);
+        if known.pages.range(range.start.0..range.end.0).next().is_some() {
             known.stamp = self.next_stamp;
+            known.pages.clear();
             self.next_stamp += 1;
             self.current = None;
         }
@@ -121,15 +157,25 @@ impl Processor {
             self.spaces.clear();
             self.next_asid = 1;
         }
-        let known = *self.spaces.entry(space.id).or_insert_with(|| {
-            let new = Space { asid: self.next_asid, stamp: self.next_stamp };
+        let known = self.spaces.entry(space.id).or_insert_with(|| {
+            let new = Space { asid: self.next_asid, stamp: self.next_stamp, pages: BTreeSet::new() };
             self.next_asid += 1;
             self.next_stamp += 1;
             new
         });
         self.core.asid = known.asid;
+        self.core.tlb.enter_fast(known.asid);
         self.stamp = known.stamp;
         self.current = Some(space.id);
+        if self.next_stamp >= self.last_stamp {
+            self.restamp();
+        }
+        self.set_key();
+    }
+
+    /// Tells translated code which ways from virtual addresses are right: the stamp's low bits, where no address has any.
+    fn set_key(&mut self) {
+        self.core.exchange.key = self.stamp << 48;
     }
 
     /// Forgets every cached way from a virtual address to a block.
@@ -137,14 +183,21 @@ impl Processor {
         for space in self.spaces.values_mut() {
             space.stamp = self.next_stamp;
             self.next_stamp += 1;
+            space.pages.clear();
         }
         if let Some(space) = self.current.and_then(|id| self.spaces.get(&id)) {
             self.stamp = space.stamp;
         }
+        if self.next_stamp >= self.last_stamp {
+            // Stamps in use are then always fewer than a key can tell apart.
+            self.last_stamp = self.next_stamp + STAMPS;
+            self.jit.iter_mut().for_each(Jit::forget_jumps);
+        }
+        self.set_key();
     }
 
     /// Drops blocks whose frames were written since they were decoded.
-    fn drop_stale_code(&mut self) {
+    pub(crate) fn drop_stale_code(&mut self) {
         let writes = self.core.memory.code_writes();
         if writes == self.code_writes {
             return;
@@ -153,6 +206,13 @@ impl Processor {
         for frame in self.blocks.frames() {
             if self.core.memory.code_is_stale(frame) {
                 self.blocks.drop_frame(frame);
+            }
+        }
+        if let Some(jit) = &mut self.jit {
+            for frame in jit.frames() {
+                if self.core.memory.code_is_stale(frame) {
+                    jit.drop_frame(frame);
+                }
             }
         }
         self.restamp();
@@ -171,6 +231,12 @@ impl Processor {
                             return trap;
                         }
                     }
+                    if let Some(place) = self.known_translation() {
+                        if let Err(trap) = self.run_translated(place, env) {
+                            return trap;
+                        }
+                        continue;
+                    }
                     match self.lookup() {
                         Ok(block) => block,
                         Err(trap) => return trap,
@@ -180,6 +246,18 @@ impl Processor {
             // SAFETY: links and lookups give blocks that `self.blocks` owns, and nothing is dropped until `block` has
             // been left: only the arms below drop blocks, and they continue with a new look-up.
             let block = unsafe { &*block };
+            let patience = block.patience.get();
+            if patience != FOREVER {
+                block.patience.set(patience.saturating_sub(1));
+                if patience == 0
+                    && let Some(place) = self.hot(block)
+                {
+                    if let Err(trap) = self.run_translated(place, env) {
+                        return trap;
+                    }
+                    continue;
+                }
+            }
             if self.core.fuel < block.count {
                 if self.core.fuel == 0 {
                     return Trap::Interrupted;
@@ -194,6 +272,7 @@ impl Processor {
             match stop {
                 Stop::Link0 => next = self.follow(block, 0),
                 Stop::Link1 => next = self.follow(block, 1),
+                Stop::Jump if block.indirect => self.note_target(op),
                 Stop::Jump => {}
                 _ => {
                     if let Err(trap) = self.stopped(stop, *op, block.count, env) {
@@ -229,7 +308,7 @@ impl Processor {
 
     /// Deals with what stopped a block at `op`, other than its end. `Ok` means go on at RIP.
     #[cold]
-    fn stopped(&mut self, stop: Stop, op: Op, count: u64, env: &mut dyn Environment) -> Result<(), Trap> {
+    pub(crate) fn stopped(&mut self, stop: Stop, op: Op, count: u64, env: &mut dyn Environment) -> Result<(), Trap> {
         let undone = count - u64::from(op.count);
         let here = self.core.page().wrapping_add(u64::from(op.ip));
         match stop {
@@ -267,7 +346,7 @@ impl Processor {
 
     /// Executes one instruction, decoded afresh, and the trap after it if the trap flag was set before it.
     #[cold]
-    fn step(&mut self, env: &mut dyn Environment) -> Result<(), Trap> {
+    pub(crate) fn step(&mut self, env: &mut dyn Environment) -> Result<(), Trap> {
         if self.core.fuel == 0 {
             return Err(Trap::Interrupted);
         }
@@ -292,19 +371,19 @@ impl Processor {
     }
 
     /// Where the instruction at RIP is.
-    fn fetch(&mut self) -> Result<PhysAddr, Trap> {
+    pub(crate) fn fetch(&mut self) -> Result<PhysAddr, Trap> {
         let rip = self.core.rip;
         let frame = match self.core.tlb.execute(rip, self.core.asid) {
             Some(frame) => frame,
             None => {
                 let frame = self.core.fetch_frame(rip).map_err(|_| self.core.trap)?;
-                if self.core.tlb.fill_code(rip, self.core.asid, frame) {
-                    // Jumps into the page that had to go must not outlive its entry.
-                    self.restamp();
-                }
+                self.core.tlb.fill_code(rip, self.core.asid, frame);
                 frame
             }
         };
+        if let Some(space) = self.current.and_then(|id| self.spaces.get_mut(&id)) {
+            space.pages.insert(rip & !(PAGE_SIZE - 1));
+        }
         Ok(PhysAddr(frame.0 + rip % PAGE_SIZE))
     }
 
@@ -335,6 +414,9 @@ impl Processor {
             self.restamp();
         }
         let block = decode::block(&mut self.core, at, LONGEST_BLOCK).map_err(|_| self.core.trap)?;
+        if self.eager {
+            block.patience.set(0);
+        }
         self.mark_code(at);
         if let Some(frame) = block.crosses_into {
             self.fetch_next_page(rip)?;
@@ -357,7 +439,7 @@ impl Processor {
     }
 
     /// From now on writes to the frame at `at` are noticed.
-    fn mark_code(&mut self, at: PhysAddr) {
+    pub(crate) fn mark_code(&mut self, at: PhysAddr) {
         let frame = PhysAddr(at.0 & !(PAGE_SIZE - 1));
         if !self.core.memory.has_code(frame) {
             self.core.memory.mark_code(frame);

@@ -3,6 +3,12 @@
 //! What always holds: an entry's tag is the page's address with the space's small number (never 0) in the low bits, so an
 //! empty tag of 0 matches nothing; a write tag is set only while the frame holds no decoded code and its page-table entry
 //! is marked dirty; every entry in the tables was allowed by a page walk since the last invalidation of its page.
+//!
+//! Translated code looks at a table of its own, larger and for the current space only, so that one subtraction and one
+//! comparison decide: a tag there is a page's address, and an empty one is a page that belongs in another slot.
+
+use alloc::vec::Vec;
+use core::mem::offset_of;
 
 use aurora_machine::{PAGE_SIZE, PhysAddr, VirtAddr, VirtRange};
 
@@ -11,6 +17,31 @@ const DATA: usize = 1024;
 /// Entries for code.
 const CODE: usize = 512;
 const OFFSET: u64 = PAGE_SIZE - 1;
+
+/// The layout of the table translated code looks at.
+pub(crate) struct Fast {
+    /// How many entries it has.
+    pub(crate) entries: u32,
+    /// log2 of the bytes of one.
+    pub(crate) shift: u32,
+    /// Offsets in one: the tag for reading, for writing, and the host address of the page less its virtual address.
+    pub(crate) read: u32,
+    pub(crate) write: u32,
+    pub(crate) host: u32,
+}
+
+/// See [`Fast`].
+pub(crate) const FAST: Fast = Fast { entries: 4096, shift: 5, read: 0, write: 8, host: 16 };
+
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+struct FastEntry {
+    read: u64,
+    write: u64,
+    host: *mut u8,
+}
+
+const _: () = assert!(size_of::<FastEntry>() == 1 << FAST.shift && offset_of!(FastEntry, host) == FAST.host as usize);
 
 /// Address-space numbers that fit a tag.
 pub(crate) const ASIDS: u64 = PAGE_SIZE;
@@ -33,11 +64,19 @@ struct CodeEntry {
 pub(crate) struct Tlb {
     data: [DataEntry; DATA],
     code: [CodeEntry; CODE],
+    fast: Vec<FastEntry>,
+    /// Slots of `fast` that hold something.
+    filled: Vec<u16>,
+    /// The space `fast` is for.
+    fast_asid: u64,
 }
 
 impl Tlb {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
+            fast: (0..FAST.entries as usize).map(empty).collect(),
+            filled: Vec::new(),
+            fast_asid: 0,
             data: [DataEntry { read: 0, write: 0, host: core::ptr::null_mut() }; DATA],
             code: [CodeEntry { tag: 0, frame: PhysAddr(0) }; CODE],
         }
@@ -73,6 +112,57 @@ impl Tlb {
             DataEntry { read: tag, write: if writable { tag } else { 0 }, host: host.wrapping_sub(page as usize) };
     }
 
+    /// Where translated code looks.
+    pub(crate) fn fast_address(&self) -> usize {
+        self.fast.as_ptr() as usize
+    }
+
+    /// From now on translated code runs in the space `asid`.
+    pub(crate) fn enter_fast(&mut self, asid: u64) {
+        if self.fast_asid != asid {
+            self.clear_fast();
+            self.fast_asid = asid;
+        }
+    }
+
+    /// Lets translated code find the page of `addr`, if it is here.
+    pub(crate) fn fill_fast(&mut self, addr: u64) {
+        let (entry, page) = (self.data[Self::slot(addr)], addr & !OFFSET);
+        let tag = page | self.fast_asid;
+        if entry.read != tag {
+            return;
+        }
+        let slot = fast_slot(addr);
+        let (none, old) = (empty(slot), &mut self.fast[slot]);
+        if old.read == none.read {
+            self.filled.push(slot as u16);
+        }
+        let write = if entry.write == tag { page } else { none.write };
+        *old = FastEntry { read: page, write, host: entry.host };
+    }
+
+    fn clear_fast(&mut self) {
+        for slot in self.filled.drain(..) {
+            self.fast[usize::from(slot)] = empty(slot.into());
+        }
+    }
+
+    fn invalidate_fast(&mut self, range: VirtRange) {
+        if range.pages() > 32 {
+            return self.clear_fast();
+        }
+        let mut page = range.start.page_floor();
+        while page < range.end {
+            let slot = fast_slot(page.0);
+            let (none, entry) = (empty(slot), &mut self.fast[slot]);
+            if entry.read == page.0 {
+                // It stays among those filled, with a tag nothing has.
+                *entry = FastEntry { read: none.read ^ PAGE_SIZE << 1, ..none };
+            }
+            page = page + PAGE_SIZE;
+        }
+    }
+
     /// The frame of an executable page.
     #[inline(always)]
     pub(crate) fn execute(&self, addr: u64, asid: u64) -> Option<PhysAddr> {
@@ -80,12 +170,9 @@ impl Tlb {
         (entry.tag == addr & !OFFSET | asid).then_some(entry.frame)
     }
 
-    /// Remembers an executable page. Returns whether another one had to go.
-    pub(crate) fn fill_code(&mut self, addr: u64, asid: u64, frame: PhysAddr) -> bool {
-        let entry = &mut self.code[(addr >> 12) as usize % CODE];
-        let evicted = entry.tag != 0;
-        *entry = CodeEntry { tag: addr & !OFFSET | asid, frame };
-        evicted
+    /// Remembers an executable page.
+    pub(crate) fn fill_code(&mut self, addr: u64, asid: u64, frame: PhysAddr) {
+        self.code[(addr >> 12) as usize % CODE] = CodeEntry { tag: addr & !OFFSET | asid, frame };
     }
 
     /// Forgets write permission to the page at host address `host`, in every space.
@@ -95,19 +182,24 @@ impl Tlb {
                 entry.write = 0;
             }
         }
+        for &slot in &self.filled {
+            let (none, entry) = (empty(slot.into()), &mut self.fast[usize::from(slot)]);
+            if entry.write != none.write && entry.host.wrapping_add(entry.write as usize) == host {
+                entry.write = none.write;
+            }
+        }
     }
 
-    /// Forgets the pages of `range` in the space `asid`. Returns whether code may have been among them.
-    pub(crate) fn invalidate(&mut self, asid: u64, range: VirtRange) -> bool {
+    /// Forgets the pages of `range` in the space `asid`.
+    pub(crate) fn invalidate(&mut self, asid: u64, range: VirtRange) {
         let hit = |tag: u64| tag & OFFSET == asid && range.overlaps(&VirtRange::page_of(VirtAddr(tag & !OFFSET)));
-        let mut code = false;
+        if asid == self.fast_asid {
+            self.invalidate_fast(range);
+        }
         if range.pages() > 32 {
             self.data.iter_mut().filter(|e| hit(e.read)).for_each(DataEntry::clear);
-            for entry in self.code.iter_mut().filter(|e| hit(e.tag)) {
-                entry.tag = 0;
-                code = true;
-            }
-            return code;
+            self.code.iter_mut().filter(|e| hit(e.tag)).for_each(|e| e.tag = 0);
+            return;
         }
         let mut page = range.start.page_floor();
         while page < range.end {
@@ -118,24 +210,36 @@ impl Tlb {
             let entry = &mut self.code[(page.0 >> 12) as usize % CODE];
             if hit(entry.tag) {
                 entry.tag = 0;
-                code = true;
             }
             page = page + PAGE_SIZE;
         }
-        code
     }
 
     /// Forgets everything of the space `asid`.
     pub(crate) fn retire(&mut self, asid: u64) {
         self.data.iter_mut().filter(|e| e.read & OFFSET == asid).for_each(DataEntry::clear);
         self.code.iter_mut().filter(|e| e.tag & OFFSET == asid).for_each(|e| e.tag = 0);
+        if asid == self.fast_asid {
+            self.enter_fast(0);
+        }
     }
 
     /// Forgets everything.
     pub(crate) fn flush(&mut self) {
         self.data.iter_mut().for_each(DataEntry::clear);
         self.code.iter_mut().for_each(|e| e.tag = 0);
+        self.enter_fast(0);
     }
+}
+
+fn fast_slot(addr: u64) -> usize {
+    (addr >> 12) as usize % FAST.entries as usize
+}
+
+/// An entry no address finds in that slot.
+fn empty(slot: usize) -> FastEntry {
+    let tag = (slot as u64 ^ 1) << 12;
+    FastEntry { read: tag, write: tag, host: core::ptr::null_mut() }
 }
 
 impl DataEntry {

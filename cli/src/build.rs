@@ -34,6 +34,19 @@ const METAL: Target = Target {
 /// Our own programs: static, with musl.
 const USER: Target = Target { name: "x86_64-unknown-linux-musl", folder: "user", product: "", made: "user" };
 
+/// In the folder of `WASM`, whose libraries it shares.
+const ENGINE: Target = Target {
+    name: "wasm32-unknown-unknown",
+    folder: "tests/engine",
+    product: "aurora_engine.wasm",
+    made: "wasm32-unknown-unknown",
+};
+
+/// BPE/U alone for WebAssembly engines, as a test of its translator uses it.
+pub fn engine() -> Result<PathBuf> {
+    build(&ENGINE)
+}
+
 /// The kernel for WebAssembly engines.
 pub fn wasm() -> Result<PathBuf> {
     build(&WASM)
@@ -57,6 +70,10 @@ fn build(target: &Target) -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.current_dir(project::root().join(target.folder)).env("CARGO_TARGET_DIR", &made);
     cargo.args(["build", "--release"]);
+    // Where something stands in the source is said as it is in the repository, wherever that is. Added to the flags in
+    // the workspace's own settings.
+    let remap = format!("--remap-path-prefix={}/=", fs::canonicalize(project::root())?.display());
+    cargo.arg("--config").arg(format!("target.{}.rustflags=[{remap:?}]", target.name));
     if let Compiler::Debian { linker } = compiler {
         // The only way a stable compiler builds its own library.
         cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
@@ -90,6 +107,7 @@ pub fn page() -> Result<PathBuf> {
     let modules = setup::npm()?;
     let _lock = project::lock("page")?;
     let folder = project::made("page")?;
+    remove_strangers(&folder)?;
     place_all(&project::root().join("web/page"), &folder)?;
     let vendor = project::made("page/vendor")?;
     for file in ["xterm/lib/xterm.mjs", "xterm/css/xterm.css", "addon-fit/lib/addon-fit.mjs"] {
@@ -131,10 +149,24 @@ pub fn package() -> Result<PathBuf> {
     let mut tsc = Command::new(setup::node()?);
     tsc.arg(modules.join("typescript/bin/tsc")).arg("-p").arg(&web).arg("--outDir").arg(folder.join("types"));
     ui::run_quietly("checking types", &mut tsc)?;
-    let mut pack = Command::new(setup::program(&["npm"], "npm")?);
+    let mut pack = setup::npm_command()?;
     pack.current_dir(&folder).args(["pack", "--silent", "--ignore-scripts", "--pack-destination", ".."]);
     ui::run_quietly("packing aurora-os", &mut pack)?;
-    Ok(project::made("package")?.join(format!("aurora-os-{}.tgz", env!("CARGO_PKG_VERSION"))))
+    Ok(fs::canonicalize(project::made("package")?)?.join(format!("aurora-os-{}.tgz", env!("CARGO_PKG_VERSION"))))
+}
+
+/// Removes what an earlier page had and this one has not: it would be served as well.
+fn remove_strangers(folder: &Path) -> Result<()> {
+    let own = ["vendor", "aurora-os", "image.cpio.gz", ".image"];
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let source = project::root().join("web/page").join(name.strip_suffix(".gz").unwrap_or(&name));
+        if !own.contains(&name.as_str()) && !source.exists() {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn copy(file: &Path, folder: &Path) -> Result<()> {

@@ -26,6 +26,17 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a machine may take to start.
 const START: Duration = Duration::from_secs(60);
 
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+The exit status is the program's: 128 and the signal if one killed it, 127 if it was
+not found, 126 if it cannot be run; 124 at --timeout, 125 if the machine failed.
+
+Examples:
+  aurora run -- busybox sh -c 'uname -srm; ps'
+  seq 1 100 | aurora run --machine qemu -- busybox awk '{ s += $1 } END { print s }'
+  aurora run --file ./a.out=/bin/a.out --trace syscalls -- a.out
+  aurora run --seed 1 -- busybox sh -c 'echo $RANDOM'";
+
 /// Run a program in a machine
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -71,25 +82,22 @@ impl RunArgs {
             Some(path) => image::open(path)?,
             None => Root::Tree(image::base()?),
         };
-        match root {
-            Root::Archive(bytes) => {
-                ensure!(self.file.is_empty(), "--file cannot add to an archive: give --root a directory");
-                Ok(bytes)
-            }
-            Root::Tree(mut image) => {
-                self.file.iter().try_for_each(|pair| add_file(&mut image, pair))?;
-                Ok(image.to_cpio())
-            }
-        }
+        let mut image = match root {
+            Root::Archive(bytes) if self.file.is_empty() => return Ok(bytes),
+            Root::Archive(bytes) => Image::from_archive(bytes)?,
+            Root::Tree(image) => image,
+        };
+        self.file.iter().try_for_each(|pair| add_file(&mut image, pair))?;
+        Ok(image.to_cpio())
     }
 
-    fn spawn(&self, tty: bool) -> Spawn {
+    fn spawn(&self, tty: Option<(u16, u16)>) -> Spawn {
         let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".into());
         Spawn {
             tty,
             cwd: Vec::new(),
             argv: self.program.iter().map(|a| a.clone().into_bytes()).collect(),
-            env: link::environment(tty.then_some(&term)),
+            env: link::environment(tty.map(|_| term.as_str())),
         }
     }
 }
@@ -123,12 +131,10 @@ enum News {
 fn converse(arguments: &RunArgs, running: &Running) -> Result<u8> {
     let interactive = terminal::is_interactive();
     let mut deadline = arguments.timeout.map(|s| Instant::now() + Duration::from_secs_f64(s.max(0.0)));
-    let program = running.client.spawn(&arguments.spawn(interactive))?;
+    let tty = interactive.then(|| terminal::size().unwrap_or((24, 80)));
+    let program = running.client.spawn(&arguments.spawn(tty))?;
     let input = program.input.clone();
     let _raw = interactive.then(RawMode::enter).transpose()?;
-    if interactive && let Some((rows, columns)) = terminal::size() {
-        input.resize(rows, columns)?;
-    }
     let (news, next) = channel();
     watch_signals(news.clone())?;
     let feeder = input.clone();
@@ -296,7 +302,7 @@ fn run_repeatable(arguments: &RunArgs, seed: u64) -> Result<u8> {
     if !terminal::is_interactive() {
         std::io::stdin().read_to_end(&mut input)?;
     }
-    let (events, replayed) = repeat(arguments.boot()?, arguments.spawn(false), input, seed)?;
+    let (events, replayed) = repeat(arguments.boot()?, arguments.spawn(None), input, seed)?;
     let mut status = None;
     for event in events {
         status = show(&arguments.program[0], event)?.or(status);

@@ -139,6 +139,7 @@ impl Kernel {
             names: Mutex::new(Names { host: b"aurora".to_vec(), domain: b"(none)".to_vec() }),
             command_line: line.to_string(),
             current: AtomicU64::new(0),
+            current_call: AtomicU64::new(0),
             trace: AtomicBool::new(options.trace),
             clock_offset: AtomicI64::new(0),
             stop: Mutex::default(),

@@ -64,6 +64,8 @@ pub struct Kernel {
     pub(crate) command_line: String,
     /// The thread that is running: process in the high half, thread in the low.
     current: core::sync::atomic::AtomicU64,
+    /// Its system call, as [`task::Thread::call`] has it.
+    current_call: core::sync::atomic::AtomicU64,
     trace: AtomicBool,
     /// What clock_settime(2) added to the machine's real time, in nanoseconds.
     clock_offset: AtomicI64,
@@ -92,6 +94,24 @@ pub enum Next {
     PowerOff,
     /// Start the machine anew.
     Restart,
+}
+
+/// A thread and what it asked the kernel for.
+#[derive(Clone, Copy, Debug)]
+pub struct Doing {
+    thread: Option<(Pid, Pid)>,
+    call: Option<&'static str>,
+}
+
+impl core::fmt::Display for Doing {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.thread {
+            None => f.write_str("no thread"),
+            Some((process, thread)) => {
+                write!(f, "process {}, thread {}, in {}", process.0, thread.0, self.call.unwrap_or("no system call"))
+            }
+        }
+    }
 }
 
 /// Why a system could not start.
@@ -152,10 +172,30 @@ impl Kernel {
         (both != 0).then(|| (part(both >> 32), part(both)))
     }
 
-    /// Notes which thread is running.
-    pub(crate) fn set_current(&self, process: Pid, thread: Pid) {
-        let both = u64::from(process.0.cast_unsigned()) << 32 | u64::from(thread.0.cast_unsigned());
+    /// Notes which thread is running, and in which call.
+    pub(crate) fn set_current(&self, thread: Option<&task::Thread>) {
+        let both = thread.map_or(0, |thread| {
+            u64::from(thread.process.pid.0.cast_unsigned()) << 32 | u64::from(thread.tid.0.cast_unsigned())
+        });
         self.current.store(both, Ordering::Relaxed);
+        self.current_call.store(thread.map_or(0, |t| t.call.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Notes that the running thread enters a system call, or leaves it.
+    pub(crate) fn set_call(&self, thread: &task::Thread, call: syscall::Call) {
+        thread.call.store(call.0, Ordering::Relaxed);
+        self.current_call.store(call.0, Ordering::Relaxed);
+    }
+
+    /// What the machine was started with.
+    pub fn command_line(&self) -> &str {
+        &self.command_line
+    }
+
+    /// What the kernel is busy with, for a machine that has to say where it stopped: takes no lock.
+    pub fn doing(&self) -> Doing {
+        let call = syscall::Call(self.current_call.load(Ordering::Relaxed));
+        Doing { thread: self.current(), call: call.row().map(|row| row.name) }
     }
 
     /// Stops the system: [`Kernel::run`] returns `next` from now on.

@@ -22,11 +22,10 @@ pub fn start(thread: &Arc<Thread>, cpu: UserContext) {
 
 /// A thread's future: its life, noting who runs each time it does.
 async fn run(thread: Arc<Thread>, cpu: UserContext) {
-    let (process, tid) = (thread.process.pid, thread.tid);
     let kernel = thread.kernel().clone();
-    let mut life = core::pin::pin!(live(thread, cpu));
+    let mut life = core::pin::pin!(live(thread.clone(), cpu));
     core::future::poll_fn(|cx| {
-        kernel.set_current(process, tid);
+        kernel.set_current(Some(&thread));
         life.as_mut().poll(cx)
     })
     .await;

@@ -23,7 +23,7 @@ fn install() -> Result<PathBuf> {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("vite/public"))?;
     fs::write(folder.join("package.json"), r#"{ "private": true, "type": "module" }"#)?;
-    let mut npm = Command::new(setup::program(&["npm"], "npm")?);
+    let mut npm = setup::npm_command()?;
     npm.current_dir(&folder).args(["install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund"]);
     say(npm.arg(&package))?;
     let archive = image::gzip(&image::base()?.to_cpio())?;

@@ -1,5 +1,5 @@
-// A page without a terminal: carries a system's two byte streams to the WebSockets it was told of. `aurora run --machine
-// browser` opens it.
+// A page without a terminal: carries a system's two byte streams to the WebSockets it was told of. `aurora run
+// --machine browser` opens it.
 import { Aurora } from "aurora-os";
 
 /** Bytes the network may hold before the machine has to wait. */

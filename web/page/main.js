@@ -1,102 +1,117 @@
-// The page: a terminal on the console of a system.
-import { Terminal } from "./vendor/xterm.mjs";
-import { FitAddon } from "./vendor/addon-fit.mjs";
-import { CONSOLE, RESTART } from "./machine.js";
-import { System } from "./system.js";
+// The page: a machine, a terminal on its console, and what a person does with both.
+import { Aurora } from "aurora-os";
+import * as keys from "./keys.js";
+import * as screens from "./screens.js";
+import * as settings from "./settings.js";
+import { copy, create, paste } from "./terminal.js";
 
-const MEGABYTES = 256;
+const element = (id) => document.getElementById(id);
 
-const status = document.getElementById("status");
-const buttons = Object.fromEntries(["save", "restore", "restart"].map((id) => [id, document.getElementById(id)]));
-
-const style = getComputedStyle(document.documentElement);
-const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-const theme = () => ({
-  background: colour("terminal"),
-  foreground: colour("text"),
-  cursor: colour("accent"),
-  cursorAccent: colour("terminal"),
-  selectionBackground: colour("selection"),
-});
-
-const terminal = new Terminal({
-  fontFamily: 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace',
-  fontSize: 15,
-  lineHeight: 1.15,
-  scrollback: 5000,
-  cursorBlink: false,
-  minimumContrastRatio: 4.5,
-  screenReaderMode: false,
-  theme: theme(),
-});
-const fit = new FitAddon();
-terminal.loadAddon(fit);
-terminal.open(document.getElementById("terminal"));
-fit.fit();
+const { terminal, apply } = create(element("terminal"));
+settings.connect(apply);
+const withHeldKeys = keys.connect(element("keys"), terminal);
 terminal.focus();
-new ResizeObserver(() => fit.fit()).observe(document.getElementById("terminal"));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (terminal.options.theme = theme()));
 
-let system;
+/** The terminal as the machine sees it: keys pass the key row. */
+const consoleTerminal = {
+  get rows() {
+    return terminal.rows;
+  },
+  get cols() {
+    return terminal.cols;
+  },
+  write: (bytes, done) => terminal.write(bytes, done),
+  onData: (listener) => terminal.onData((text) => listener(withHeldKeys(text))),
+  onBinary: (listener) => terminal.onBinary(listener),
+  onResize: (listener) => terminal.onResize(listener),
+};
+
+const surroundings = {
+  terminal: consoleTerminal,
+  onLog: screens.logged,
+  onProgress: screens.progress,
+  onHang: screens.hang,
+};
+
+/** @type {Aurora | undefined} */
+let os;
 let saved;
+/** Which start is the last: an earlier one's end is no news. */
+let latest = 0;
 
-function show(state, text) {
-  status.dataset.state = state;
-  status.textContent = text;
-}
-
-function start(options) {
-  system?.stop();
-  show("busy", options.snapshot ? "restoring" : "starting");
-  const mine = new System(options, {
-    output(port, bytes) {
-      if (port === CONSOLE) terminal.write(bytes, () => mine === system && mine.acknowledge(port, bytes.length));
-      else mine.acknowledge(port, bytes.length);
-    },
-    started: () => show("on", "running"),
-    ended: (code) => (code === RESTART ? boot() : show("off", "powered off")),
-    failed(message) {
-      show("failed", "stopped");
-      terminal.write(`\r\n\x1b[31m${message.replaceAll("\n", "\r\n")}\x1b[0m\r\n`);
-    },
-    // What a terminal does when a machine does not listen.
-    refused: () => terminal.write("\x07"),
-  });
-  system = mine;
+async function start(text, launch) {
+  latest += 1;
+  const mine = latest;
+  os?.terminate();
+  screens.starting(text);
+  try {
+    const started = await launch();
+    // Somebody was faster.
+    if (mine !== latest) return started.terminate();
+    os = started;
+    screens.status("on", "Running");
+    const ending = await os.ended;
+    if (mine !== latest) return undefined;
+    return ending.kind === "restart" ? boot() : screens.ended(ending, saved !== undefined);
+  } catch (error) {
+    if (mine === latest) screens.ended({ kind: "failed", message: error.message }, saved !== undefined);
+  }
 }
 
 function boot() {
   terminal.reset();
-  const archive = new URL("./image.cpio.gz", import.meta.url).href;
-  // A serial line has no size: the environment of init carries it to the shell's profile.
-  const size = `LINES=${terminal.rows} COLUMNS=${terminal.cols}`;
-  start({ archive, megabytes: MEGABYTES, commandLine: `init=/sbin/init TERM=xterm-256color ${size}` });
+  start("Starting", () => Aurora.boot({ ...surroundings, image: new URL("image.cpio.gz", import.meta.url) }));
 }
-
-const encoder = new TextEncoder();
-terminal.onData((text) => system.input(CONSOLE, encoder.encode(text)));
-terminal.onBinary((text) => system.input(CONSOLE, Uint8Array.from(text, (c) => c.charCodeAt(0))));
 
 async function save() {
-  saved = await system.snapshot();
-  buttons.restore.disabled = false;
+  saved = await os.snapshot();
+  element("restore").disabled = false;
+  screens.status("on", `Saved, ${(saved.length / 1e6).toFixed(0)} MB`);
   return saved;
 }
-/** A snapshot is kept: the worker gets a copy. */
+
 function restore(snapshot = saved) {
-  start({ snapshot: snapshot.slice(0) });
+  start("Restoring", async () => {
+    const restored = await Aurora.restore(snapshot, surroundings);
+    screens.running();
+    return restored;
+  });
 }
-buttons.save.onclick = () => save().finally(() => terminal.focus());
-buttons.restore.onclick = () => (restore(), terminal.focus());
-buttons.restart.onclick = () => (boot(), terminal.focus());
+
+const actions = {
+  save,
+  restore: () => restore(),
+  restart: boot,
+  "ending-restart": boot,
+  "ending-restore": () => restore(),
+  copy: () => copy(terminal),
+  paste: () => paste(terminal),
+  "full-screen": () =>
+    document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen(),
+};
+for (const [id, act] of Object.entries(actions)) {
+  element(id).onclick = async () => {
+    await act();
+    element("settings").hidePopover();
+    terminal.focus();
+  };
+}
+element("hang").querySelector("button").onclick = boot;
+
+// A narrow bar has no room for the machine's buttons: they move to the settings.
+const narrow = matchMedia("(max-width: 560px)");
+const [bar, menu] = [document.querySelector(".actions"), document.querySelector(".narrow")];
+const arrange = () => (narrow.matches ? menu : bar).append(element("save"), element("restore"), element("restart"));
+narrow.addEventListener("change", arrange);
+arrange();
 
 /** For tests and the curious: what the buttons do, and a look inside. */
 window.aurora = {
   terminal,
   snapshot: save,
   restore,
-  type: (text) => system.input(CONSOLE, encoder.encode(text)),
-  statistics: () => system.statistics(),
+  type: (text) => os.type(text),
+  statistics: () => os.statistics(),
 };
 
 boot();

@@ -1,5 +1,5 @@
-// A machine, as whoever embeds it sees it. The machine itself is in a worker (worker.js); what is here is the other end of
-// its messages.
+// A machine, as whoever embeds it sees it. The machine itself is in a worker (worker.js); what is here is the other end
+// of its messages.
 import { Console } from "./console.js";
 import { AuroraError } from "./error.js";
 import { Files } from "./files.js";
@@ -20,6 +20,7 @@ let platform;
 export const install = (given) => (platform = given);
 
 const DEFAULT_MEMORY = 256;
+const DEFAULT_SIZE = { rows: 24, cols: 80 };
 
 /**
  * A source as the worker takes it: bytes, or a place it reads.
@@ -35,6 +36,15 @@ function commandLine({ terminal, init = terminal ? "/sbin/init" : false, command
 }
 
 /** The link of a machine whose programs somebody else starts. @typedef {{ inlet: Inlet, outlet: Outlet }} Pipes */
+
+/**
+ * A machine whose host link somebody else speaks, and the link's bytes.
+ *
+ * @typedef {object} Carried
+ * @property {Aurora} os
+ * @property {ReadableStream<Uint8Array>} readable
+ * @property {WritableStream<Uint8Array | string>} writable
+ */
 
 /** A running machine. */
 export class Aurora {
@@ -66,7 +76,8 @@ export class Aurora {
    * @param {BootOptions} options
    * @returns {Promise<Aurora>}
    */
-  static boot(options) {
+  static async boot(options) {
+    if (options?.image === undefined) throw new TypeError("a machine needs an image to boot");
     const { image, memory = DEFAULT_MEMORY } = options;
     return Aurora.start(options, { image: locate(image), memory, commandLine: commandLine(options) });
   }
@@ -85,7 +96,7 @@ export class Aurora {
    * A machine whose host link is carried elsewhere as it is: then somebody else starts its programs.
    * @internal
    * @param {BootOptions & { commandLine: string }} options
-   * @returns {Promise<{ os: Aurora, readable: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array | string> }>}
+   * @returns {Promise<Carried>}
    */
   static async carry(options) {
     const { image, memory = DEFAULT_MEMORY, commandLine } = options;
@@ -154,8 +165,8 @@ export class Aurora {
     const key = this.#lastProcess;
     const process = this.#addProcess(key);
     if (this.#ended) process.fail(new AuroraError("the machine is off"));
-    this.#post("spawn", { key, tty: Boolean(tty), argc: args.length + 1, envc: environment.length, strings });
-    if (typeof tty === "object") process.resize(tty.rows, tty.cols);
+    const size = tty === true ? DEFAULT_SIZE : tty || null;
+    this.#post("spawn", { key, tty: size, argc: args.length + 1, envc: environment.length, strings });
     return process;
   }
 

@@ -1,4 +1,5 @@
-// The console: a terminal's keys to the machine, the machine's bytes to the terminal, and lines to whoever reads the log.
+// The console: a terminal's keys to the machine, the machine's bytes to the terminal, and lines to whoever reads the
+// log.
 
 /** @import { Disposable, Size, Surroundings } from "./types.js" */
 

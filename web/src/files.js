@@ -1,4 +1,5 @@
-// The machine's files. Each call is done by the kernel as if a program had asked; the worker speaks with it (requests.js).
+// The machine's files. Each call is done by the kernel as if a program had asked; the worker speaks with it
+// (requests.js).
 
 /** @import { DirectoryEntry, Stats } from "./types.js" */
 

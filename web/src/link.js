@@ -3,13 +3,17 @@
 import { AuroraError } from "./error.js";
 
 /** @import { Machine } from "./machine.js" */
+/** @import { Size } from "./types.js" */
 
 /** What `aurora_link_next` returns. */
 const NEWS = ["", "ready", "room", "failed", "stdout", "stderr", "exit", "reply", "broken"];
 /** Bytes of news before its payload: id, number, length. */
 const HEAD = 12;
 
-/** What the machine said of a program. @typedef {{ event: string, id: number, number: number, bytes: Uint8Array }} News */
+/**
+ * What the machine said of a program.
+ * @typedef {{ event: string, id: number, number: number, bytes: Uint8Array }} News
+ */
 
 export class Link {
   #machine;
@@ -18,7 +22,10 @@ export class Link {
   #changed;
   /** @type {Map<number, { resolve: (answer: Uint8Array) => void, reject: (error: AuroraError) => void }>} */
   #requests = new Map();
-  /** Input of programs that is under way, by id: pieces, and `null` for the end. @type {Map<number, (Uint8Array | null)[]>} */
+  /**
+   * Input of programs that is under way, by id: pieces, and `null` for the end.
+   * @type {Map<number, (Uint8Array | null)[]>}
+   */
   #input = new Map();
 
   /**
@@ -65,12 +72,12 @@ export class Link {
 
   /**
    * Starts a program; returns its id, or 0 if its strings are too long.
-   * @param {{ tty: boolean, argc: number, envc: number, strings: string[] }} program
+   * @param {{ tty: Size | null, argc: number, envc: number, strings: string[] }} program
    * @returns {number}
    */
   spawn({ tty, argc, envc, strings }) {
     const length = this.#machine.exchange(new TextEncoder().encode(strings.map((string) => `${string}\0`).join("")));
-    const id = this.#exports.aurora_link_spawn(tty ? 1 : 0, argc, envc, length);
+    const id = this.#exports.aurora_link_spawn(tty?.rows ?? 0, tty?.cols ?? 0, argc, envc, length);
     this.#changed();
     return id;
   }
@@ -115,7 +122,12 @@ export class Link {
     this.#changed();
   }
 
-  /** Of a program's terminal; of the console if `id` is 0. @param {number} id @param {number} rows @param {number} cols */
+  /**
+   * The size of a program's terminal; of the console if `id` is 0.
+   * @param {number} id
+   * @param {number} rows
+   * @param {number} cols
+   */
   resize(id, rows, cols) {
     this.#exports.aurora_link_resize(id, rows, cols);
     this.#changed();

@@ -1,6 +1,7 @@
 // The loader: one machine in one WebAssembly instance, and its turns. The same in a browser's worker and in Node.
 //
-// All state of the machine is in the instance's memory, so `snapshot` is a copy and `restore` writes it into a new one.
+// All state of the machine but its translated code is in the instance's memory, so `snapshot` is a copy and `restore`
+// writes it into a new one.
 import { pack, unpack } from "./snapshot.js";
 
 /** The machine's byte streams. */
@@ -18,6 +19,8 @@ export class Machine {
   #memory;
   /** Which build of the kernel it is. @type {Uint8Array} */
   #build;
+  /** @type {WebAssembly.Table} */
+  #table;
 
   /**
    * `print` gets a line when the machine cannot start, `panicked` what a kernel that panics says, and where.
@@ -28,7 +31,8 @@ export class Machine {
     const machine = new Machine();
     const bytes = (/** @type {number} */ at, /** @type {number} */ length) =>
       new Uint8Array(machine.#memory.buffer, at, length);
-    const text = (/** @type {number} */ at, /** @type {number} */ length) => new TextDecoder().decode(bytes(at, length));
+    const text = (/** @type {number} */ at, /** @type {number} */ length) =>
+      new TextDecoder().decode(bytes(at, length));
     const host = {
       clock: () => performance.now(),
       realtime: () => Date.now(),
@@ -41,10 +45,30 @@ export class Machine {
       print_line: (/** @type {number} */ at, /** @type {number} */ length) => print(text(at, length)),
       panicked: (/** @type {[number, number, number, number]} */ ...[message, length, place, placeLength]) =>
         panicked(text(message, length), text(place, placeLength)),
+      // Translated code: modules that share the machine's memory and function table.
+      grow_table(/** @type {number} */ count) {
+        try {
+          return machine.#table.grow(count);
+        } catch {
+          return -1;
+        }
+      },
+      install(/** @type {number} */ at, /** @type {number} */ length) {
+        try {
+          const shared = { m: machine.#memory, t: machine.#table };
+          new WebAssembly.Instance(new WebAssembly.Module(bytes(at, length)), { m: shared });
+          return 1;
+        } catch (error) {
+          print(String(error));
+          return 0;
+        }
+      },
+      clear_slot: (/** @type {number} */ slot) => machine.#table.set(slot, null),
     };
     const { exports } = await WebAssembly.instantiate(module, { host });
     machine.exports = exports;
     machine.#memory = /** @type {WebAssembly.Memory} */ (exports.memory);
+    machine.#table = /** @type {WebAssembly.Table} */ (exports.__indirect_function_table);
     machine.#build = new Uint8Array(WebAssembly.Module.customSections(module, "build_id")[0] ?? []);
     return machine;
   }
@@ -130,6 +154,7 @@ export class Machine {
    */
   restore(snapshot) {
     unpack(snapshot, this.#memory, this.#build);
+    this.exports.aurora_restored();
   }
 }
 

@@ -15,7 +15,10 @@ export class Process {
   /** @type {{ resolve: (status: ExitStatus) => void, reject: (error: AuroraError) => void }} */
   #settle = { resolve() {}, reject() {} };
 
-  /** Its input: bytes, or text that becomes UTF-8. Closing it is the end of input. @type {WritableStream<Uint8Array | string>} */
+  /**
+   * Its input: bytes, or text that becomes UTF-8. Closing it is the end of input.
+   * @type {WritableStream<Uint8Array | string>}
+   */
   stdin;
   /** Its output, and all of its terminal's. Cancelling it breaks the pipe. @type {ReadableStream<Uint8Array>} */
   stdout;

@@ -1,4 +1,5 @@
-// File calls made of the link's requests. Runs in the worker, so a large file is one message to the page and not hundreds.
+// File calls made of the link's requests. They run in the worker, so a large file is one message to the page and not
+// hundreds.
 import { AuroraError } from "./error.js";
 
 /** @import { Link } from "./link.js" */
@@ -102,7 +103,7 @@ export class Requests {
   /** @param {string} path @param {Uint8Array} bytes @param {number} mode @param {boolean} append */
   writeFile(path, bytes, mode, append) {
     return this.#opened(path, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC), mode, async (fd) => {
-      for (let at = 0; at < bytes.length; ) {
+      for (let at = 0; at < bytes.length;) {
         at += toNumber(await this.#link.request(WRITE, fd, 0, bytes.subarray(at, at + MAX_TRANSFER)));
       }
     });
@@ -144,7 +145,8 @@ export class Requests {
     } catch (error) {
       if (force && is(error, "ENOENT")) return;
       if (!recursive || !is(error, "EISDIR")) throw error;
-      for (const { name } of await this.#list(path, O_DIRECTORY | O_NOFOLLOW)) await this.rm(`${path}/${name}`, true, true);
+      for (const { name } of await this.#list(path, O_DIRECTORY | O_NOFOLLOW))
+        await this.rm(`${path}/${name}`, true, true);
       await this.#onPath(REMOVE, 1, 0, path);
     }
   }

@@ -15,7 +15,8 @@ function encodeMagic(text) {
 const isZero = (words) => words.every((word) => word === 0n);
 
 /**
- * Magic, length of the build id u32, pages of memory u32, build id, a bit for each page, then the pages whose bit is set.
+ * Magic, length of the build id u32, pages of memory u32, build id, a bit for each page, then the pages whose bit is
+ * set.
  * @param {ArrayBuffer} memory
  * @param {Uint8Array} build
  */

@@ -72,7 +72,10 @@ export const tests = {
     await os.fs.mkdir("/tmp/a/b", { recursive: true });
     const bytes = Uint8Array.from({ length: 300_000 }, (_, i) => i % 251);
     await os.fs.writeFile("/tmp/a/b/big", bytes, { mode: 0o600 });
-    equal((await shell(os, "stat -c '%a %s' /tmp/a/b/big; sha256sum < /tmp/a/b/big | cut -c-8"))[0], "600 300000\n3c65ea93\n");
+    equal(
+      (await shell(os, "stat -c '%a %s' /tmp/a/b/big; sha256sum < /tmp/a/b/big | cut -c-8"))[0],
+      "600 300000\n3c65ea93\n",
+    );
     const back = await os.fs.readFile("/tmp/a/b/big");
     equal(back.every((byte, i) => byte === bytes[i]) && back.length, bytes.length);
     await os.fs.writeFile("/tmp/a/text", "grün\n");

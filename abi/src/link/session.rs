@@ -155,7 +155,7 @@ impl Session {
             return None;
         }
         let id = self.next_id();
-        self.programs.insert(id, Program { tty: spawn.tty, ..Program::default() });
+        self.programs.insert(id, Program { tty: spawn.tty.is_some(), ..Program::default() });
         encode(Kind::Spawn, id, &payload, &mut self.outgoing);
         Some(id)
     }

@@ -109,11 +109,11 @@ fn trailing_zeros<W: Width>(a: u64) -> u64 {
 }
 
 scans! {
-    // A source of zero leaves the destination as it was.
-    Bsf(W, flags, a) { flags.set_zf(a == 0); (a != 0).then(|| trailing_zeros::<W>(a)) };
-    Bsr(W, flags, a) { flags.set_zf(a == 0); (a != 0).then(|| u64::from(W::BITS - 1) - leading_zeros::<W>(a)) };
-    Tzcnt(W, flags, a) { let r = trailing_zeros::<W>(a); flags.set_zf(r == 0); flags.set_cf(a == 0); Some(r) };
-    Lzcnt(W, flags, a) { let r = leading_zeros::<W>(a); flags.set_zf(r == 0); flags.set_cf(a == 0); Some(r) };
+    // A source of zero leaves the destination as it was. Flags that mean nothing are those of the source, or the result.
+    Bsf(W, flags, a) { *flags = Flags::logic::<W>(a); (a != 0).then(|| trailing_zeros::<W>(a)) };
+    Bsr(W, flags, a) { *flags = Flags::logic::<W>(a); (a != 0).then(|| u64::from(W::BITS - 1) - leading_zeros::<W>(a)) };
+    Tzcnt(W, flags, a) { let r = trailing_zeros::<W>(a); *flags = Flags::logic::<W>(r); flags.set_cf(a == 0); Some(r) };
+    Lzcnt(W, flags, a) { let r = leading_zeros::<W>(a); *flags = Flags::logic::<W>(r); flags.set_cf(a == 0); Some(r) };
     Popcnt(W, flags, a) {
         let r = u64::from(a.count_ones());
         *flags = Flags::from_bits(if a == 0 { crate::flags::ZF } else { 0 });

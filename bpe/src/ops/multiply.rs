@@ -34,7 +34,7 @@ fn mul<W: Int, S: Source>(core: &mut Core, op: &Op) -> Flow {
     Ok(())
 }
 
-fn signed_product<W: Width>(a: u64, b: u64) -> (i128, bool) {
+pub(crate) fn signed_product<W: Width>(a: u64, b: u64) -> (i128, bool) {
     let wide = i128::from(W::sign_extend(a) as i64) * i128::from(W::sign_extend(b) as i64);
     (wide, wide != i128::from(W::sign_extend(wide as u64) as i64))
 }

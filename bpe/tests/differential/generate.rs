@@ -49,6 +49,49 @@ fn encode(t: &Template, modrm: u8, rex: u8, tail: &[u8]) -> Vec<u8> {
     bytes
 }
 
+impl Template {
+    /// The form with random registers. Memory is near RBX, R12 or RSP, sometimes with a small index in R13.
+    #[allow(dead_code)]
+    pub fn random(&self, r: &mut Random) -> Vec<u8> {
+        let mut rex = if r.one_in(2) { r.next() as u8 & 7 } else { 0 };
+        let mut modrm = r.next() as u8 | 0xc0;
+        let keeps = self.modrm & 0x38;
+        if r.one_in(2) {
+            // Where these bits are part of the opcode they must stay.
+            modrm = modrm & 0xc7 | keeps;
+        }
+        let mut tail = Vec::new();
+        if self.memory {
+            modrm = modrm & 0x38 | 0x80;
+            let disp = (r.below(256) & if r.one_in(3) { !0 } else { !15 }) as i32 - 128;
+            let indexed = r.one_in(8);
+            rex &= 4;
+            match r.below(3) {
+                0 if !indexed => modrm |= 3,
+                which => {
+                    modrm |= 4;
+                    let base = if which == 1 {
+                        4
+                    } else {
+                        rex |= 1;
+                        4
+                    };
+                    let index = if indexed {
+                        rex |= 2;
+                        5
+                    } else {
+                        4
+                    };
+                    tail.push((r.next() as u8 & if indexed { 0xc0 } else { 0 }) | index << 3 | base);
+                }
+            }
+            tail.extend(disp.to_le_bytes());
+        }
+        tail.extend((0..8).map(|_| r.integer() as u8));
+        encode(self, modrm, rex, &tail)
+    }
+}
+
 fn decode(bytes: &[u8]) -> Option<Instruction> {
     let insn = Decoder::with_ip(64, bytes, CODE + ENTRY, DecoderOptions::NONE).decode();
     (!insn.is_invalid()).then_some(insn)

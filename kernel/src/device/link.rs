@@ -245,7 +245,7 @@ async fn answer(link: Arc<Link>, id: u32, request: Request) {
     let mut work = pin!(syscall::host::request(&link.worker, request));
     let result = poll_fn(|cx| {
         // No program is at work: `/proc/self` is nobody.
-        link.kernel.set_current(Pid(0), Pid(0));
+        link.kernel.set_current(None);
         work.as_mut().poll(cx)
     })
     .await;
@@ -284,12 +284,16 @@ impl Streams {
         Ok(Self { files, stdin: Some((stdin.clone(), stdin.end(false, true))), outputs, terminal: None })
     }
 
-    fn terminal(link: &Arc<Link>, id: u32, windows: &Arc<[OutputWindow; 2]>) -> Result<Self, Errno> {
+    fn terminal(
+        link: &Arc<Link>,
+        id: u32,
+        windows: &Arc<[OutputWindow; 2]>,
+        (rows, columns): (u16, u16),
+    ) -> Result<Self, Errno> {
         let files = Arc::new(FdTable::default());
         let driver = LinkDriver { link: link.clone(), id, windows: windows.clone() };
         let side = OtherSide::new(&link.kernel, Arc::new(driver), (0, 0), false)?;
-        // Until the host tells its size.
-        side.pty.tty.resize(24, 80);
+        side.pty.tty.resize(rows, columns);
         side.pty.tty.speak_utf8();
         let name = format!("/dev/pts/{}", side.pty.number);
         let ops = Arc::new(TtyFile::new(&side.pty.tty));
@@ -327,7 +331,10 @@ impl TtyDriver for LinkDriver {
 /// Makes a program known, so that frames for it find it, and starts it.
 fn begin(link: &Arc<Link>, id: u32, spawn: Spawn) {
     let windows = Arc::new([OutputWindow::new(), OutputWindow::new()]);
-    let streams = if spawn.tty { Streams::terminal(link, id, &windows) } else { Streams::pipes(&link.kernel) };
+    let streams = match spawn.tty {
+        Some(size) => Streams::terminal(link, id, &windows, size),
+        None => Streams::pipes(&link.kernel),
+    };
     let streams = match streams {
         Ok(streams) => streams,
         Err(errno) => return link.send(Kind::SpawnFailed, id, &u32::from(errno.number()).to_le_bytes()),

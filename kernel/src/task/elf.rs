@@ -211,7 +211,8 @@ mod tests {
 
     fn note(owner: &[u8], kind: u32, descriptor: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for number in [owner.len() as u32, descriptor.len() as u32, kind] {
+        let length = |part: &[u8]| u32::try_from(part.len()).unwrap();
+        for number in [length(owner), length(descriptor), kind] {
             bytes.extend(number.to_le_bytes());
         }
         for part in [owner, descriptor] {

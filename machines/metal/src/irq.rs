@@ -105,6 +105,14 @@ fn route(input: u32, vector: u64) {
     write_io_apic(entry, vector as u32);
 }
 
+/// Sends an edge-triggered input to this processor as an NMI.
+pub(crate) fn route_as_nmi(input: u32) {
+    const NMI: u32 = 4 << 8;
+    let entry = 0x10 + input * 2;
+    write_io_apic(entry + 1, apic::id() << 24);
+    write_io_apic(entry, NMI);
+}
+
 fn write_io_apic(register: u32, value: u32) {
     let Some(at) = IO_APIC.get() else { return };
     let base = (DEVICE_MAP + at.0) as *mut u32;

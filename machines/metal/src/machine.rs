@@ -17,7 +17,7 @@ use crate::layout::{direct, direct_map, image_end, image_phys, image_start, text
 use crate::paging::Device;
 use crate::serial::Line;
 use crate::user::Spaces;
-use crate::{apic, clock, display, entropy, heap, irq, paging, power, ps2, serial};
+use crate::{apic, clock, display, entropy, heap, irq, paging, power, ps2, serial, watchdog};
 
 const MIB: u64 = 1 << 20;
 
@@ -109,6 +109,7 @@ impl Metal {
             apic::arm(until);
             interrupts::enable_and_hlt();
             interrupts::disable();
+            watchdog::alive();
         }
     }
 }

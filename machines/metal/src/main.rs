@@ -25,6 +25,7 @@ mod rtc;
 mod serial;
 mod trap;
 mod user;
+mod watchdog;
 
 use alloc::sync::Arc;
 use core::arch::global_asm;
@@ -61,6 +62,7 @@ fn start(window: &Window, handover: Result<Handover, HandoverError>, random: u64
         Err(error) => report::cannot_start(error.0),
     };
     let machine = Arc::new(machine);
+    report::prepare();
     if info.command_line.split_ascii_whitespace().any(|word| word == "conformance") {
         report::conformance(machine);
     }
@@ -73,7 +75,13 @@ fn drive(machine: Arc<Metal>, info: BootInfo) -> ! {
         Ok(kernel) => kernel,
         Err(error) => report::cannot_start(&error.0),
     };
+    report::watch(&kernel);
+    watchdog::start();
+    if kernel.command_line().split_ascii_whitespace().any(|word| word == "hang") {
+        report::hang();
+    }
     loop {
+        watchdog::alive();
         for port in irq::take_pending() {
             kernel.port_ready(port);
         }

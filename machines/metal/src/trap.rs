@@ -13,7 +13,7 @@ use x86_64::registers::control::Cr2;
 use x86_64::registers::model_specific::{Efer, EferFlags, LStar, Msr, SFMask};
 use x86_64::registers::rflags::RFlags;
 
-use crate::{gdt, irq, layout};
+use crate::{gdt, irq, layout, watchdog};
 
 /// Not a vector: `SYSCALL`, as `user::enter` reports it.
 pub(crate) const SYSCALL: u64 = 256;
@@ -158,7 +158,7 @@ struct KernelFrame {
 #[unsafe(no_mangle)]
 extern "C" fn kernel_trap(frame: &KernelFrame) {
     match frame.vector {
-        NMI => {}
+        NMI => watchdog::tick(frame.rip),
         EXCEPTIONS.. => irq::handle(frame.vector),
         _ => die(frame),
     }

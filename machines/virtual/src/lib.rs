@@ -16,9 +16,11 @@ mod driver;
 mod ports;
 mod trace;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+pub use aurora_bpe::Engine;
 use aurora_bpe::{Environment, Processor};
 use aurora_machine::{Instant, Machine, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange};
 
@@ -42,6 +44,10 @@ pub trait Host: Send + Sync + 'static {
     fn output_ready(&self);
     /// The kernel took bytes from a port: there is room to push more.
     fn input_taken(&self);
+    /// What runs translated code, where there is such a thing.
+    fn engine(&self) -> Option<Box<dyn Engine>> {
+        None
+    }
 }
 
 /// How a machine is made.
@@ -73,8 +79,12 @@ pub struct VirtualMachine<H> {
 impl<H: Host> VirtualMachine<H> {
     /// A machine that is off, with `memory` as its RAM.
     pub fn new(config: Config, memory: Arc<PhysMemory>, host: H) -> Arc<Self> {
+        let mut processor = Processor::new(memory.clone());
+        if let Some(engine) = host.engine() {
+            processor.translate_for(engine);
+        }
         Arc::new(Self {
-            processor: spin::Mutex::new(Processor::new(memory.clone())),
+            processor: spin::Mutex::new(processor),
             retired: AtomicU64::new(0),
             clock: Clock::new(config.time, host.clock_ns()),
             ports: Ports::default(),
@@ -83,6 +93,13 @@ impl<H: Host> VirtualMachine<H> {
             host,
             memory,
         })
+    }
+
+    /// The machine goes on in another host: what it translated is not there.
+    pub fn restored(&self) {
+        if let Some(engine) = self.host.engine() {
+            self.processor.lock().restart_translation(engine);
+        }
     }
 
     /// What it runs in.

@@ -1,6 +1,8 @@
 //! What the engine gives the machine: a few functions, imported from the module `host`.
 
-use aurora_virtual::Host;
+use alloc::boxed::Box;
+
+use aurora_virtual::{Engine, Host};
 
 #[link(wasm_import_module = "host")]
 unsafe extern "C" {
@@ -15,6 +17,12 @@ unsafe extern "C" {
     /// The kernel panicked: what it said, and where in its source.
     #[link_name = "panicked"]
     fn engine_panicked(message: *const u8, message_len: usize, place: *const u8, place_len: usize);
+    /// Makes so many new slots in our function table; returns the first, or -1.
+    safe fn grow_table(count: u32) -> i32;
+    /// Instantiates a module that shares our memory and table; returns whether that worked.
+    fn install(at: *const u8, len: usize) -> i32;
+    /// Empties a slot of our function table.
+    safe fn clear_slot(slot: u32);
 }
 
 /// The engine.
@@ -39,6 +47,26 @@ impl Host for EngineHost {
 
     /// As above.
     fn input_taken(&self) {}
+
+    fn engine(&self) -> Option<Box<dyn Engine>> {
+        Some(Box::new(EngineHost))
+    }
+}
+
+impl Engine for EngineHost {
+    fn grow(&mut self, count: u32) -> Option<u32> {
+        u32::try_from(grow_table(count)).ok()
+    }
+
+    fn install(&mut self, module: &[u8]) -> bool {
+        // SAFETY: the host only reads these bytes, and what it instantiates is the translator's, which keeps to the
+        // memory and the slots that are its own.
+        unsafe { install(module.as_ptr(), module.len()) != 0 }
+    }
+
+    fn clear(&mut self, slot: u32) {
+        clear_slot(slot);
+    }
 }
 
 /// Gives the host a line for its log.

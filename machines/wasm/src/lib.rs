@@ -2,7 +2,8 @@
 //! here; the loader is `web/src/machine.js`.
 //!
 //! What always holds: all state of the machine is in the linear memory, and between calls nothing of it is on the
-//! engine's stack. So a copy of the memory is a snapshot, and writing it into a new instance goes on from there.
+//! engine's stack. So a copy of the memory is a snapshot, and writing it into a new instance goes on from there. Translated
+//! code is the exception, which can be thrown away: [`aurora_restored`].
 //!
 //! The engine has one thread, so the locks below are never contended; they make the statics safe.
 #![no_std]
@@ -142,6 +143,14 @@ pub extern "C" fn aurora_pull(number: u32, max: usize) -> usize {
     match (driver.as_ref(), buffer.get_mut(..max)) {
         (Some(driver), Some(bytes)) => driver.machine().pull(port(number), bytes),
         _ => 0,
+    }
+}
+
+/// The memory has just been written with a snapshot: goes on from there in this engine.
+#[unsafe(no_mangle)]
+pub extern "C" fn aurora_restored() {
+    if let Some(driver) = DRIVER.lock().as_ref() {
+        driver.machine().restored();
     }
 }
 

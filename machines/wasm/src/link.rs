@@ -89,20 +89,21 @@ pub extern "C" fn aurora_link_next() -> u32 {
     })
 }
 
-/// Starts a program. The exchange buffer holds, in `len` bytes, its working directory, `argc` arguments and `envc`
+/// Starts a program, with a terminal if `rows` is not 0. The exchange buffer holds, in `len` bytes, its working directory, `argc` arguments and `envc`
 /// strings of environment on top of the usual one, each ended by NUL. Returns its id, or 0 if that is too long.
 #[unsafe(no_mangle)]
-pub extern "C" fn aurora_link_spawn(tty: u32, argc: usize, envc: usize, len: usize) -> u32 {
+pub extern "C" fn aurora_link_spawn(rows: u32, columns: u32, argc: usize, envc: usize, len: usize) -> u32 {
     let bytes = given(len);
     let mut strings = bytes.split(|&b| b == 0).map(<[u8]>::to_vec);
     let (cwd, argv) = (strings.next().unwrap_or_default(), strings.by_ref().take(argc).collect());
-    let mut env = environment((tty != 0).then_some("xterm-256color"));
+    let tty = (rows != 0).then(|| (cells(rows), cells(columns)));
+    let mut env = environment(tty.map(|_| "xterm-256color"));
     for string in strings.take(envc) {
         let name = string.split(|&b| b == b'=').next().map(<[u8]>::to_vec);
         env.retain(|e| e.split(|&b| b == b'=').next().map(<[u8]>::to_vec) != name);
         env.push(string);
     }
-    let spawn = Spawn { tty: tty != 0, cwd, argv, env };
+    let spawn = Spawn { tty, cwd, argv, env };
     with(|link| link.session.spawn(&spawn).unwrap_or_default())
 }
 
@@ -139,8 +140,12 @@ pub extern "C" fn aurora_link_signal(id: u32, number: u32) {
 /// Tells the size of a program's terminal, or of the console if `id` is 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn aurora_link_resize(id: u32, rows: u32, columns: u32) {
-    let cells = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     with(|link| link.session.resize(id, cells(rows), cells(columns)));
+}
+
+/// A number of rows or columns.
+fn cells(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
 }
 
 /// Output of a program (0 standard output, 1 standard error) has gone where it was to go.

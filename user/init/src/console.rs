@@ -63,6 +63,7 @@ pub fn become_shell(terminal: &str, delay: u64) -> String {
     let start = || -> std::io::Result<std::io::Error> {
         SigSet::all().thread_unblock()?;
         setsid()?;
+        let terminal_is_screen = terminal == "/dev/tty1";
         let terminal = open(terminal)?;
         rustix::process::ioctl_tiocsctty(&terminal)?;
         let stream = || terminal.try_clone().map(Stdio::from);
@@ -70,6 +71,10 @@ pub fn become_shell(terminal: &str, delay: u64) -> String {
         let name = Path::new(&shell).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut command = Command::new(&shell);
         // A name that starts with a dash makes it a login shell.
+        // The kernel's own terminal is of this kind whatever the console is.
+        if terminal_is_screen {
+            command.env("TERM", "linux");
+        }
         command.arg0(format!("-{name}")).stdin(stream()?).stdout(stream()?).stderr(stream()?);
         Ok(command.exec())
     };

@@ -23,6 +23,7 @@ pub(super) const ROOT: &[(&str, Node)] = &[
     ("self", Node::SelfLink(SelfKind::Process)),
     ("stat", Node::Text(stat)),
     ("sys", Node::Directory(SYS)),
+    ("sysrq-trigger", Node::SysRq),
     ("thread-self", Node::SelfLink(SelfKind::Thread)),
     ("uptime", Node::Text(uptime)),
     ("version", Node::Text(version)),

@@ -1,4 +1,5 @@
 //! What appears where.
+#![allow(clippy::cast_possible_truncation)]
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -99,7 +100,7 @@ fn any_bytes_leave_a_screen_that_works() {
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let word = (state >> 33) as u32;
-                if word % 3 == 0 {
+                if word.is_multiple_of(3) {
                     b"\x1b[;?0123459rHJKLMPX@hlmSTd"[word as usize / 3 % 26]
                 } else {
                     word.to_le_bytes()[0]

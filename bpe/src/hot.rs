@@ -1,0 +1,176 @@
+//! Where the processor's loop meets the translator: what is hot, and how translated code ends.
+//!
+//! What always holds: translated code runs only without the trap flag and not in place of an instruction to be executed
+//! alone; and what it left in the exchange is taken back before anything else looks at the processor's state.
+
+use alloc::vec::Vec;
+
+use aurora_machine::{PAGE_SIZE, PhysAddr, Trap};
+
+use crate::blocks::{Block, Blocks, FOREVER, PATIENCE};
+use crate::core::Core;
+use crate::jit::{Place, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_INTERPRET, STOP_OP, Source, stop_of};
+use crate::op::Op;
+use crate::processor::{Environment, Processor};
+
+impl Processor {
+    /// Translated code for RIP, if it has run under these mappings.
+    #[inline(always)]
+    pub(crate) fn known_translation(&self) -> Option<Place> {
+        let jit = self.jit.as_ref()?;
+        if self.core.fuel == 0 {
+            return None;
+        }
+        jit.jump(self.core.rip, self.core.exchange.key)
+    }
+
+    /// Translated code for RIP, where the hot `block` is; translated now if it is not yet and worth it.
+    #[cold]
+    pub(crate) fn hot(&mut self, block: &Block) -> Option<Place> {
+        if self.jit.is_none() {
+            block.patience.set(FOREVER);
+            return None;
+        }
+        if self.core.fuel == 0 {
+            return None;
+        }
+        let at = self.fetch().ok()?;
+        if let Some(place) = self.known_translation().or_else(|| self.verified(at)) {
+            return Some(place);
+        }
+        let jit = self.jit.as_ref()?;
+        if jit.find(at, self.core.rip).is_some() {
+            // It is mapped otherwise here.
+            block.patience.set(FOREVER);
+            return None;
+        }
+        let version = jit.patience(at);
+        let waited = u32::from(block.waited.get());
+        if waited < u32::from(version.min(5)) && !self.eager {
+            block.waited.set(block.waited.get() + 1);
+            block.patience.set(PATIENCE << (2 * waited));
+            return None;
+        }
+        self.translate(at);
+        let place = self.verified(at);
+        if place.is_none() {
+            block.patience.set(FOREVER);
+        }
+        place
+    }
+
+    fn translate(&mut self, at: PhysAddr) {
+        let rip = self.core.rip;
+        let page = rip & !(PAGE_SIZE - 1);
+        let Some(mut jit) = self.jit.take() else { return };
+        let known = core::mem::take(&mut jit.seen);
+        let eager = self.eager;
+        let mut source = Guest { core: &mut self.core, blocks: &self.blocks, seen: &known, page, eager };
+        let frames = jit.translate(at, (rip - page) as i64, &mut source);
+        jit.seen = known;
+        self.jit = Some(jit);
+        for frame in frames {
+            self.mark_code(frame);
+        }
+    }
+
+    /// The translation at `at`, where RIP is, if all its pages are mapped here as they were.
+    fn verified(&mut self, at: PhysAddr) -> Option<Place> {
+        let rip = self.core.rip;
+        let (place, frames) = self.jit.as_ref()?.find(at, rip)?;
+        let pages: Vec<(u64, PhysAddr)> =
+            frames.iter().map(|(&page, &frame)| (place.base.wrapping_add(page as u64), frame)).collect();
+        for (page, frame) in pages {
+            self.core.rip = page;
+            let found = self.fetch();
+            self.core.rip = rip;
+            if found != Ok(frame) {
+                return None;
+            }
+        }
+        let key = self.core.exchange.key;
+        self.jit.as_mut()?.remember(rip, key, place);
+        Some(place)
+    }
+
+    /// Runs translated code until it leaves off. `Ok` means go on at RIP.
+    pub(crate) fn run_translated(&mut self, place: Place, env: &mut dyn Environment) -> Result<(), Trap> {
+        let Some(jit) = &self.jit else { return Ok(()) };
+        let core = &mut *self.core;
+        core.exchange.lazy.take(core.flags);
+        core.exchange.fuel = core.fuel as i64;
+        core.exchange.stop = 0;
+        // Translated code reaches the state by its address.
+        let _ = (&raw mut *core).expose_provenance();
+        jit.run(place);
+        core.fuel = core.exchange.fuel.max(0) as u64;
+        core.flags = core.exchange.lazy.flags();
+        core.rip = core.exchange.rip;
+        match core.exchange.stop {
+            0 | STOP_FUEL => Ok(()),
+            STOP_INTERPRET => {
+                self.stepping = true;
+                Ok(())
+            }
+            STOP_FAULT => Err(core.trap),
+            STOP_CODE_WRITE => {
+                core.memory.note_write(core.code_frame);
+                self.drop_stale_code();
+                self.stepping = true;
+                Ok(())
+            }
+            code => {
+                debug_assert!(code >= STOP_OP);
+                // SAFETY: the op is one of a call-out of a cluster that has just run; nothing was dropped since.
+                let op = unsafe { *(core.exchange.op as *const Op) };
+                self.stopped(stop_of(code), op, 1, env)
+            }
+        }
+    }
+
+    /// Notes where the indirect jump `op` went.
+    pub(crate) fn note_target(&mut self, op: &Op) {
+        let Some(jit) = &mut self.jit else { return };
+        let from = self.core.page().wrapping_add(u64::from(op.ip));
+        if let Some(frame) = self.core.tlb.execute(from, self.core.asid) {
+            let distance = self.core.rip.wrapping_sub(from) as i64;
+            jit.note_target(PhysAddr(frame.0 + from % PAGE_SIZE), distance);
+        }
+    }
+}
+
+/// The running program's code, for the translator.
+struct Guest<'a> {
+    core: &'a mut Core,
+    blocks: &'a Blocks,
+    seen: &'a alloc::collections::BTreeMap<u64, Vec<i64>>,
+    /// Where offsets count from.
+    page: u64,
+    /// What has not run counts, too.
+    eager: bool,
+}
+
+impl Source for Guest<'_> {
+    fn frame(&mut self, page: i64) -> Option<PhysAddr> {
+        let addr = self.page.wrapping_add(page as u64);
+        match self.core.tlb.execute(addr, self.core.asid) {
+            Some(frame) => Some(frame),
+            None => self.core.fetch_frame(addr).ok(),
+        }
+    }
+
+    fn copy(&self, at: PhysAddr, out: &mut [u8]) {
+        crate::decode::copy_code(self.core, at, out);
+    }
+
+    fn has_run(&self, at: PhysAddr) -> bool {
+        self.eager || self.blocks.find(at).is_some()
+    }
+
+    fn seen_targets(&mut self, at: i64) -> Vec<i64> {
+        let page = at & !(PAGE_SIZE as i64 - 1);
+        let Some(frame) = self.frame(page) else { return Vec::new() };
+        let from = frame.0 + (at - page) as u64;
+        self.seen.get(&from).map_or(Vec::new(), |seen| seen.iter().map(|distance| at + distance).collect())
+    }
+}

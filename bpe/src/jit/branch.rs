@@ -1,0 +1,252 @@
+//! How blocks end: branches, calls and returns.
+//!
+//! What always holds: a call is a call of the engine, so the return address it predicts is the guest's, too. Registers are
+//! in the processor's state around it. What comes back is the address control is at: if that is not the one the call
+//! pushed, it is the caller's caller that may know, or nobody, and then the loop outside goes on from there. Thus
+//! `longjmp`, stack switches and faults need nothing more, and calls may be cut off at any depth.
+
+use alloc::vec::Vec;
+
+use iced_x86::{Code, Mnemonic, OpKind};
+use wasm_encoder::{BlockType, ValType};
+
+use super::code::{End, Target};
+use super::emit::{Emitter, Temp, at, param};
+use super::function::Shape;
+use super::layout::function;
+use super::lazy::STOP_FUEL;
+use super::plan::Address;
+
+impl Emitter<'_> {
+    pub(super) fn terminator(&mut self, shape: &mut Shape, node: usize) {
+        let function = self.function;
+        match &function.blocks[node].end {
+            End::Jump(to) => {
+                if function.blocks[node].insns.last().is_some_and(|i| i.insn.is_jmp_short_or_near()) {
+                    self.pending += 1;
+                }
+                self.to(shape, node, *to);
+            }
+            End::Branch { taken, next } => self.conditional(shape, node, *taken, *next),
+            End::Call { target, back } => self.call(shape, node, *target, *back),
+            End::Indirect(hub) => self.indirect(shape, node, *hub),
+            End::Hub(targets) => self.hub(shape, node, targets),
+            End::Return => self.ret(),
+            End::Leave(offset) => self.out(*offset, false),
+        }
+    }
+
+    fn to(&mut self, shape: &mut Shape, node: usize, to: Target) {
+        match to {
+            Target::Block(b) => self.branch(shape, node, b),
+            Target::Out(offset) => self.out(offset, true),
+        }
+        // What follows was not reached from here.
+        self.block = node;
+    }
+
+    /// Leaves for a known place: through the jump table, or for the interpreter.
+    fn out(&mut self, offset: i64, through_table: bool) {
+        self.push_address(offset);
+        let target = self.take(ValType::I64);
+        if through_table {
+            return self.go_to(target);
+        }
+        let set = self.spill();
+        self.store_registers(set);
+        self.get(target);
+        self.push_fuel();
+        self.i().return_();
+    }
+
+    fn conditional(&mut self, shape: &mut Shape, node: usize, taken: Target, next: Target) {
+        let function = self.function;
+        let Some(last) = function.blocks[node].insns.last() else { return };
+        let insn = &last.insn;
+        match insn.mnemonic() {
+            Mnemonic::Jrcxz => {
+                let rcx = self.gpr(1);
+                self.i().local_get(rcx).i64_eqz();
+            }
+            Mnemonic::Jecxz => {
+                let rcx = self.gpr(1);
+                self.i().local_get(rcx).i32_wrap_i64().i32_eqz();
+            }
+            Mnemonic::Loop => {
+                let rcx = self.gpr(1);
+                self.i().local_get(rcx).i64_const(1).i64_sub().local_tee(rcx).i64_const(0).i64_ne();
+            }
+            _ => self.push_condition(super::translate::condition(insn)),
+        }
+        self.pending += 1;
+        if taken == next {
+            self.i().drop();
+            return self.to(shape, node, taken);
+        }
+        let (pending, kind, clean) = (self.pending, self.kind, self.clean);
+        self.open_if(BlockType::Empty);
+        self.to(shape, node, taken);
+        self.close();
+        (self.pending, self.kind, self.clean) = (pending, kind, clean);
+        self.to(shape, node, next);
+    }
+
+    /// Pushes the target of an indirect branch, having checked that a program may go there at all.
+    fn indirect_target(&mut self) -> Option<Temp> {
+        let function = self.function;
+        let insn = &function.blocks[self.block].insns.last()?.insn;
+        if insn.op_kind(0) == OpKind::Memory {
+            self.load_operand(insn, 3);
+        } else {
+            let local = self.gpr(insn.op0_register().full_register().number());
+            self.i().local_get(local);
+        }
+        let target = self.take(ValType::I64);
+        self.check_user(target);
+        Some(target)
+    }
+
+    /// An address outside user space is for the interpreter to refuse.
+    fn check_user(&mut self, target: Temp) {
+        self.i().local_get(target.index).i64_const(47).i64_shr_u().i64_eqz().i32_eqz();
+        self.open_if(BlockType::Empty);
+        self.interpret();
+        self.close();
+    }
+
+    fn call(&mut self, shape: &mut Shape, node: usize, target: Option<i64>, back: Target) {
+        let function = self.function;
+        let Some(last) = function.blocks[node].insns.last() else { return };
+        let indirect = match target {
+            Some(_) => None,
+            None => self.indirect_target(),
+        };
+        self.push_address(last.next());
+        let pushed = self.take(ValType::I64);
+        self.store(Address::Stack(-8), pushed, 3);
+        let rsp = self.gpr(4);
+        self.i().local_get(rsp).i64_const(8).i64_sub().local_set(rsp);
+        self.pending += 1;
+        let set = self.spill();
+        self.store_registers(set);
+        let goal = self.temp(ValType::I64);
+        match (target, indirect) {
+            (Some(target), _) => self.push_address(target),
+            (None, Some(found)) => self.get(found),
+            (None, None) => return,
+        }
+        self.i().local_set(goal.index);
+        let Target::Block(back_block) = back else {
+            // Nobody knows what comes after it, so nothing has to wait here.
+            self.get(goal);
+            self.push_fuel();
+            self.i().i32_const(0).local_get(param::DEPTH).return_call(function::DISPATCH);
+            return;
+        };
+        self.i().local_get(param::DEPTH).i32_eqz();
+        self.open_if(BlockType::Empty);
+        self.get(goal);
+        self.push_fuel();
+        self.i().return_();
+        self.close();
+        let direct = target.and_then(|t| (self.callees)(t));
+        match direct {
+            Some(_) => _ = self.i().local_get(param::BASE),
+            None => self.get(goal),
+        }
+        self.push_fuel();
+        let callee = direct.unwrap_or(function::DISPATCH);
+        self.i().i32_const(0).local_get(param::DEPTH).i32_const(1).i32_sub().call(callee);
+        self.i().local_set(param::FUEL);
+        self.pending = 0;
+        self.kind = None;
+        self.clean = [None; 16];
+        let came = self.take(ValType::I64);
+        self.get(came);
+        self.push_address(last.next());
+        self.i().i64_ne();
+        self.open_if(BlockType::Empty);
+        self.i().local_get(came.index).local_get(param::FUEL).return_();
+        self.close();
+        let live = self.flow.live_in[back_block];
+        self.load_registers(live);
+        self.branch(shape, node, back_block);
+    }
+
+    fn ret(&mut self) {
+        let function = self.function;
+        let Some(last) = function.blocks[self.block].insns.last() else { return };
+        self.load(Address::Stack(0), 3);
+        let target = self.take(ValType::I64);
+        self.check_user(target);
+        let released = match last.insn.op_count() {
+            0 => 0,
+            _ => i64::from(last.insn.immediate16()),
+        };
+        let rsp = self.gpr(4);
+        self.i().local_get(rsp).i64_const(8 + released).i64_add().local_set(rsp);
+        self.pending += 1;
+        let set = self.spill();
+        self.store_registers(set);
+        self.get(target);
+        self.push_fuel();
+        self.i().return_();
+    }
+
+    /// Goes on at the hub if that knows the target: its distance from the lowest is looked up.
+    fn indirect(&mut self, shape: &mut Shape, node: usize, hub: Option<usize>) {
+        let Some(target) = self.indirect_target() else { return };
+        self.pending += 1;
+        if let (Some(hub), Some(map)) = (hub, shape.map) {
+            let outside = self.open();
+            self.get(target);
+            self.push_address(map.low);
+            self.i().i64_sub();
+            let distance = self.take(ValType::I64);
+            let label = self.label(outside);
+            self.i().local_get(distance.index).i64_const(map.span).i64_gt_u().br_if(label);
+            self.i().local_get(distance.index).i32_wrap_i64().i32_load8_u(at(map.address));
+            self.i().local_tee(map.number).i32_eqz().br_if(label);
+            let (pending, rip) = (self.pending, self.rip);
+            self.pay();
+            self.is_out_of_fuel();
+            self.open_if(BlockType::Empty);
+            self.set_stop(STOP_FUEL);
+            self.i().local_get(target.index).local_set(rip);
+            let set = self.spill();
+            self.branch_to_exit(set);
+            self.close();
+            self.branch(shape, node, hub);
+            self.block = node;
+            self.close();
+            self.pending = pending;
+        }
+        self.go_to(target);
+    }
+
+    /// The hub: goes where the number says.
+    fn hub(&mut self, shape: &mut Shape, node: usize, targets: &[(i64, usize)]) {
+        let Some(map) = shape.map else { return };
+        self.pay();
+        let mut labels = Vec::new();
+        for t in targets.iter().filter(|t| !self.graph.cut.contains(&(node, t.1))) {
+            labels.push(self.label_of(shape, node, t.1));
+        }
+        let Some(&default) = labels.first() else {
+            _ = self.i().unreachable();
+            return;
+        };
+        self.i().local_get(map.number).i32_const(1).i32_sub().br_table(labels, default);
+    }
+}
+
+/// Whether an instruction that ends a block is one of those above.
+pub(super) fn is_translated(insn: &iced_x86::Instruction) -> bool {
+    match insn.mnemonic() {
+        Mnemonic::Jmp => insn.is_jmp_short_or_near() || insn.is_jmp_near_indirect(),
+        Mnemonic::Call => insn.is_call_near() || insn.is_call_near_indirect(),
+        Mnemonic::Ret | Mnemonic::Jrcxz | Mnemonic::Jecxz => true,
+        Mnemonic::Loop => insn.code() == Code::Loop_rel8_64_RCX,
+        _ => insn.is_jcc_short_or_near(),
+    }
+}

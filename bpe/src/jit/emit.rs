@@ -1,0 +1,461 @@
+//! Writing one function's WebAssembly: locals, registers, exits and calls.
+//!
+//! What always holds: a guest register's value is in its local once the register is live, and an instruction changes such
+//! a local only after everything in it that can fault. So whatever stops an instruction finds the state before it.
+
+use alloc::vec::Vec;
+use core::mem;
+
+use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget, ValType};
+
+use super::code::{FLAGS, Function, MXCSR, Set};
+use super::flow::Flow;
+use super::graph::Graph;
+use super::layout::{CallOut, CallOuts, Layout, function, signature};
+use super::lazy::{Kind, STOP_INTERPRET};
+use super::plan::Plan;
+
+/// Parameters of a translated function.
+pub(crate) mod param {
+    /// Virtual address of the cluster's first page.
+    pub(crate) const BASE: u32 = 0;
+    /// Instructions that may still retire.
+    pub(crate) const FUEL: u32 = 1;
+    /// Which entry.
+    pub(crate) const ENTRY: u32 = 2;
+    /// Calls that may still nest.
+    pub(crate) const DEPTH: u32 = 3;
+    /// How many there are.
+    pub(crate) const COUNT: u32 = 4;
+}
+
+/// Registers that have locals: the members of a [`Set`], with the flags' five words at the end.
+const SLOTS: usize = 38;
+const KIND: usize = 32;
+const FAST_FLOAT: usize = 37;
+const UNUSED: u32 = u32::MAX;
+
+/// Writes one instruction.
+pub(crate) type Instruction = for<'a, 'b> fn(&'a mut InstructionSink<'b>) -> &'a mut InstructionSink<'b>;
+
+/// What must be so in MXCSR for the engine's arithmetic: all exceptions masked, rounding to nearest, denormals as they
+/// are, and inexactness noted already.
+const MXCSR_MASK: i32 = 0xffe0;
+const MXCSR_FAST: i32 = 0x1fa0;
+
+/// A temporary local with its type.
+#[derive(Clone, Copy)]
+pub(crate) struct Temp {
+    pub(crate) index: u32,
+    pub(crate) ty: ValType,
+}
+
+/// One function on its way.
+pub(crate) struct Emitter<'a> {
+    pub(crate) function: &'a Function,
+    pub(crate) graph: &'a Graph,
+    pub(crate) flow: &'a Flow,
+    pub(crate) layout: &'a Layout,
+    /// Wasm functions of the cluster's other functions, by the offset calls go to.
+    pub(crate) callees: &'a dyn Fn(i64) -> Option<u32>,
+    pub(crate) code: Vec<u8>,
+    pub(crate) locals: Vec<ValType>,
+    slots: [u32; SLOTS],
+    temps: [Vec<u32>; 5],
+    temps_used: [usize; 5],
+    /// Whether an XMM register's low lane is known not to be denormal, as a number of double precision or not.
+    pub(crate) clean: [Option<bool>; 16],
+    /// Open blocks, loops and conditionals.
+    pub(crate) depth: u32,
+    /// Where an exit that stores a set of registers is, by nesting.
+    pub(crate) exits: Vec<(Set, u32)>,
+    /// The block being written.
+    pub(crate) block: usize,
+    /// The instruction being written.
+    pub(crate) at: i64,
+    /// Its number in the block.
+    pub(crate) index: usize,
+    /// Which accesses of the block share a look at the TLB, and for which that was written.
+    pub(crate) plan: Plan,
+    pub(crate) groups_open: Vec<bool>,
+    group_slots: Vec<(u32, u32)>,
+    /// The block is in a loop with few accesses: each remembers the page it was in.
+    pub(crate) in_small_loop: bool,
+    /// Instructions that have retired and are not yet subtracted from the fuel.
+    pub(crate) pending: i64,
+    /// What set the flags last, if that is known.
+    pub(crate) kind: Option<Kind>,
+    /// Which of the flags' further words the function uses.
+    pub(crate) flag_words: (bool, bool),
+    /// Whether anything may see the flags of the instruction being written.
+    pub(crate) flags_needed: bool,
+    /// Instructions executed by the interpreter.
+    pub(crate) call_outs: CallOuts,
+    pub(crate) rip: u32,
+}
+
+pub(crate) fn at(offset: u32) -> MemArg {
+    MemArg { offset: offset.into(), align: 0, target: MemArgTarget::Memory(0), ordering: None }
+}
+
+impl<'a> Emitter<'a> {
+    pub(crate) fn new(
+        function: &'a Function,
+        graph: &'a Graph,
+        flow: &'a Flow,
+        layout: &'a Layout,
+        callees: &'a dyn Fn(i64) -> Option<u32>,
+    ) -> Self {
+        let mut this = Self {
+            function,
+            graph,
+            flow,
+            layout,
+            callees,
+            code: Vec::new(),
+            locals: Vec::new(),
+            slots: [UNUSED; SLOTS],
+            temps: Default::default(),
+            temps_used: [0; 5],
+            clean: [None; 16],
+            depth: 0,
+            exits: Vec::new(),
+            block: 0,
+            at: 0,
+            index: 0,
+            plan: Plan::default(),
+            groups_open: Vec::new(),
+            group_slots: Vec::new(),
+            in_small_loop: false,
+            pending: 0,
+            kind: None,
+            flags_needed: true,
+            flag_words: flag_words(function, flow),
+            call_outs: Vec::new(),
+            rip: 0,
+        };
+        this.rip = this.local(ValType::I64);
+        this
+    }
+
+    /// The sink for instructions.
+    pub(crate) fn i(&mut self) -> InstructionSink<'_> {
+        InstructionSink::new(&mut self.code)
+    }
+
+    /// Writes one instruction or the other.
+    pub(crate) fn either(&mut self, first: bool, yes: Instruction, no: Instruction) {
+        let mut sink = self.i();
+        if first {
+            yes(&mut sink)
+        } else {
+            no(&mut sink)
+        };
+    }
+
+    pub(crate) fn local(&mut self, ty: ValType) -> u32 {
+        self.locals.push(ty);
+        param::COUNT + self.locals.len() as u32 - 1
+    }
+
+    fn slot(&mut self, n: usize) -> u32 {
+        if self.slots[n] == UNUSED {
+            self.slots[n] = self.local(match n {
+                0..16 => ValType::I64,
+                16..32 => ValType::V128,
+                KIND | FAST_FLOAT => ValType::I32,
+                _ => ValType::I64,
+            });
+        }
+        self.slots[n]
+    }
+
+    /// The local of general-purpose register `n`.
+    pub(crate) fn gpr(&mut self, n: usize) -> u32 {
+        self.slot(n & 15)
+    }
+
+    /// The local of XMM register `n`.
+    pub(crate) fn xmm(&mut self, n: usize) -> u32 {
+        self.slot(16 + (n & 15))
+    }
+
+    /// The locals of the flags: kind, a, b, c, o.
+    pub(crate) fn flag_locals(&mut self) -> [u32; 5] {
+        [0, 1, 2, 3, 4].map(|n| self.slot(KIND + n))
+    }
+
+    /// The locals of a group of the block's: whether the TLB has it, and where it is then.
+    pub(crate) fn group_locals(&mut self, group: usize) -> (u32, u32) {
+        while self.group_slots.len() <= group {
+            let new = (self.local(ValType::I32), self.local(ValType::I32));
+            self.group_slots.push(new);
+        }
+        self.group_slots[group]
+    }
+
+    /// Forgets the temporaries of the instruction before.
+    pub(crate) fn release_temps(&mut self) {
+        self.temps_used = [0; 5];
+    }
+
+    pub(crate) fn temp(&mut self, ty: ValType) -> Temp {
+        let class = match ty {
+            ValType::I32 => 0,
+            ValType::I64 => 1,
+            ValType::F64 => 2,
+            ValType::F32 => 3,
+            _ => 4,
+        };
+        let n = self.temps_used[class];
+        self.temps_used[class] += 1;
+        if n == self.temps[class].len() {
+            let new = self.local(ty);
+            self.temps[class].push(new);
+        }
+        Temp { index: self.temps[class][n], ty }
+    }
+
+    /// Takes the value on the stack into a new temporary.
+    pub(crate) fn take(&mut self, ty: ValType) -> Temp {
+        let temp = self.temp(ty);
+        self.i().local_set(temp.index);
+        temp
+    }
+
+    pub(crate) fn get(&mut self, temp: Temp) {
+        self.i().local_get(temp.index);
+    }
+
+    /// Opens a block of `kind`, whose label's nesting it returns.
+    pub(crate) fn open(&mut self) -> u32 {
+        self.i().block(BlockType::Empty);
+        self.depth += 1;
+        self.depth - 1
+    }
+
+    pub(crate) fn open_loop(&mut self) -> u32 {
+        self.i().loop_(BlockType::Empty);
+        self.depth += 1;
+        self.depth - 1
+    }
+
+    pub(crate) fn open_if(&mut self, ty: BlockType) {
+        self.i().if_(ty);
+        self.depth += 1;
+    }
+
+    pub(crate) fn or_else(&mut self) {
+        self.i().else_();
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.i().end();
+        self.depth -= 1;
+    }
+
+    /// What a branch to the label with that nesting needs.
+    pub(crate) fn label(&self, level: u32) -> u32 {
+        self.depth - 1 - level
+    }
+
+    fn each(set: Set) -> impl Iterator<Item = usize> {
+        (0..34).filter(move |n| set >> n & 1 != 0)
+    }
+
+    fn register_address(&self, n: usize) -> u32 {
+        if n < 16 { self.layout.regs + n as u32 * 8 } else { self.layout.xmm + (n as u32 - 16) * 16 }
+    }
+
+    /// Loads registers from the processor's state.
+    pub(crate) fn load_registers(&mut self, set: Set) {
+        for n in Self::each(set) {
+            if 1 << n == MXCSR {
+                self.load_fast_float();
+                continue;
+            }
+            if n == KIND {
+                self.load_flags();
+                continue;
+            }
+            let (slot, from) = (self.slot(n), at(self.register_address(n)));
+            let mut s = self.i();
+            s.i32_const(0);
+            if n < 16 {
+                s.i64_load(from)
+            } else {
+                s.v128_load(from)
+            };
+            s.local_set(slot);
+        }
+    }
+
+    /// Stores registers to it.
+    pub(crate) fn store_registers(&mut self, set: Set) {
+        for n in Self::each(set) {
+            if n == KIND {
+                self.store_flags();
+                continue;
+            }
+            let (slot, to) = (self.slot(n), at(self.register_address(n)));
+            let mut s = self.i();
+            s.i32_const(0).local_get(slot);
+            if n < 16 {
+                s.i64_store(to)
+            } else {
+                s.v128_store(to)
+            };
+        }
+    }
+
+    /// The local that says whether the engine's arithmetic may be used.
+    pub(crate) fn fast_float(&mut self) -> u32 {
+        self.slot(FAST_FLOAT)
+    }
+
+    fn load_fast_float(&mut self) {
+        let (slot, from) = (self.fast_float(), at(self.layout.mxcsr));
+        self.i().i32_const(0).i32_load(from).i32_const(MXCSR_MASK).i32_and();
+        self.i().i32_const(MXCSR_FAST).i32_eq().local_set(slot);
+    }
+
+    fn load_flags(&mut self) {
+        let (lazy, [kind, a, b, c, o]) = (self.layout.lazy, self.flag_locals());
+        for (i, local) in [a, b, c, o].into_iter().enumerate() {
+            self.i().i32_const(0).i64_load(at(lazy + i as u32 * 8)).local_set(local);
+        }
+        self.i().i32_const(0).i32_load(at(lazy + 32)).local_set(kind);
+    }
+
+    pub(crate) fn store_flags(&mut self) {
+        let (lazy, [kind, a, b, c, o]) = (self.layout.lazy, self.flag_locals());
+        let used = [true, true, self.flag_words.0, self.flag_words.1];
+        for (i, local) in [a, b, c, o].into_iter().enumerate().filter(|&(i, _)| used[i]) {
+            self.i().i32_const(0).local_get(local).i64_store(at(lazy + i as u32 * 8));
+        }
+        self.i().i32_const(0).local_get(kind).i32_store(at(lazy + 32));
+    }
+
+    /// Registers to store when the block being written is left.
+    pub(crate) fn spill(&self) -> Set {
+        self.flow.spill[self.block]
+    }
+
+    /// Subtracts what retired from the fuel.
+    pub(crate) fn pay(&mut self) {
+        let pending = mem::take(&mut self.pending);
+        if pending != 0 {
+            self.i().local_get(param::FUEL).i64_const(pending).i64_sub().local_set(param::FUEL);
+        }
+    }
+
+    /// Pushes the fuel left after what retired.
+    pub(crate) fn push_fuel(&mut self) {
+        let pending = self.pending;
+        self.i().local_get(param::FUEL);
+        if pending != 0 {
+            self.i().i64_const(pending).i64_sub();
+        }
+    }
+
+    /// Pushes the virtual address of `offset`.
+    pub(crate) fn push_address(&mut self, offset: i64) {
+        self.i().local_get(param::BASE);
+        if offset != 0 {
+            self.i().i64_const(offset).i64_add();
+        }
+    }
+
+    /// Leaves with RIP at the instruction being written, `stop` having been said.
+    pub(crate) fn leave(&mut self) {
+        let set = self.spill();
+        let (offset, rip, pending) = (self.at, self.rip, self.pending);
+        self.push_address(offset);
+        self.i().local_set(rip);
+        if pending != 0 {
+            self.i().local_get(param::FUEL).i64_const(pending).i64_sub().local_set(param::FUEL);
+        }
+        self.branch_to_exit(set);
+    }
+
+    pub(crate) fn branch_to_exit(&mut self, set: Set) {
+        let level = self.exits.iter().find(|e| e.0 == set).map_or(0, |e| e.1);
+        let label = self.label(level);
+        self.i().br(label);
+    }
+
+    /// Says why it stops.
+    pub(crate) fn set_stop(&mut self, stop: u32) {
+        let to = at(self.layout.stop);
+        self.i().i32_const(0).i32_const(stop as i32).i32_store(to);
+    }
+
+    /// Leaves the instruction being written to the interpreter, alone.
+    pub(crate) fn interpret(&mut self) {
+        self.set_stop(STOP_INTERPRET);
+        self.leave();
+    }
+
+    /// Leaves the function for the address on the stack, wherever that leads.
+    pub(crate) fn go_to(&mut self, target: Temp) {
+        let set = self.spill();
+        self.store_registers(set);
+        self.get(target);
+        self.push_fuel();
+        self.i().i32_const(0).local_get(param::DEPTH).return_call(function::DISPATCH);
+    }
+
+    /// Executes the instruction being written by calling the interpreter. With `aside` the call is on a path that joins
+    /// others: the fuel then ends up as if nothing had been paid.
+    pub(crate) fn call_out(&mut self, aside: bool) {
+        let set = self.spill();
+        self.store_registers(set);
+        let insn = self.function.blocks[self.block].insns.iter().find(|i| i.at() == self.at).map(|i| i.insn);
+        let Some(insn) = insn else { return };
+        let writes = insn_writes(self, self.at);
+        let call = CallOut::new(insn);
+        let (page, ops) = (call.page, call.address());
+        self.call_outs.push(call);
+        let (core, slot) = (self.layout.core as i32, at(self.layout.page));
+        self.i().i32_const(0);
+        self.push_address(page);
+        self.i().i64_store(slot).i32_const(core).i32_const(ops as i32);
+        let paid = self.pending + 1;
+        self.i().local_get(param::FUEL).i64_const(paid).i64_sub();
+        let helper = self.layout.call_out as i32;
+        self.i().i32_const(helper).call_indirect(0, signature::CALL_OUT).local_set(param::FUEL);
+        let stop = at(self.layout.stop);
+        self.i().i32_const(0).i32_load(stop);
+        self.open_if(BlockType::Empty);
+        self.i().i64_const(-1).local_get(param::FUEL).return_();
+        self.close();
+        if aside {
+            self.i().local_get(param::FUEL).i64_const(paid).i64_add().local_set(param::FUEL);
+        } else {
+            // The caller counts the instruction.
+            self.pending = -1;
+        }
+        self.load_registers(writes);
+        if writes & FLAGS != 0 {
+            self.kind = None;
+        }
+        if !aside {
+            self.clean = [None; 16];
+        }
+    }
+}
+
+/// Which of the flags' further words a function may find or set.
+fn flag_words(function: &Function, flow: &Flow) -> (bool, bool) {
+    let found = function.entries.iter().any(|&e| flow.live_in[e] & FLAGS != 0);
+    let insns = || function.blocks.iter().flat_map(|b| &b.insns);
+    // A call-out leaves whatever it likes.
+    let any = found || insns().any(|i| i.calls_out && i.flags_written() != 0);
+    insns().map(|i| super::translate::flag_words(&i.insn)).fold((any, any), |all, i| (all.0 | i.0, all.1 | i.1))
+}
+
+/// What a call-out may have changed of what has locals.
+fn insn_writes(this: &Emitter<'_>, at: i64) -> Set {
+    let insn = this.function.blocks[this.block].insns.iter().find(|i| i.at() == at);
+    insn.map_or(0, |i| if i.calls_out { i.writes | i.flags_written() } else { i.writes & !FLAGS | i.reads & MXCSR })
+}

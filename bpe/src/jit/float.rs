@@ -1,0 +1,530 @@
+//! SSE arithmetic in WebAssembly.
+//!
+//! What always holds: a result is taken from the engine only if nothing but a rounding to nearest can have happened and
+//! MXCSR says that is fine and noted already; everything else calls the interpreter, which is exact. Whether an operand is
+//! denormal is asked once: a register known not to be stays so until it changes, and where one is after all, translated
+//! code is left.
+
+use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
+use wasm_encoder::{BlockType, ValType};
+
+use super::emit::{Emitter, Temp, param};
+use super::lazy::{Kind, Setter};
+
+/// What an instruction calculates.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Calculation {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    SquareRoot,
+    Minimum,
+    Maximum,
+    /// `COMISx` and `UCOMISx`.
+    Compare,
+    /// A float of the other precision.
+    Convert,
+    /// An integer to a float.
+    FromInteger,
+    /// A float to an integer, towards zero.
+    ToInteger,
+}
+
+#[derive(Clone, Copy)]
+struct Float {
+    calculation: Calculation,
+    double: bool,
+    packed: bool,
+}
+
+fn float_of(insn: &Instruction) -> Option<Float> {
+    use Calculation as C;
+    let scalar = |calculation, double| Some(Float { calculation, double, packed: false });
+    let packed = |calculation, double| Some(Float { calculation, double, packed: true });
+    match insn.mnemonic() {
+        M::Addsd => scalar(C::Add, true),
+        M::Addss => scalar(C::Add, false),
+        M::Addpd => packed(C::Add, true),
+        M::Addps => packed(C::Add, false),
+        M::Subsd => scalar(C::Subtract, true),
+        M::Subss => scalar(C::Subtract, false),
+        M::Subpd => packed(C::Subtract, true),
+        M::Subps => packed(C::Subtract, false),
+        M::Mulsd => scalar(C::Multiply, true),
+        M::Mulss => scalar(C::Multiply, false),
+        M::Mulpd => packed(C::Multiply, true),
+        M::Mulps => packed(C::Multiply, false),
+        M::Divsd => scalar(C::Divide, true),
+        M::Divss => scalar(C::Divide, false),
+        M::Divpd => packed(C::Divide, true),
+        M::Divps => packed(C::Divide, false),
+        M::Sqrtsd => scalar(C::SquareRoot, true),
+        M::Sqrtss => scalar(C::SquareRoot, false),
+        M::Minsd => scalar(C::Minimum, true),
+        M::Minss => scalar(C::Minimum, false),
+        M::Maxsd => scalar(C::Maximum, true),
+        M::Maxss => scalar(C::Maximum, false),
+        M::Comisd | M::Ucomisd => scalar(C::Compare, true),
+        M::Comiss | M::Ucomiss => scalar(C::Compare, false),
+        M::Cvtsd2ss => scalar(C::Convert, true),
+        M::Cvtss2sd => scalar(C::Convert, false),
+        M::Cvtsi2sd => scalar(C::FromInteger, true),
+        M::Cvtsi2ss => scalar(C::FromInteger, false),
+        M::Cvttsd2si => scalar(C::ToInteger, true),
+        M::Cvttss2si => scalar(C::ToInteger, false),
+        _ => None,
+    }
+}
+
+pub(super) fn is_translated(insn: &Instruction) -> bool {
+    float_of(insn).is_some()
+}
+
+pub(super) fn sets_flags(insn: &Instruction) -> bool {
+    float_of(insn).is_some_and(|f| f.calculation == Calculation::Compare)
+}
+
+/// The exponents of four single-precision numbers.
+const SINGLE_EXPONENTS: i128 = 0x7f80_0000_7f80_0000_7f80_0000_7f80_0000;
+
+/// In the top half of a number: the smallest exponent there is but zero, and the mask of all.
+fn exponent(double: bool) -> (i32, i32) {
+    if double { (0x0010_0000, 0x7ff0_0000) } else { (0x0080_0000, 0x7f80_0000) }
+}
+
+fn type_of(double: bool) -> ValType {
+    if double { ValType::F64 } else { ValType::F32 }
+}
+
+impl Emitter<'_> {
+    pub(super) fn float(&mut self, insn: &Instruction) {
+        let Some(float) = float_of(insn) else { return };
+        match float.calculation {
+            _ if float.packed => self.packed(insn, float),
+            Calculation::Compare => self.compare_floats(insn, float.double),
+            Calculation::FromInteger => self.float_of_integer(insn, float.double),
+            Calculation::ToInteger => self.integer_of_float(insn, float.double),
+            _ => self.scalar(insn, float),
+        }
+    }
+
+    /// Pushes the low lane of a register.
+    fn push_low(&mut self, register: Register, double: bool) {
+        self.push_xmm(register);
+        self.either(double, |s| s.f64x2_extract_lane(0), |s| s.f32x4_extract_lane(0));
+    }
+
+    /// The second operand, and its register if it is one.
+    fn take_scalar(&mut self, insn: &Instruction, double: bool) -> (Temp, Option<Register>) {
+        if insn.op_kind(1) == OpKind::Register {
+            self.push_low(insn.op1_register(), double);
+            return (self.take(type_of(double)), Some(insn.op1_register()));
+        }
+        self.load_operand(insn, if double { 3 } else { 2 });
+        self.either(double, |s| s.f64_reinterpret_i64(), |s| s.f32_reinterpret_i32());
+        (self.take(type_of(double)), None)
+    }
+
+    /// Pushes the bits of a number without its sign, at the top.
+    fn push_magnitude(&mut self, value: Temp, double: bool) {
+        self.get(value);
+        if double {
+            self.i().i64_reinterpret_f64().i64_const(1).i64_shl();
+        } else {
+            self.i().i32_reinterpret_f32().i32_const(1).i32_shl();
+        }
+    }
+
+    /// Pushes whether a number is not denormal.
+    fn push_is_not_denormal(&mut self, value: Temp, double: bool) {
+        self.push_magnitude(value, double);
+        if double {
+            self.i().i64_const(1).i64_sub().i64_const((1 << 53) - 1).i64_ge_u();
+        } else {
+            self.i().i32_const(1).i32_sub().i32_const((1 << 24) - 1).i32_ge_u();
+        }
+    }
+
+    /// Pushes whether a number is neither zero, denormal, infinite nor NaN.
+    fn push_is_normal(&mut self, value: Temp, double: bool) {
+        self.push_magnitude(value, double);
+        if double {
+            self.i().i64_const(1 << 53).i64_sub().i64_const((0x7fe_u64 << 53) as i64).i64_lt_u();
+        } else {
+            self.i().i32_const(1 << 24).i32_sub().i32_const((0xfe_u32 << 24) as i32).i32_lt_u();
+        }
+    }
+
+    /// Pushes the half of a number that has its exponent.
+    fn push_top(&mut self, value: Temp, double: bool) {
+        self.get(value);
+        if double {
+            self.i().i64_reinterpret_f64().i64_const(32).i64_shr_u().i32_wrap_i64();
+        } else {
+            self.i().i32_reinterpret_f32();
+        }
+    }
+
+    /// Goes to `label` unless everything is as it mostly is: operands, as far as that is not known, with an exponent, and
+    /// a result that is normal.
+    fn branch_unless_usual(
+        &mut self,
+        operands: &[(Temp, Option<Register>)],
+        r: Temp,
+        from: bool,
+        to: bool,
+        level: u32,
+    ) {
+        let label = self.label(level);
+        let fast = self.fast_float();
+        self.i().local_get(fast).i32_eqz().br_if(label);
+        self.push_top(r, to);
+        let (one, most) = exponent(to);
+        self.i().i32_const(1).i32_shl().i32_const(one << 1).i32_sub();
+        self.i().i32_const((most - one) << 1).i32_ge_u().br_if(label);
+        let clean = self.clean;
+        let mut known = None;
+        for &(value, register) in operands {
+            if known == Some(value.index) || register.is_some_and(|r| clean[r.number() & 15] == Some(from)) {
+                continue;
+            }
+            known = Some(value.index);
+            self.push_top(value, from);
+            self.i().i32_const(exponent(from).1).i32_and().i32_eqz().br_if(label);
+        }
+    }
+
+    fn push_is_zero(&mut self, value: Temp, double: bool) {
+        self.get(value);
+        self.float_constant(0.0, double);
+        self.either(double, |s| s.f64_eq(), |s| s.f32_eq());
+    }
+
+    /// Pushes whether operands may be used, as far as that is not known.
+    fn push_operands_are_clean(&mut self, operands: &[(Temp, Option<Register>)], double: bool) {
+        let clean = self.clean;
+        let fast = self.fast_float();
+        self.i().local_get(fast);
+        for &(value, register) in operands {
+            if register.is_none_or(|r| clean[r.number() & 15] != Some(double)) {
+                self.push_is_not_denormal(value, double);
+                self.i().i32_and();
+            }
+        }
+    }
+
+    /// From here on these registers' low lanes are known not to be denormal.
+    fn note_clean(&mut self, registers: &[Option<Register>], double: bool) {
+        for register in registers.iter().flatten() {
+            self.clean[register.number() & 15] = Some(double);
+        }
+    }
+
+    fn put_low(&mut self, register: Register, value: Temp, double: bool) {
+        self.push_xmm(register);
+        self.get(value);
+        self.either(double, |s| s.f64x2_replace_lane(0), |s| s.f32x4_replace_lane(0));
+        let local = self.xmm(register.number());
+        self.i().local_set(local);
+    }
+
+    /// The interpreter executes the instruction. Then, where one of these registers is denormal, what follows must not
+    /// assume otherwise: translated code is left.
+    fn slowly(&mut self, insn: &Instruction, registers: &[Option<Register>], double: bool) {
+        self.call_out(true);
+        let mut some = false;
+        for &register in registers.iter().flatten() {
+            self.push_low(register, double);
+            let value = self.take(type_of(double));
+            self.push_is_not_denormal(value, double);
+            if some {
+                self.i().i32_and();
+            }
+            some = true;
+        }
+        if some {
+            let paid = self.pending + 1;
+            self.i().i32_eqz();
+            self.open_if(BlockType::Empty);
+            self.push_address(insn.next_ip() as i64);
+            self.i().local_get(param::FUEL).i64_const(paid).i64_sub().return_();
+            self.close();
+        }
+    }
+
+    /// An operation on low lanes.
+    fn scalar(&mut self, insn: &Instruction, float: Float) {
+        use Calculation as C;
+        let (double, to) = (float.double, insn.op0_register());
+        let (b, source) = self.take_scalar(insn, double);
+        let one = matches!(float.calculation, C::SquareRoot | C::Convert);
+        let target = if float.calculation == C::Convert { !double } else { double };
+        let mut operands = [(b, source), (b, source)];
+        let mut count = 1;
+        if !one {
+            self.push_low(to, double);
+            operands[1] = (self.take(type_of(double)), Some(to));
+            count = 2;
+        }
+        let a = operands[1].0;
+        self.push_result_of(float.calculation, a, b, double);
+        let r = self.take(type_of(target));
+        let done = self.open();
+        let unusual = self.open();
+        self.branch_unless_usual(&operands[..count], r, double, target, unusual);
+        if matches!(float.calculation, C::Minimum | C::Maximum) {
+            // The operand not chosen may be NaN.
+            let label = self.label(unusual);
+            for value in [a, b] {
+                self.get(value);
+                self.get(value);
+                self.either(double, |s| s.f64_ne(), |s| s.f32_ne());
+                self.i().br_if(label);
+            }
+        }
+        self.put_low(to, r, target);
+        let label = self.label(done);
+        self.i().br(label);
+        self.close();
+        let known = if float.calculation == C::Convert { [None, None] } else { [Some(to), source] };
+        self.push_operands_are_clean(&operands[..count], double);
+        self.push_result_is_plain(float.calculation, a, b, r, (double, target));
+        self.i().i32_and();
+        self.open_if(BlockType::Empty);
+        self.put_low(to, r, target);
+        let label = self.label(done);
+        self.i().br(label);
+        self.close();
+        self.slowly(insn, &known, double);
+        self.close();
+        self.clean[to.number() & 15] = None;
+        self.note_clean(&known, double);
+    }
+
+    fn push_result_of(&mut self, calculation: Calculation, a: Temp, b: Temp, double: bool) {
+        use Calculation as C;
+        if !matches!(calculation, C::SquareRoot | C::Convert) {
+            self.get(a);
+        }
+        self.get(b);
+        match calculation {
+            C::Add => self.either(double, |s| s.f64_add(), |s| s.f32_add()),
+            C::Subtract => self.either(double, |s| s.f64_sub(), |s| s.f32_sub()),
+            C::Multiply => self.either(double, |s| s.f64_mul(), |s| s.f32_mul()),
+            C::Divide => self.either(double, |s| s.f64_div(), |s| s.f32_div()),
+            C::SquareRoot => self.either(double, |s| s.f64_sqrt(), |s| s.f32_sqrt()),
+            C::Convert => self.either(double, |s| s.f32_demote_f64(), |s| s.f64_promote_f32()),
+            _ => {
+                self.get(a);
+                self.get(b);
+                let less = calculation == C::Minimum;
+                match (less, double) {
+                    (true, true) => self.i().f64_lt(),
+                    (true, false) => self.i().f32_lt(),
+                    (false, true) => self.i().f64_gt(),
+                    (false, false) => self.i().f32_gt(),
+                };
+                self.i().select();
+            }
+        }
+    }
+
+    /// Pushes whether the result shows that nothing special happened, zeros among the operands or not.
+    fn push_result_is_plain(&mut self, calculation: Calculation, a: Temp, b: Temp, r: Temp, types: (bool, bool)) {
+        use Calculation as C;
+        let (from, to) = types;
+        self.push_is_normal(r, to);
+        self.push_is_zero(r, to);
+        match calculation {
+            C::Multiply | C::Divide | C::Convert => {
+                // Zero is exact if it comes from zero.
+                self.push_is_zero(a, from);
+                if calculation == C::Multiply {
+                    self.push_is_zero(b, from);
+                    self.i().i32_or();
+                }
+                self.i().i32_and();
+            }
+            _ => {}
+        }
+        self.i().i32_or();
+        if matches!(calculation, C::Minimum | C::Maximum) {
+            for value in [a, b] {
+                self.get(value);
+                self.get(value);
+                self.either(from, |s| s.f64_eq(), |s| s.f32_eq());
+                self.i().i32_and();
+            }
+        }
+    }
+
+    fn compare_floats(&mut self, insn: &Instruction, double: bool) {
+        let first = insn.op0_register();
+        let (b, source) = self.take_scalar(insn, double);
+        self.push_low(first, double);
+        let a = self.take(type_of(double));
+        let clean = self.clean;
+        self.i().i32_const(1);
+        for (value, register) in [(a, Some(first)), (b, source)] {
+            if register.is_none_or(|r| clean[r.number() & 15] != Some(double)) {
+                self.push_is_not_denormal(value, double);
+                self.i().i32_and();
+            }
+            self.get(value);
+            self.get(value);
+            self.either(double, |s| s.f64_eq(), |s| s.f32_eq());
+            self.i().i32_and();
+        }
+        self.i().i32_eqz();
+        self.open_if(BlockType::Empty);
+        // Exceptions are the interpreter's; the flags are worked out below all the same.
+        self.slowly(insn, &[Some(first), source], double);
+        self.close();
+        self.note_clean(&[Some(first), source], double);
+        let mut bits = [a, b];
+        for value in &mut bits {
+            self.get(*value);
+            if double {
+                self.i().i64_reinterpret_f64();
+                *value = self.take(ValType::I64);
+            } else {
+                self.i().i32_reinterpret_f32();
+                *value = self.take(ValType::I32);
+            }
+        }
+        let width = if double { 3 } else { 2 };
+        self.set_flags(Kind::new(Setter::Order, width), [Some(bits[0]), Some(bits[1]), None]);
+    }
+
+    fn float_of_integer(&mut self, insn: &Instruction, double: bool) {
+        let width = super::translate::width(insn, 1);
+        let to = insn.op0_register();
+        self.push_operand(insn, 1, width);
+        match (width == 3, double) {
+            (true, true) => self.i().f64_convert_i64_s(),
+            (true, false) => self.i().f32_convert_i64_s(),
+            (false, true) => self.i().f64_convert_i32_s(),
+            (false, false) => self.i().f32_convert_i32_s(),
+        };
+        let r = self.take(type_of(double));
+        // 32 bits fit a double exactly.
+        if width == 3 || !double {
+            let fast = self.fast_float();
+            self.i().local_get(fast);
+            self.open_if(BlockType::Empty);
+            self.put_low(to, r, double);
+            self.or_else();
+            self.call_out(true);
+            self.close();
+        } else {
+            self.put_low(to, r, double);
+        }
+        self.clean[to.number() & 15] = None;
+        self.note_clean(&[Some(to)], double);
+    }
+
+    fn integer_of_float(&mut self, insn: &Instruction, double: bool) {
+        let wide = insn.op0_register().size() == 8;
+        let (b, _) = self.take_scalar(insn, double);
+        let fast = self.fast_float();
+        self.i().local_get(fast);
+        self.get(b);
+        self.either(double, |s| s.f64_abs(), |s| s.f32_abs());
+        self.float_constant(if wide { 9_223_372_036_854_775_808.0 } else { 2_147_483_648.0 }, double);
+        self.either(double, |s| s.f64_lt(), |s| s.f32_lt());
+        self.i().i32_and();
+        self.open_if(BlockType::Empty);
+        self.get(b);
+        match (wide, double) {
+            (true, true) => self.i().i64_trunc_f64_s(),
+            (true, false) => self.i().i64_trunc_f32_s(),
+            (false, true) => self.i().i32_trunc_f64_s(),
+            (false, false) => self.i().i32_trunc_f32_s(),
+        };
+        self.pop_register(insn.op0_register());
+        self.or_else();
+        self.call_out(true);
+        self.close();
+    }
+
+    /// An operation on all lanes.
+    fn packed(&mut self, insn: &Instruction, float: Float) {
+        use Calculation as C;
+        let (double, to) = (float.double, insn.op0_register());
+        let local = self.xmm(to.number());
+        let b = self.take_vector(insn, 1);
+        self.push_xmm(to);
+        let a = self.take(ValType::V128);
+        self.get(a);
+        self.get(b);
+        match float.calculation {
+            C::Add => self.either(double, |s| s.f64x2_add(), |s| s.f32x4_add()),
+            C::Subtract => self.either(double, |s| s.f64x2_sub(), |s| s.f32x4_sub()),
+            C::Multiply => self.either(double, |s| s.f64x2_mul(), |s| s.f32x4_mul()),
+            _ => self.either(double, |s| s.f64x2_div(), |s| s.f32x4_div()),
+        }
+        let r = self.take(ValType::V128);
+        let fast = self.fast_float();
+        let sum = matches!(float.calculation, C::Add | C::Subtract);
+        let done = self.open();
+        let unusual = self.open();
+        let label = self.label(unusual);
+        self.i().local_get(fast).i32_eqz().br_if(label);
+        self.push_some_lane_is_unusual(a, b, r, double);
+        let label = self.label(unusual);
+        self.i().br_if(label).local_get(r.index).local_set(local);
+        let label = self.label(done);
+        self.i().br(label);
+        self.close();
+        self.push_lanes_are_normal(r, double, sum);
+        for operand in [a, b] {
+            self.push_lanes_are_normal(operand, double, true);
+            self.i().v128_and();
+        }
+        self.either(double, |s| s.i64x2_all_true(), |s| s.i32x4_all_true());
+        self.i().local_get(fast).i32_and();
+        self.open_if(BlockType::Empty);
+        self.i().local_get(r.index).local_set(local);
+        self.or_else();
+        self.call_out(true);
+        self.close();
+        self.close();
+        self.clean[to.number() & 15] = None;
+    }
+
+    /// Pushes whether in some lane an operand has no exponent or the result is not normal.
+    fn push_some_lane_is_unusual(&mut self, a: Temp, b: Temp, r: Temp, double: bool) {
+        let exponent = if double { 0x7ff0_0000_0000_0000_7ff0_0000_0000_0000 } else { SINGLE_EXPONENTS };
+        for (value, wanted) in [(a, 0), (b, 0), (r, 0), (r, exponent)] {
+            self.get(value);
+            self.i().v128_const(exponent).v128_and().v128_const(wanted);
+            self.either(double, |s| s.i64x2_eq(), |s| s.i32x4_eq());
+        }
+        self.i().v128_or().v128_or().v128_or().v128_any_true();
+    }
+
+    /// Pushes for each lane whether it is normal, or zero if that will do.
+    fn push_lanes_are_normal(&mut self, value: Temp, double: bool, or_zero: bool) {
+        self.get(value);
+        self.either(double, |s| s.f64x2_abs(), |s| s.f32x4_abs());
+        let magnitude = self.take(ValType::V128);
+        let splat = |this: &mut Self, value: f64| {
+            this.float_constant(value, double);
+            this.either(double, |s| s.f64x2_splat(), |s| s.f32x4_splat());
+        };
+        self.get(magnitude);
+        splat(self, if double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() });
+        self.either(double, |s| s.f64x2_ge(), |s| s.f32x4_ge());
+        self.get(magnitude);
+        splat(self, f64::INFINITY);
+        self.either(double, |s| s.f64x2_lt(), |s| s.f32x4_lt());
+        self.i().v128_and();
+        if or_zero {
+            self.get(magnitude);
+            splat(self, 0.0);
+            self.either(double, |s| s.f64x2_eq(), |s| s.f32x4_eq());
+            self.i().v128_or();
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! A function's control flow as nested blocks, loops and conditionals ("Beyond Relooper", Ramsey 2022).
+//!
+//! What always holds: a node is written inside its dominator's block; those that several edges reach follow a labelled
+//! block, and loops begin at their headers. Entries besides the first are reached through the headers of the loops they
+//! are in, which look at the parameter that says where to go on.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use wasm_encoder::{BlockType, ValType};
+
+use super::code::{End, FLAGS, Function, Set};
+use super::emit::{Emitter, param};
+use super::flow::Flow;
+use super::graph::{Graph, NONE};
+use super::layout::{CallOuts, Layout};
+use super::lazy::{Kind, STOP_FUEL};
+use super::plan;
+
+/// A function's locals after its parameters, its code, and what that calls out to.
+pub(crate) struct Body {
+    pub(crate) locals: Vec<ValType>,
+    pub(crate) code: Vec<u8>,
+    pub(crate) call_outs: CallOuts,
+    /// Numbers of the hub's places.
+    pub(crate) map: Option<Box<[u8]>>,
+    /// Offsets of the entries, in the order of their numbers.
+    pub(crate) entries: Vec<i64>,
+}
+
+/// Nodes reached through a header on the way to an entry: (number of the entry, next node).
+type Ways = Vec<Vec<(usize, usize)>>;
+
+/// What the structure says of nodes.
+pub(crate) struct Shape {
+    entries: Vec<usize>,
+    ways: Ways,
+    /// Needs a label of its own.
+    merge: Vec<bool>,
+    loops: Vec<bool>,
+    block_level: Vec<u32>,
+    loop_level: Vec<u32>,
+    children: Vec<Vec<usize>>,
+    pub(super) map: Option<Map>,
+    /// In an innermost loop that reaches for memory in few places.
+    small: Vec<bool>,
+    /// What is known on all ways to a node so far; nothing before there is one.
+    known: Vec<Option<Known>>,
+}
+
+/// What is known where control flow meets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Known {
+    kind: Option<Kind>,
+    clean: [Option<bool>; 16],
+}
+
+impl Known {
+    const NOTHING: Self = Self { kind: None, clean: [None; 16] };
+
+    fn meet(&mut self, other: &Self) {
+        if self.kind != other.kind {
+            self.kind = None;
+        }
+        for (mine, other) in self.clean.iter_mut().zip(&other.clean) {
+            if mine != other {
+                *mine = None;
+            }
+        }
+    }
+}
+
+/// Where the hub's numbers of places are looked up.
+#[derive(Clone, Copy)]
+pub(super) struct Map {
+    /// The lowest place.
+    pub(super) low: i64,
+    /// Distance of the highest.
+    pub(super) span: i64,
+    /// A byte for each distance.
+    pub(super) address: u32,
+    /// The local that holds the number found.
+    pub(super) number: u32,
+}
+
+/// Most bytes between the places indirect jumps of a function go to.
+const MOST_SPAN: i64 = 1 << 16;
+
+/// Translates a function.
+pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i64) -> Option<u32>) -> Body {
+    let (mut graph, mut entries) = graph_of(function);
+    let cut = graph.cut.clone();
+    let fresh = |b: usize| matches!(function.blocks[b].end, End::Call { .. });
+    // A node that only an edge through the root reaches is an entry like others.
+    for &(_, to) in &cut {
+        if !entries.contains(&to) {
+            entries.push(to);
+        }
+    }
+    for node in 0..function.blocks.len() {
+        let hub = function.blocks[node].insns.is_empty();
+        if graph.order[node] != NONE && graph.header[node] == node && !hub && !entries.contains(&node) {
+            entries.push(node);
+        }
+    }
+    let ways = ways_of(&graph, &entries);
+    let edges: Vec<(usize, usize)> =
+        ways.iter().enumerate().flat_map(|(from, to)| to.iter().map(move |&(_, to)| (from, to))).collect();
+    graph.add(&edges);
+    let flow = Flow::new(&function.blocks, &graph, &fresh, &cut);
+    let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
+    let mut shape = shape_of(function, &graph, entries, ways, &cut);
+    let map = hub_map(function, &cut);
+    if let Some((low, bytes)) = &map {
+        let number = emitter.local(ValType::I32);
+        let address = bytes.as_ptr() as usize as u32;
+        shape.map = Some(Map { low: *low, span: bytes.len() as i64 - 1, address, number });
+    }
+    emitter.function_body(&mut shape);
+    Body {
+        map: map.map(|m| m.1),
+        locals: emitter.locals,
+        code: emitter.code,
+        call_outs: emitter.call_outs,
+        entries: shape.entries.iter().map(|&b| function.blocks[b].at).collect(),
+    }
+}
+
+/// Most places in a loop that remember a page each: they take locals.
+const MOST_PLACES: usize = 6;
+
+/// For each block whether it is in an innermost loop that reaches for memory in few places.
+fn small_loops(function: &Function, graph: &Graph) -> Vec<bool> {
+    let blocks = function.blocks.len();
+    let mut places = vec![0; blocks];
+    let mut innermost = vec![true; blocks];
+    for (b, block) in function.blocks.iter().enumerate() {
+        match graph.header.get(b) {
+            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(),
+            _ => continue,
+        }
+        if graph.header[b] == b && graph.outer[b] < blocks {
+            innermost[graph.outer[b]] = false;
+        }
+    }
+    let small = |head: usize| head < blocks && innermost[head] && places[head] <= MOST_PLACES;
+    (0..blocks).map(|b| graph.header.get(b).is_some_and(|&head| small(head))).collect()
+}
+
+/// The lowest of the hub's places, and the number of each byte after it, from 1 on.
+fn hub_map(function: &Function, cut: &[(usize, usize)]) -> Option<(i64, Box<[u8]>)> {
+    let hub = function.blocks.len() - 1;
+    let End::Hub(targets) = &function.blocks.last()?.end else { return None };
+    let (low, high) = (targets.first()?.0, targets.last()?.0);
+    if high - low >= MOST_SPAN {
+        return None;
+    }
+    let mut bytes = vec![0u8; (high - low + 1) as usize];
+    for (i, t) in targets.iter().filter(|t| !cut.contains(&(hub, t.1))).enumerate() {
+        bytes[(t.0 - low) as usize] = i as u8 + 1;
+    }
+    Some((low, bytes.into_boxed_slice()))
+}
+
+fn graph_of(function: &Function) -> (Graph, Vec<usize>) {
+    let mut successors: Vec<Vec<usize>> = function.blocks.iter().map(|b| b.successors()).collect();
+    successors.push(vec![function.entries[0]]);
+    let mut graph = Graph::new(successors.clone());
+    graph.structure();
+    // What the first entry does not reach needs a way in.
+    let root = graph.root();
+    let mut missing = false;
+    for &entry in &function.entries {
+        if graph.order[entry] == NONE {
+            successors[root].push(entry);
+            missing = true;
+        }
+    }
+    if missing {
+        graph = Graph::new(successors);
+        graph.structure();
+    }
+    let entries = function.entries.iter().copied().filter(|&e| graph.order[e] != NONE).collect();
+    (graph, entries)
+}
+
+fn ways_of(graph: &Graph, entries: &[usize]) -> Ways {
+    let mut ways: Ways = vec![Vec::new(); graph.successors.len()];
+    for (number, &entry) in entries.iter().enumerate() {
+        let mut from = graph.root();
+        for head in graph.loops_around(entry) {
+            if head != from {
+                ways[from].push((number, head));
+                from = head;
+            }
+        }
+        ways[from].push((number, entry));
+    }
+    ways
+}
+
+fn shape_of(function: &Function, graph: &Graph, entries: Vec<usize>, ways: Ways, cut: &[(usize, usize)]) -> Shape {
+    let n = graph.successors.len();
+    let mut forward = vec![0; n];
+    let mut loops = vec![false; n];
+    for &from in &graph.sequence {
+        for &to in &graph.successors[from] {
+            if graph.order[to] <= graph.order[from] {
+                loops[to] = true;
+            } else {
+                forward[to] += 1;
+            }
+        }
+    }
+    loops[graph.root()] |= !cut.is_empty();
+    let mut merge: Vec<bool> = forward.iter().map(|&f| f > 1).collect();
+    for (from, to) in ways.iter().enumerate() {
+        let only = from == graph.root() && to.len() == 1;
+        for &(_, node) in to {
+            merge[node] |= !only;
+        }
+    }
+    for block in &function.blocks {
+        if let End::Hub(targets) = &block.end {
+            targets.iter().for_each(|t| merge[t.1] = true);
+        }
+    }
+    let mut children = vec![Vec::new(); n];
+    for &node in &graph.sequence[1..] {
+        children[graph.dominator[node]].push(node);
+    }
+    Shape {
+        entries,
+        ways,
+        merge,
+        loops,
+        block_level: vec![0; n],
+        loop_level: vec![0; n],
+        children,
+        map: None,
+        known: vec![None; n],
+        small: small_loops(function, graph),
+    }
+}
+
+impl Emitter<'_> {
+    fn function_body(&mut self, shape: &mut Shape) {
+        let root = self.graph.root();
+        for set in self.exit_sets(shape) {
+            let level = self.open();
+            self.exits.push((set, level));
+        }
+        self.enter(shape);
+        self.node(shape, root);
+        self.i().unreachable();
+        while let Some((set, _)) = self.exits.pop() {
+            self.close();
+            self.store_registers(set);
+            self.stop();
+        }
+        self.i().end();
+    }
+
+    /// The sets of registers some exit stores.
+    fn exit_sets(&self, shape: &Shape) -> Vec<Set> {
+        let mut sets: Vec<Set> = vec![0];
+        for (b, block) in self.function.blocks.iter().enumerate() {
+            if block.insns.iter().any(|i| i.may_exit) {
+                sets.push(self.flow.spill[b]);
+            }
+            if shape.loops[b] {
+                sets.push(self.flow.dirty_in[b]);
+            }
+        }
+        sets.sort_unstable();
+        sets.dedup();
+        sets
+    }
+
+    /// Returns because of what was said.
+    fn stop(&mut self) {
+        let (rip, to) = (self.rip, super::emit::at(self.layout.rip));
+        self.i().i32_const(0).local_get(rip).i64_store(to);
+        self.i().i64_const(-1).local_get(param::FUEL).return_();
+    }
+
+    /// Looks at the fuel and loads the registers the entry needs.
+    fn enter(&mut self, shape: &Shape) {
+        let first = shape.entries[0];
+        let live = self.flow.live_in[first];
+        let others = shape.entries[1..].iter().fold(0, |all, &e| all | self.flow.live_in[e]);
+        if shape.entries.len() > 1 {
+            self.i().local_get(param::ENTRY);
+            self.open_if(BlockType::Empty);
+            self.load_registers(others);
+            self.or_else();
+        }
+        self.is_out_of_fuel();
+        self.open_if(BlockType::Empty);
+        let offset = self.function.blocks[first].at;
+        self.out_of_fuel(offset, 0);
+        self.close();
+        self.load_registers(live);
+        if shape.entries.len() > 1 {
+            self.close();
+        }
+    }
+
+    fn out_of_fuel(&mut self, offset: i64, set: Set) {
+        let rip = self.rip;
+        self.set_stop(STOP_FUEL);
+        self.push_address(offset);
+        self.i().local_set(rip);
+        self.branch_to_exit(set);
+    }
+
+    /// A node and all it dominates.
+    fn node(&mut self, shape: &mut Shape, node: usize) {
+        if shape.loops[node] {
+            shape.loop_level[node] = self.open_loop();
+        }
+        let mut followers: Vec<usize> = shape.children[node].iter().copied().filter(|&c| shape.merge[c]).collect();
+        followers.sort_unstable_by_key(|&c| core::cmp::Reverse(self.graph.order[c]));
+        for &follower in &followers {
+            shape.block_level[follower] = self.open();
+        }
+        self.contents(shape, node);
+        for &follower in followers.iter().rev() {
+            self.close();
+            let known = shape.known[follower].unwrap_or(Known::NOTHING);
+            (self.kind, self.clean) = (known.kind, known.clean);
+            self.pending = 0;
+            self.node(shape, follower);
+        }
+        if shape.loops[node] {
+            self.i().unreachable();
+            self.close();
+        }
+    }
+
+    fn contents(&mut self, shape: &mut Shape, node: usize) {
+        if node == self.graph.root() {
+            return self.dispatch(shape, node);
+        }
+        if shape.loops[node] {
+            self.kind = None;
+            self.clean = [None; 16];
+            // The hub's loop is polled where it is entered.
+            if !self.function.blocks[node].insns.is_empty() {
+                self.is_out_of_fuel();
+                self.open_if(BlockType::Empty);
+                let offset = self.function.blocks[node].at;
+                self.out_of_fuel(offset, self.flow.dirty_in[node]);
+                self.close();
+            }
+            if !shape.ways[node].is_empty() {
+                self.dispatch(shape, node);
+            }
+        }
+        if shape.entries.iter().skip(1).any(|&e| e == node) {
+            self.i().i32_const(0).local_set(param::ENTRY);
+        }
+        self.block(shape, node);
+    }
+
+    /// Goes on towards the entry the parameter says.
+    fn dispatch(&mut self, shape: &mut Shape, node: usize) {
+        let ways = shape.ways[node].clone();
+        let root = node == self.graph.root();
+        if root && ways.len() == 1 {
+            return self.branch(shape, node, ways[0].1);
+        }
+        let normal = if root {
+            None
+        } else {
+            let level = self.open();
+            let label = self.label(level);
+            self.i().local_get(param::ENTRY).i32_eqz().br_if(label);
+            Some(level)
+        };
+        for &(_, to) in &ways {
+            shape.known[to] = Some(Known::NOTHING);
+        }
+        let mut labels = Vec::with_capacity(shape.entries.len());
+        for number in 0..shape.entries.len() {
+            let way = ways.iter().find(|w| w.0 == number).map(|w| w.1);
+            let level = match (way, normal) {
+                (Some(to), _) => shape.block_level[to],
+                (None, Some(normal)) => normal,
+                (None, None) => shape.block_level[ways[0].1],
+            };
+            labels.push(self.label(level));
+        }
+        let default = labels[0];
+        self.i().local_get(param::ENTRY).br_table(labels, default);
+        if normal.is_some() {
+            self.close();
+        }
+    }
+
+    /// From a block to its successor.
+    pub(crate) fn branch(&mut self, shape: &mut Shape, from: usize, to: usize) {
+        if self.graph.cut.contains(&(from, to)) {
+            self.pay();
+            let number = shape.entries.iter().position(|&e| e == to).unwrap_or(0);
+            let label = self.label(shape.loop_level[self.graph.root()]);
+            self.i().i32_const(number as i32).local_set(param::ENTRY).br(label);
+            return;
+        }
+        if self.graph.order[to] <= self.graph.order[from] {
+            self.pay();
+            let label = self.label(shape.loop_level[to]);
+            self.i().br(label);
+        } else if shape.merge[to] {
+            self.pay();
+            self.meet(shape, to);
+            let label = self.label(shape.block_level[to]);
+            self.i().br(label);
+        } else {
+            if shape.loops[to] {
+                self.pay();
+            }
+            self.node(shape, to);
+        }
+    }
+
+    /// Notes what is known on a way to a node.
+    fn meet(&self, shape: &mut Shape, to: usize) {
+        let here = Known { kind: self.kind, clean: self.clean };
+        shape.known[to].get_or_insert(here).meet(&here);
+    }
+
+    /// The label of a node that has one.
+    pub(super) fn label_of(&self, shape: &mut Shape, from: usize, to: usize) -> u32 {
+        self.meet(shape, to);
+        let back = self.graph.order[to] <= self.graph.order[from];
+        self.label(if back { shape.loop_level[to] } else { shape.block_level[to] })
+    }
+
+    fn block(&mut self, shape: &mut Shape, node: usize) {
+        self.block = node;
+        let function = self.function;
+        let block = &function.blocks[node];
+        let needed = self.needed_flags(node);
+        self.plan = plan::plan(block);
+        self.in_small_loop = shape.small[node];
+        self.groups_open = vec![false; self.plan.groups.len()];
+        let last = block.insns.len().wrapping_sub(1);
+        let ends = !matches!(block.end, End::Leave(_))
+            && block.insns.last().is_some_and(|i| i.insn.flow_control() != iced_x86::FlowControl::Next);
+        for (i, insn) in block.insns.iter().enumerate() {
+            (self.at, self.index) = (insn.at(), i);
+            self.flags_needed = needed[i];
+            self.release_temps();
+            if i == last && ends {
+                break;
+            }
+            self.instruction(insn);
+            self.pending += 1;
+        }
+        self.release_temps();
+        self.terminator(shape, node);
+    }
+
+    /// For each instruction of a block whether the flags it sets may be looked at.
+    fn needed_flags(&self, node: usize) -> Vec<bool> {
+        let block = &self.function.blocks[node];
+        let spilled = self.flow.spill[node] & FLAGS != 0;
+        // Every way out of the function stores them.
+        let leaves = !matches!(block.end, End::Jump(super::code::Target::Block(_)) | End::Branch { .. })
+            || matches!(block.end, End::Branch { taken, next } if [taken, next].iter().any(|t| matches!(t, super::code::Target::Out(_))));
+        let mut live = self.flow.live_out[node] & FLAGS != 0 || leaves && spilled;
+        let mut needed = vec![true; block.insns.len()];
+        for (i, insn) in block.insns.iter().enumerate().rev() {
+            needed[i] = live;
+            live = live && insn.kills & FLAGS == 0 || insn.reads & FLAGS != 0 || insn.may_exit && spilled;
+        }
+        needed
+    }
+}

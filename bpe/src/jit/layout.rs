@@ -1,0 +1,103 @@
+//! Where translated code finds what it works on: addresses in the linear memory it shares with us, numbers of functions
+//! and types in its modules, and the ops it calls out to.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use aurora_machine::PAGE_SIZE;
+use iced_x86::Instruction;
+
+use crate::lower;
+use crate::op::Op;
+
+/// Numbers of the functions every module begins with.
+pub(crate) mod function {
+    /// Goes to an address through the jump table.
+    pub(crate) const DISPATCH: u32 = 0;
+    /// Loads what the TLB does not have.
+    pub(crate) const LOAD: u32 = 1;
+    /// Stores likewise.
+    pub(crate) const STORE: u32 = 2;
+    /// The upper half of an unsigned product.
+    pub(crate) const HIGH: u32 = 3;
+    /// The first function of its own.
+    pub(crate) const FIRST: u32 = 4;
+}
+
+/// Numbers of the types every module has.
+pub(crate) mod signature {
+    /// A translated function: base, fuel, entry and depth to RIP and fuel.
+    pub(crate) const TRANSLATED: u32 = 0;
+    /// [`super::function::LOAD`].
+    pub(crate) const LOAD: u32 = 1;
+    /// [`super::function::STORE`].
+    pub(crate) const STORE: u32 = 2;
+    /// [`super::function::HIGH`].
+    pub(crate) const HIGH: u32 = 3;
+    /// Ours, for loads.
+    pub(crate) const LOAD_HELPER: u32 = 4;
+    /// Ours, for stores.
+    pub(crate) const STORE_HELPER: u32 = 5;
+    /// Ours, for ops.
+    pub(crate) const CALL_OUT: u32 = 6;
+    /// Ours, for conditions.
+    pub(crate) const CONDITION: u32 = 7;
+    /// How we call translated code.
+    pub(crate) const ENTER: u32 = 8;
+}
+
+/// Addresses, and table slots of our functions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) core: u32,
+    pub(crate) regs: u32,
+    pub(crate) page: u32,
+    pub(crate) fs: u32,
+    pub(crate) gs: u32,
+    pub(crate) xmm: u32,
+    pub(crate) mxcsr: u32,
+    pub(crate) wide: u32,
+    pub(crate) lazy: u32,
+    pub(crate) rip: u32,
+    pub(crate) fuel: u32,
+    pub(crate) key: u32,
+    pub(crate) stop: u32,
+    pub(crate) fast: u32,
+    pub(crate) jumps: u32,
+    pub(crate) load: u32,
+    pub(crate) store: u32,
+    pub(crate) call_out: u32,
+    pub(crate) condition: u32,
+}
+
+/// Call-outs by address: they must not move.
+#[allow(clippy::vec_box, reason = "translated code has their addresses")]
+pub(crate) type CallOuts = Vec<Box<CallOut>>;
+
+/// An instruction lowered for the interpreter, for translated code to call.
+pub(crate) struct CallOut {
+    pub(crate) ops: Vec<Op>,
+    /// Offset of the page the instruction is in.
+    pub(crate) page: i64,
+    /// It reads or writes flags.
+    pub(crate) flags: bool,
+}
+
+impl CallOut {
+    pub(crate) fn new(mut insn: Instruction) -> Box<Self> {
+        let page = insn.ip() & !(PAGE_SIZE - 1);
+        if insn.is_ip_rel_memory_operand() {
+            insn.set_memory_displacement64(insn.memory_displacement64().wrapping_sub(page));
+        }
+        insn.set_ip(insn.ip() - page);
+        let mut ops = Vec::new();
+        lower::instruction(&insn, 0, None, &mut ops);
+        let flags = insn.rflags_read() | insn.rflags_modified() != 0;
+        Box::new(Self { ops, page: page as i64, flags })
+    }
+
+    /// Where the helper finds it.
+    pub(crate) fn address(&self) -> usize {
+        &raw const *self as usize
+    }
+}

@@ -1,0 +1,390 @@
+//! The translator: hot guest code becomes WebAssembly functions that call each other.
+//!
+//! [`code`] finds a function's blocks, [`graph`] and [`flow`] analyse them, [`function`] and [`emit`] (with [`translate`],
+//! [`vector`], [`flags`], [`memory`], [`branch`]) write them, [`module`] packs functions, and here clusters of functions
+//! are kept. [`runtime`] is what translated code calls.
+//!
+//! What always holds: a cluster belongs to the physical frames its code was read from and goes when one of them is
+//! written. It may be entered at a virtual address only if the pages around are those frames; the jump table holds only
+//! addresses for which that was so under its key.
+
+mod branch;
+mod code;
+mod emit;
+mod flags;
+mod float;
+mod flow;
+mod function;
+mod graph;
+mod layout;
+mod lazy;
+mod memory;
+mod module;
+mod plan;
+mod runtime;
+mod translate;
+mod vector;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::mem::{self, offset_of};
+
+use aurora_machine::{FxState, PAGE_SIZE, PhysAddr};
+use iced_x86::InstructionInfoFactory;
+
+use crate::core::Core;
+use crate::op::slot;
+pub(crate) use code::Source;
+use code::{Discovery, End, Function};
+use function::Body;
+use layout::{CallOuts, Layout};
+pub(crate) use lazy::{Exchange, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_INTERPRET, STOP_OP, stop_of};
+use module::{JUMPS, Jump, jump_index};
+
+/// What runs WebAssembly: the engine we are in ourselves.
+pub trait Engine: Send {
+    /// Makes `count` new slots at the end of our function table, and says which is the first.
+    fn grow(&mut self, count: u32) -> Option<u32>;
+    /// Instantiates `module`, whose imports are our memory (`m.m`) and our function table (`m.t`); its element segments put
+    /// functions into the table. Returns whether the engine took it.
+    fn install(&mut self, module: &[u8]) -> bool;
+    /// Empties a slot.
+    fn clear(&mut self, slot: u32);
+}
+
+/// Most functions translated together.
+const MOST_FUNCTIONS: usize = 12;
+/// Bytes of modules kept before the oldest go.
+const MOST_BYTES: usize = 24 << 20;
+/// Slots asked for at a time.
+const SLOTS: u32 = 64;
+/// How often a function is translated anew because more of it has become hot.
+const MOST_VERSIONS: u8 = 6;
+
+/// What a function's code points into: call-outs and the hub's map.
+type Kept = (CallOuts, Option<Box<[u8]>>);
+
+/// Functions translated together.
+struct Cluster {
+    functions: Vec<Translated>,
+    frames: BTreeMap<i64, PhysAddr>,
+    bytes: usize,
+    /// What its code points into.
+    _keep: Vec<Kept>,
+}
+
+/// One of them.
+struct Translated {
+    slot: u32,
+    /// Offsets that can be entered, the first by calls.
+    entries: Vec<i64>,
+    /// The range of its instructions.
+    first: i64,
+    last: i64,
+    version: u8,
+}
+
+/// A way in.
+#[derive(Clone, Copy)]
+struct Entry {
+    cluster: u32,
+    offset: i64,
+    slot: u32,
+    number: u32,
+}
+
+/// A translated place to go to: what the entrance takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) slot: u32,
+    pub(crate) entry: u32,
+    pub(crate) base: u64,
+}
+
+/// All translated code of a processor.
+pub(crate) struct Jit {
+    engine: Box<dyn Engine>,
+    layout: Layout,
+    entrance: u32,
+    jumps: Vec<Jump>,
+    clusters: BTreeMap<u32, Cluster>,
+    next_cluster: u32,
+    bytes: usize,
+    entries: BTreeMap<u64, Entry>,
+    by_frame: BTreeSet<(u64, u32)>,
+    free: Vec<u32>,
+    /// Where indirect jumps were seen to go, by the jump's address: distances.
+    pub(crate) seen: BTreeMap<u64, Vec<i64>>,
+}
+
+impl Jit {
+    /// A translator for the processor whose state is `core`, which must not move. `None` if the engine will not have it.
+    pub(crate) fn new(mut engine: Box<dyn Engine>, core: &Core) -> Option<Self> {
+        let jumps = vec![Jump::EMPTY; JUMPS];
+        let layout = layout(core, &jumps);
+        let first = engine.grow(SLOTS)?;
+        if !engine.install(&module::entrance(&layout, first)) {
+            return None;
+        }
+        Some(Self {
+            engine,
+            layout,
+            entrance: first,
+            jumps,
+            clusters: BTreeMap::new(),
+            next_cluster: 0,
+            bytes: 0,
+            entries: BTreeMap::new(),
+            by_frame: BTreeSet::new(),
+            free: (first + 1..first + SLOTS).rev().collect(),
+            seen: BTreeMap::new(),
+        })
+    }
+
+    /// Runs translated code from `place` on; [`Exchange`] says how that ended.
+    pub(crate) fn run(&self, place: Place) {
+        // SAFETY: the engine put a function of this type into the slot, and the place is one of ours.
+        let enter = unsafe { mem::transmute::<usize, extern "C" fn(u32, u32, u64)>(self.entrance as usize) };
+        enter(place.slot, place.entry, place.base);
+    }
+
+    /// The translated code for virtual address `rip`, if it was found before under this `key`.
+    #[inline(always)]
+    pub(crate) fn jump(&self, rip: u64, key: u64) -> Option<Place> {
+        let jump = &self.jumps[jump_index(rip)];
+        (jump.address == rip ^ key).then_some(Place { slot: jump.slot, entry: jump.entry, base: jump.base })
+    }
+
+    /// Remembers it.
+    pub(crate) fn remember(&mut self, rip: u64, key: u64, place: Place) {
+        self.jumps[jump_index(rip)] =
+            Jump { address: rip ^ key, base: place.base, slot: place.slot, entry: place.entry };
+    }
+
+    /// Forgets what was remembered.
+    pub(crate) fn forget_jumps(&mut self) {
+        self.jumps.fill(Jump::EMPTY);
+    }
+
+    /// The translated code for physical address `at`, which is mapped at `rip`: where to go, and the pages that must be
+    /// mapped as they were.
+    pub(crate) fn find(&self, at: PhysAddr, rip: u64) -> Option<(Place, &BTreeMap<i64, PhysAddr>)> {
+        let entry = self.entries.get(&at.0)?;
+        let base = rip.wrapping_sub(entry.offset as u64);
+        // Branches of a program at the end of its space might leave that: the interpreter knows what they do.
+        if base >> 46 != 0 {
+            return None;
+        }
+        let frames = &self.clusters.get(&entry.cluster)?.frames;
+        Some((Place { slot: entry.slot, entry: entry.number, base }, frames))
+    }
+
+    /// Notes that the indirect jump at `at` went `distance` bytes from itself.
+    pub(crate) fn note_target(&mut self, at: PhysAddr, distance: i64) {
+        const MOST_SEEN: usize = 200;
+        let seen = self.seen.entry(at.0).or_default();
+        if seen.len() < MOST_SEEN && !seen.contains(&distance) {
+            seen.push(distance);
+        }
+    }
+
+    /// How often the function around `at` has been translated, and its entries' distances from there.
+    fn around(&self, at: PhysAddr) -> Option<(u8, Vec<i64>)> {
+        let frame = at.0 & !(PAGE_SIZE - 1);
+        for &(_, id) in self.by_frame.range((frame, 0)..=(frame, u32::MAX)).rev() {
+            let Some(cluster) = self.clusters.get(&id) else { continue };
+            for (&page, _) in cluster.frames.iter().filter(|(_, f)| f.0 == frame) {
+                let offset = page + (at.0 - frame) as i64;
+                let around = |f: &&Translated| (f.first..=f.last).contains(&offset);
+                if let Some(function) = cluster.functions.iter().find(around) {
+                    let entries = function.entries.iter().map(|e| e - offset).collect();
+                    return Some((function.version, entries));
+                }
+            }
+        }
+        None
+    }
+
+    /// How many times hotter than at first the code at `at` must be to be translated: more each time it was.
+    pub(crate) fn patience(&self, at: PhysAddr) -> u8 {
+        self.around(at).map_or(0, |(version, _)| version)
+    }
+
+    /// Translates the function at `at` and those it calls. `offset` is the place in its page, from which all is counted.
+    /// Returns the frames whose code was translated; none if there was nothing to translate.
+    pub(crate) fn translate(&mut self, at: PhysAddr, offset: i64, source: &mut dyn Source) -> Vec<PhysAddr> {
+        let (version, old) = self.around(at).unwrap_or_default();
+        let mut roots = vec![offset];
+        if version > 0 && version < MOST_VERSIONS {
+            // The whole function again, with another way in; calls still enter where they did.
+            roots = old.iter().map(|distance| offset + distance).collect();
+            if !roots.contains(&offset) {
+                roots.push(offset);
+            }
+        }
+        let mut discovery = Discovery { source, info: InstructionInfoFactory::new(), frames: BTreeMap::new() };
+        let mut functions = match discovery.function(&roots) {
+            Some(function) => vec![function],
+            None => return Vec::new(),
+        };
+        self.add_callees(&mut functions, &mut discovery);
+        let frames = discovery.frames;
+        if !frames.contains_key(&(offset & !(PAGE_SIZE as i64 - 1))) {
+            return Vec::new();
+        }
+        let changed = frames.values().copied().collect();
+        if self.install(&functions, frames, version + 1) { changed } else { Vec::new() }
+    }
+
+    /// Takes in what the functions call, if that has run and is not translated yet.
+    fn add_callees(&self, functions: &mut Vec<Function>, discovery: &mut Discovery<'_>) {
+        let mut next = 0;
+        while next < functions.len() {
+            let calls: Vec<i64> = functions[next]
+                .blocks
+                .iter()
+                .filter_map(|b| if let End::Call { target, .. } = b.end { target } else { None })
+                .collect();
+            next += 1;
+            for target in calls {
+                if functions.len() >= MOST_FUNCTIONS {
+                    return;
+                }
+                let known = functions.iter().any(|f| f.blocks[f.entries[0]].at == target);
+                let Some(at) = discovery.warm_address(target) else { continue };
+                if !known
+                    && !self.entries.contains_key(&at.0)
+                    && let Some(function) = discovery.function(&[target])
+                {
+                    functions.push(function);
+                }
+            }
+        }
+    }
+
+    fn install(&mut self, functions: &[Function], frames: BTreeMap<i64, PhysAddr>, version: u8) -> bool {
+        let at_entry = |f: &Function| f.blocks[f.entries[0]].at;
+        let callees = |target: i64| {
+            let found = functions.iter().position(|f| at_entry(f) == target)?;
+            Some(layout::function::FIRST + found as u32)
+        };
+        let bodies: Vec<Body> = functions.iter().map(|f| function::translate(f, &self.layout, &callees)).collect();
+        let Some(slots) = self.take_slots(functions.len()) else { return false };
+        let code: Vec<_> = bodies.iter().map(|b| (&b.locals[..], &b.code[..])).collect();
+        let bytes = module::module(&self.layout, &slots, &code);
+        if !self.engine.install(&bytes) {
+            self.free.extend(slots);
+            return false;
+        }
+        let id = self.next_cluster;
+        self.next_cluster += 1;
+        self.bytes += bytes.len();
+        self.by_frame.extend(frames.values().map(|f| (f.0, id)));
+        let mut cluster = Cluster { functions: Vec::new(), frames, bytes: bytes.len(), _keep: Vec::new() };
+        for ((body, &slot), function) in bodies.into_iter().zip(&slots).zip(functions) {
+            self.add_entries(&cluster, id, slot, &body.entries);
+            let places = || function.blocks.iter().flat_map(|b| b.insns.iter().map(|i| i.at()));
+            cluster.functions.push(Translated {
+                slot,
+                first: places().min().unwrap_or(0),
+                last: places().max().unwrap_or(0),
+                entries: body.entries,
+                version,
+            });
+            cluster._keep.push((body.call_outs, body.map));
+        }
+        self.clusters.insert(id, cluster);
+        self.forget_jumps();
+        self.drop_oldest();
+        true
+    }
+
+    fn add_entries(&mut self, cluster: &Cluster, id: u32, slot: u32, entries: &[i64]) {
+        for (number, &offset) in entries.iter().enumerate() {
+            let page = offset & !(PAGE_SIZE as i64 - 1);
+            if let Some(frame) = cluster.frames.get(&page) {
+                let at = frame.0 + (offset - page) as u64;
+                self.entries.insert(at, Entry { cluster: id, offset, slot, number: number as u32 });
+            }
+        }
+    }
+
+    fn take_slots(&mut self, count: usize) -> Option<Vec<u32>> {
+        while self.free.len() < count {
+            let first = self.engine.grow(SLOTS)?;
+            self.free.extend((first..first + SLOTS).rev());
+        }
+        Some(self.free.split_off(self.free.len() - count))
+    }
+
+    fn drop_oldest(&mut self) {
+        while self.bytes > MOST_BYTES && self.clusters.len() > 1 {
+            let Some(&id) = self.clusters.keys().next() else { return };
+            self.drop_cluster(id);
+        }
+    }
+
+    fn drop_cluster(&mut self, id: u32) {
+        let Some(cluster) = self.clusters.remove(&id) else { return };
+        self.bytes -= cluster.bytes;
+        for frame in cluster.frames.values() {
+            self.by_frame.remove(&(frame.0, id));
+        }
+        self.entries.retain(|_, entry| entry.cluster != id);
+        for function in cluster.functions {
+            self.engine.clear(function.slot);
+            self.free.push(function.slot);
+        }
+        self.forget_jumps();
+    }
+
+    /// Frames some code was translated from.
+    pub(crate) fn frames(&self) -> Vec<PhysAddr> {
+        let mut frames: Vec<PhysAddr> = self.by_frame.iter().map(|&(frame, _)| PhysAddr(frame)).collect();
+        frames.dedup();
+        frames
+    }
+
+    /// Drops what was translated from `frame`.
+    pub(crate) fn drop_frame(&mut self, frame: PhysAddr) {
+        let ids: Vec<u32> = self.by_frame.range((frame.0, 0)..=(frame.0, u32::MAX)).map(|&(_, id)| id).collect();
+        for id in ids {
+            self.drop_cluster(id);
+        }
+        let own: Vec<u64> = self.seen.range(frame.0..frame.0 + PAGE_SIZE).map(|(&at, _)| at).collect();
+        for at in own {
+            self.seen.remove(&at);
+        }
+    }
+}
+
+/// Where things are; the linear memory has 32-bit addresses.
+fn layout(core: &Core, jumps: &[Jump]) -> Layout {
+    let at = &raw const *core as usize as u32;
+    let exchange = at + offset_of!(Core, exchange) as u32;
+    let fx = at + offset_of!(Core, fx) as u32;
+    let regs = at + offset_of!(Core, regs) as u32;
+    Layout {
+        core: at,
+        regs,
+        page: regs + u32::from(slot::PAGE),
+        fs: regs + u32::from(slot::FS),
+        gs: regs + u32::from(slot::GS),
+        xmm: fx + offset_of!(FxState, xmm) as u32,
+        mxcsr: fx + offset_of!(FxState, mxcsr) as u32,
+        wide: exchange + offset_of!(Exchange, wide) as u32,
+        lazy: exchange + offset_of!(Exchange, lazy) as u32,
+        rip: exchange + offset_of!(Exchange, rip) as u32,
+        fuel: exchange + offset_of!(Exchange, fuel) as u32,
+        key: exchange + offset_of!(Exchange, key) as u32,
+        stop: exchange + offset_of!(Exchange, stop) as u32,
+        fast: core.tlb.fast_address() as u32,
+        jumps: jumps.as_ptr() as usize as u32,
+        load: runtime::load as extern "C" fn(_, _, _) -> _ as usize as u32,
+        store: runtime::store as extern "C" fn(_, _, _, _) as usize as u32,
+        call_out: runtime::call_out as extern "C" fn(_, _, _) -> _ as usize as u32,
+        condition: runtime::condition as extern "C" fn(_, _) -> _ as usize as u32,
+    }
+}

@@ -1,0 +1,246 @@
+//! WebAssembly modules around translated functions.
+
+use alloc::vec::Vec;
+
+use aurora_machine::PAGE_SIZE;
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function, FunctionSection, ImportSection,
+    InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
+};
+
+use super::emit::at;
+use super::layout::{Layout, function, signature};
+use super::memory::WRITE;
+use crate::tlb::FAST;
+
+/// Entries of the jump table.
+pub(crate) const JUMPS: usize = 4096;
+/// log2 of the bytes of one.
+pub(crate) const JUMP_SHIFT: u32 = 5;
+
+/// An entry of the jump table: where translated code for an address is.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(crate) struct Jump {
+    /// The address, with the key applied.
+    pub(crate) address: u64,
+    /// The cluster's first page.
+    pub(crate) base: u64,
+    pub(crate) slot: u32,
+    pub(crate) entry: u32,
+}
+
+impl Jump {
+    pub(crate) const EMPTY: Self = Self { address: u64::MAX, base: 0, slot: 0, entry: 0 };
+}
+
+/// Which entry of the jump table an address has.
+pub(crate) fn jump_index(address: u64) -> usize {
+    (address ^ address >> 12) as usize % JUMPS
+}
+
+fn types() -> TypeSection {
+    use ValType::{I32, I64};
+    let mut types = TypeSection::new();
+    let mut add = |params: &[ValType], results: &[ValType]| {
+        types.ty().function(params.iter().copied(), results.iter().copied());
+    };
+    // In the order of `signature`.
+    add(&[I64, I64, I32, I32], &[I64, I64]);
+    add(&[I64, I32], &[I64, I32]);
+    add(&[I64, I64, I32], &[I32]);
+    add(&[I64, I64], &[I64]);
+    add(&[I32, I64, I32], &[I64]);
+    add(&[I32, I64, I64, I32], &[]);
+    add(&[I32, I32, I64], &[I64]);
+    add(&[I32, I32], &[I32]);
+    add(&[I32, I32, I64], &[]);
+    types
+}
+
+fn imports() -> ImportSection {
+    let mut imports = ImportSection::new();
+    let memory = MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    imports.import("m", "m", EntityType::Memory(memory));
+    let table = TableType { element_type: RefType::FUNCREF, table64: false, minimum: 0, maximum: None, shared: false };
+    imports.import("m", "t", EntityType::Table(table));
+    imports
+}
+
+/// A function's locals and code.
+pub(crate) type Code<'a> = (&'a [ValType], &'a [u8]);
+
+/// A module with these functions, put into these slots of the table.
+pub(crate) fn module(layout: &Layout, slots: &[u32], functions: &[Code<'_>]) -> Vec<u8> {
+    let mut declared = FunctionSection::new();
+    let mut code = CodeSection::new();
+    for (ty, function) in [
+        (signature::TRANSLATED, dispatch(layout)),
+        (signature::LOAD, load(layout)),
+        (signature::STORE, store(layout)),
+        (signature::HIGH, high()),
+    ] {
+        declared.function(ty);
+        code.function(&function);
+    }
+    for (locals, bytes) in functions {
+        declared.function(signature::TRANSLATED);
+        let mut function = Function::new_with_locals_types(locals.iter().copied());
+        function.raw(bytes.iter().copied());
+        code.function(&function);
+    }
+    assemble(&declared, &code, slots, function::FIRST)
+}
+
+/// The module through which we call translated code: one function in the table at `slot`.
+pub(crate) fn entrance(layout: &Layout, slot: u32) -> Vec<u8> {
+    let mut declared = FunctionSection::new();
+    declared.function(signature::ENTER);
+    let mut code = CodeSection::new();
+    code.function(&enter(layout));
+    assemble(&declared, &code, &[slot], 0)
+}
+
+fn assemble(declared: &FunctionSection, code: &CodeSection, slots: &[u32], first: u32) -> Vec<u8> {
+    let mut elements = ElementSection::new();
+    for (n, &slot) in (first..).zip(slots) {
+        elements.active(None, &ConstExpr::i32_const(slot as i32), Elements::Functions([n].as_slice().into()));
+    }
+    let mut module = Module::new();
+    module.section(&types()).section(&imports()).section(declared).section(&elements).section(code);
+    module.finish()
+}
+
+/// Calls that may nest in the engine's stack: a frame of code not yet optimised has all its registers on it.
+const DEPTH: i32 = 200;
+
+/// Slot, entry, base: fuel comes from the exchange, and what comes back goes there.
+fn enter(layout: &Layout) -> Function {
+    let mut f = Function::new([(1, ValType::I64)]);
+    f.instructions()
+        .local_get(2)
+        .i32_const(0)
+        .i64_load(at(layout.fuel))
+        .local_get(1)
+        .i32_const(DEPTH)
+        .local_get(0)
+        .call_indirect(0, signature::TRANSLATED)
+        .local_set(2)
+        .local_set(3)
+        .i32_const(0)
+        .local_get(2)
+        .i64_store(at(layout.fuel))
+        .local_get(3)
+        .i64_const(-1)
+        .i64_ne()
+        .if_(wasm_encoder::BlockType::Empty)
+        .i32_const(0)
+        .local_get(3)
+        .i64_store(at(layout.rip))
+        .end()
+        .end();
+    f
+}
+
+/// Parameters as a translated function's, but the first is the address to go to.
+fn dispatch(layout: &Layout) -> Function {
+    let entry = 4;
+    let mut f = Function::new([(1, ValType::I32)]);
+    let mut s = f.instructions();
+    s.local_get(0).local_get(0).i64_const(12).i64_shr_u().i64_xor().i32_wrap_i64();
+    s.i32_const(JUMPS as i32 - 1).i32_and().i32_const(JUMP_SHIFT as i32).i32_shl().local_tee(entry);
+    s.i64_load(at(layout.jumps)).i32_const(0).i64_load(at(layout.key)).i64_xor().local_get(0).i64_eq();
+    s.if_(wasm_encoder::BlockType::Empty);
+    s.local_get(entry).i64_load(at(layout.jumps + 8)).local_get(1);
+    s.local_get(entry).i32_load(at(layout.jumps + 20)).local_get(3);
+    s.local_get(entry).i32_load(at(layout.jumps + 16)).return_call_indirect(0, signature::TRANSLATED);
+    s.end();
+    s.local_get(0).local_get(1).end();
+    f
+}
+
+/// Looks at the TLB for as many bytes as parameter `spec` says at the address in parameter 0: pushes the host address to
+/// `host` and whether it is there.
+fn probe(s: &mut InstructionSink<'_>, layout: &Layout, spec: u32, entry: u32, writes: bool) {
+    let tag = layout.fast + if writes { FAST.write } else { FAST.read };
+    s.local_get(0).i32_wrap_i64().i32_const(12 - FAST.shift as i32).i32_shr_u();
+    s.i32_const(((FAST.entries - 1) << FAST.shift) as i32).i32_and().local_set(entry);
+    s.local_get(0).local_get(entry).i64_load(at(tag)).i64_sub();
+    s.i64_const(PAGE_SIZE as i64 + 1).local_get(spec).i32_const(0xff).i32_and().i64_extend_i32_u().i64_sub();
+    s.i64_lt_u().if_(BlockType::Empty);
+    s.local_get(0).i32_wrap_i64().local_get(entry).i32_load(at(layout.fast + FAST.host)).i32_add().local_set(entry);
+}
+
+/// For each size writes what `with` does for it, if the spec says that size.
+fn by_size(s: &mut InstructionSink<'_>, spec: u32, with: impl Fn(&mut InstructionSink<'_>, i32)) {
+    for size in [8, 4, 1, 2, 16] {
+        s.local_get(spec).i32_const(size).i32_and().if_(BlockType::Empty);
+        with(s, size);
+        s.end();
+    }
+}
+
+/// Address and spec. Places that will be written are looked up by the helper.
+fn load(layout: &Layout) -> Function {
+    let (spec, entry) = (1, 2);
+    let mut f = Function::new([(1, ValType::I32)]);
+    let mut s = f.instructions();
+    s.local_get(spec).i32_const(WRITE).i32_and().i32_eqz().if_(BlockType::Empty);
+    probe(&mut s, layout, spec, entry, false);
+    by_size(&mut s, spec, |s, size| {
+        match size {
+            8 => s.local_get(entry).i64_load(at(0)),
+            4 => s.local_get(entry).i64_load32_u(at(0)),
+            2 => s.local_get(entry).i64_load16_u(at(0)),
+            1 => s.local_get(entry).i64_load8_u(at(0)),
+            _ => s.i32_const(0).local_get(entry).v128_load(at(0)).v128_store(at(layout.wide)).i64_const(0),
+        };
+        s.i32_const(0).return_();
+    });
+    s.end().end();
+    s.i32_const(layout.core as i32).local_get(0).local_get(spec);
+    s.i32_const(layout.load as i32).call_indirect(0, signature::LOAD_HELPER);
+    s.i32_const(0).i32_load(at(layout.stop)).end();
+    f
+}
+
+/// Address, value and spec.
+fn store(layout: &Layout) -> Function {
+    let (spec, entry) = (2, 3);
+    let mut f = Function::new([(1, ValType::I32)]);
+    let mut s = f.instructions();
+    probe(&mut s, layout, spec, entry, true);
+    by_size(&mut s, spec, |s, size| {
+        s.local_get(entry);
+        match size {
+            8 => s.local_get(1).i64_store(at(0)),
+            4 => s.local_get(1).i64_store32(at(0)),
+            2 => s.local_get(1).i64_store16(at(0)),
+            1 => s.local_get(1).i64_store8(at(0)),
+            _ => s.i32_const(0).v128_load(at(layout.wide)).v128_store(at(0)),
+        };
+        s.i32_const(0).return_();
+    });
+    s.end();
+    s.i32_const(layout.core as i32).local_get(0).local_get(1).local_get(spec);
+    s.i32_const(layout.store as i32).call_indirect(0, signature::STORE_HELPER);
+    s.i32_const(0).i32_load(at(layout.stop)).end();
+    f
+}
+
+/// The upper half of the product of two 64-bit numbers, from four products of halves.
+fn high() -> Function {
+    let mut f = Function::new([(3, ValType::I64)]);
+    let mut s = f.instructions();
+    let (a, b, cross, low, middle) = (0, 1, 2, 3, 4);
+    let mask = 0xffff_ffff;
+    // low = a0 * b0; cross = a1 * b0 + low >> 32; middle = a0 * b1 + cross & mask
+    s.local_get(a).i64_const(mask).i64_and().local_get(b).i64_const(mask).i64_and().i64_mul().local_set(low);
+    s.local_get(a).i64_const(32).i64_shr_u().local_get(b).i64_const(mask).i64_and().i64_mul();
+    s.local_get(low).i64_const(32).i64_shr_u().i64_add().local_set(cross);
+    s.local_get(a).i64_const(mask).i64_and().local_get(b).i64_const(32).i64_shr_u().i64_mul();
+    s.local_get(cross).i64_const(mask).i64_and().i64_add().local_set(middle);
+    s.local_get(a).i64_const(32).i64_shr_u().local_get(b).i64_const(32).i64_shr_u().i64_mul();
+    s.local_get(cross).i64_const(32).i64_shr_u().i64_add().local_get(middle).i64_const(32).i64_shr_u().i64_add().end();
+    f
+}

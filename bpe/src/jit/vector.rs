@@ -1,0 +1,572 @@
+//! SSE in WebAssembly: moves, integers, shuffles. Floating-point arithmetic is in [`super::float`].
+//!
+//! What always holds: only XMM registers are dealt with here; MMX is the interpreter's.
+
+use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
+use wasm_encoder::{Ieee64, Lane, ValType};
+
+use super::emit::{Emitter, Instruction as Write, Temp};
+use super::float;
+use super::lazy::{Kind, Setter};
+use super::memory::{VECTOR, type_of};
+use super::translate::width;
+
+/// Whether there is a translation.
+pub(super) fn is_translated(insn: &Instruction) -> bool {
+    let mmx = (0..insn.op_count()).any(|i| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_mm());
+    !mmx && (family(insn).is_some() || float::is_translated(insn))
+}
+
+/// Whether it may stop for another reason than memory.
+pub(super) fn may_exit(insn: &Instruction) -> bool {
+    float::is_translated(insn)
+}
+
+/// Whether what it writes of a vector register is all of it.
+pub(super) fn writes_whole(insn: &Instruction) -> bool {
+    match family(insn) {
+        Some(Family::Load | Family::Extend(..) | Family::Narrow(_)) => true,
+        Some(Family::Scalar(_)) => insn.op_kind(1) == OpKind::Memory,
+        Some(Family::Shuffle) => matches!(insn.mnemonic(), M::Pshufd | M::Pshuflw | M::Pshufhw | M::Movddup),
+        Some(Family::Binary(_)) => insn.op_kind(1) == OpKind::Register && insn.op0_register() == insn.op1_register(),
+        _ => false,
+    }
+}
+
+/// Whether it sets all status flags.
+pub(super) fn sets_flags(insn: &Instruction) -> bool {
+    is_translated(insn) && (matches!(family(insn), Some(Family::Test)) || float::sets_flags(insn))
+}
+
+#[derive(Clone, Copy)]
+enum Family {
+    /// All of a register from a register or memory.
+    Load,
+    /// All of one to memory.
+    Store,
+    /// `MOVSS`, `MOVSD`: so many bytes, as log2.
+    Scalar(u8),
+    /// `MOVD`, `MOVQ` into a vector: the rest is cleared.
+    Narrow(u8),
+    /// ... from one.
+    Extract(u8),
+    /// `MOVLPS` and `MOVHPS` and their kin.
+    Half(u8),
+    /// A function of two vectors.
+    Binary(Write),
+    /// A function of the source alone.
+    Unary(Write),
+    AndNot,
+    Shuffle,
+    Swizzle,
+    /// By an immediate: the instruction and the bits of a lane.
+    Shift(Write, u32),
+    ShiftBytes,
+    Mask(Write),
+    /// Lanes made wider, in steps.
+    Extend(&'static [Write], u8),
+    Multiply(bool),
+    MultiplyHigh(bool),
+    Insert,
+    PickLane,
+    Test,
+}
+
+macro_rules! table {
+    ($mnemonic:expr; $($($m:ident)|+ => $f:ident,)*) => {
+        match $mnemonic {
+            $($(M::$m)|+ => Some(Family::Binary(|s| s.$f())),)*
+            _ => None,
+        }
+    };
+}
+
+fn binary(mnemonic: M) -> Option<Family> {
+    table! { mnemonic;
+        Paddb => i8x16_add, Paddw => i16x8_add, Paddd => i32x4_add, Paddq => i64x2_add,
+        Psubb => i8x16_sub, Psubw => i16x8_sub, Psubd => i32x4_sub, Psubq => i64x2_sub,
+        Paddsb => i8x16_add_sat_s, Paddusb => i8x16_add_sat_u, Paddsw => i16x8_add_sat_s, Paddusw => i16x8_add_sat_u,
+        Psubsb => i8x16_sub_sat_s, Psubusb => i8x16_sub_sat_u, Psubsw => i16x8_sub_sat_s, Psubusw => i16x8_sub_sat_u,
+        Pmullw => i16x8_mul, Pmulld => i32x4_mul, Pmaddwd => i32x4_dot_i16x8_s,
+        Pavgb => i8x16_avgr_u, Pavgw => i16x8_avgr_u,
+        Pminub => i8x16_min_u, Pminuw => i16x8_min_u, Pminud => i32x4_min_u,
+        Pminsb => i8x16_min_s, Pminsw => i16x8_min_s, Pminsd => i32x4_min_s,
+        Pmaxub => i8x16_max_u, Pmaxuw => i16x8_max_u, Pmaxud => i32x4_max_u,
+        Pmaxsb => i8x16_max_s, Pmaxsw => i16x8_max_s, Pmaxsd => i32x4_max_s,
+        Pcmpeqb => i8x16_eq, Pcmpeqw => i16x8_eq, Pcmpeqd => i32x4_eq, Pcmpeqq => i64x2_eq,
+        Pcmpgtb => i8x16_gt_s, Pcmpgtw => i16x8_gt_s, Pcmpgtd => i32x4_gt_s, Pcmpgtq => i64x2_gt_s,
+        Pand | Andps | Andpd => v128_and, Por | Orps | Orpd => v128_or, Pxor | Xorps | Xorpd => v128_xor,
+        Packsswb => i8x16_narrow_i16x8_s, Packuswb => i8x16_narrow_i16x8_u,
+        Packssdw => i16x8_narrow_i32x4_s, Packusdw => i16x8_narrow_i32x4_u,
+    }
+}
+
+fn family(insn: &Instruction) -> Option<Family> {
+    let memory = |i: u32| i < insn.op_count() && insn.op_kind(i) == OpKind::Memory;
+    let register = |i: u32| i < insn.op_count() && insn.op_kind(i) == OpKind::Register;
+    let xmm = |i: u32| register(i) && insn.op_register(i).is_xmm();
+    let gpr = |i: u32| register(i) && insn.op_register(i).is_gpr();
+    let immediate = insn.op_count() > 1 && !memory(1) && !register(1);
+    if let Some(found) = binary(insn.mnemonic()) {
+        return Some(found);
+    }
+    let load = if memory(0) { Family::Store } else { Family::Load };
+    Some(match insn.mnemonic() {
+        M::Movups | M::Movupd | M::Movdqu | M::Lddqu | M::Movaps | M::Movapd | M::Movdqa | M::Movntdqa => load,
+        M::Movntps | M::Movntpd | M::Movntdq => load,
+        M::Movss => Family::Scalar(2),
+        M::Movsd if xmm(0) || xmm(1) => Family::Scalar(3),
+        M::Movd if xmm(0) => Family::Narrow(2),
+        M::Movq if xmm(0) => Family::Narrow(3),
+        M::Movd => Family::Extract(2),
+        M::Movq => Family::Extract(3),
+        M::Movlps | M::Movlpd if memory(0) || memory(1) => Family::Half(0),
+        M::Movhps | M::Movhpd => Family::Half(1),
+        M::Pandn | M::Andnps | M::Andnpd => Family::AndNot,
+        M::Pabsb => Family::Unary(|s| s.i8x16_abs()),
+        M::Pabsw => Family::Unary(|s| s.i16x8_abs()),
+        M::Pabsd => Family::Unary(|s| s.i32x4_abs()),
+        M::Pshufd | M::Pshuflw | M::Pshufhw | M::Shufps | M::Shufpd => Family::Shuffle,
+        M::Palignr if insn.immediate8() <= 16 => Family::Shuffle,
+        M::Movhlps | M::Movlhps => Family::Shuffle,
+        M::Movddup => Family::Shuffle,
+        M::Punpcklbw | M::Punpcklwd | M::Punpckldq | M::Punpcklqdq | M::Unpcklps | M::Unpcklpd => Family::Shuffle,
+        M::Punpckhbw | M::Punpckhwd | M::Punpckhdq | M::Punpckhqdq | M::Unpckhps | M::Unpckhpd => Family::Shuffle,
+        M::Pshufb => Family::Swizzle,
+        M::Psllw if immediate => Family::Shift(|s| s.i16x8_shl(), 16),
+        M::Pslld if immediate => Family::Shift(|s| s.i32x4_shl(), 32),
+        M::Psllq if immediate => Family::Shift(|s| s.i64x2_shl(), 64),
+        M::Psrlw if immediate => Family::Shift(|s| s.i16x8_shr_u(), 16),
+        M::Psrld if immediate => Family::Shift(|s| s.i32x4_shr_u(), 32),
+        M::Psrlq if immediate => Family::Shift(|s| s.i64x2_shr_u(), 64),
+        M::Psraw if immediate => Family::Shift(|s| s.i16x8_shr_s(), 16),
+        M::Psrad if immediate => Family::Shift(|s| s.i32x4_shr_s(), 32),
+        M::Pslldq | M::Psrldq => Family::ShiftBytes,
+        M::Pmovmskb => Family::Mask(|s| s.i8x16_bitmask()),
+        M::Movmskps => Family::Mask(|s| s.i32x4_bitmask()),
+        M::Movmskpd => Family::Mask(|s| s.i64x2_bitmask()),
+        M::Pmovzxbw => Family::Extend(&[|s| s.i16x8_extend_low_i8x16_u()], 3),
+        M::Pmovzxwd => Family::Extend(&[|s| s.i32x4_extend_low_i16x8_u()], 3),
+        M::Pmovzxdq => Family::Extend(&[|s| s.i64x2_extend_low_i32x4_u()], 3),
+        M::Pmovzxbd => Family::Extend(&[|s| s.i16x8_extend_low_i8x16_u(), |s| s.i32x4_extend_low_i16x8_u()], 2),
+        M::Pmovsxbw => Family::Extend(&[|s| s.i16x8_extend_low_i8x16_s()], 3),
+        M::Pmovsxwd => Family::Extend(&[|s| s.i32x4_extend_low_i16x8_s()], 3),
+        M::Pmovsxdq => Family::Extend(&[|s| s.i64x2_extend_low_i32x4_s()], 3),
+        M::Pmovsxbd => Family::Extend(&[|s| s.i16x8_extend_low_i8x16_s(), |s| s.i32x4_extend_low_i16x8_s()], 2),
+        M::Cvtdq2pd => Family::Extend(&[|s| s.f64x2_convert_low_i32x4_s()], 3),
+        M::Pmuludq => Family::Multiply(false),
+        M::Pmuldq => Family::Multiply(true),
+        M::Pmulhuw => Family::MultiplyHigh(false),
+        M::Pmulhw => Family::MultiplyHigh(true),
+        M::Pinsrb | M::Pinsrw | M::Pinsrd | M::Pinsrq => Family::Insert,
+        M::Pextrb | M::Pextrw | M::Pextrd | M::Pextrq if gpr(0) => Family::PickLane,
+        M::Ptest => Family::Test,
+        _ => return None,
+    })
+}
+
+/// Whether a 16-byte memory operand may be anywhere.
+fn is_unaligned(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), M::Movups | M::Movupd | M::Movdqu | M::Lddqu)
+}
+
+impl Emitter<'_> {
+    pub(super) fn vector(&mut self, insn: &Instruction) {
+        let Some(family) = family(insn) else { return self.float(insn) };
+        match family {
+            Family::Load => {
+                self.push_vector(insn, 1);
+                self.pop_vector(insn.op0_register());
+            }
+            Family::Store => self.store_vector(insn),
+            Family::Scalar(width) => self.move_scalar(insn, width),
+            Family::Narrow(width) => self.narrow(insn, width),
+            Family::Extract(width) => self.extract_word(insn, width),
+            Family::Half(half) => self.move_half(insn, half),
+            Family::Binary(write) => {
+                let b = self.take_vector(insn, 1);
+                self.push_xmm(insn.op0_register());
+                self.get(b);
+                self.write(write);
+                self.pop_vector(insn.op0_register());
+            }
+            Family::Unary(write) => {
+                self.push_vector(insn, 1);
+                self.write(write);
+                self.pop_vector(insn.op0_register());
+            }
+            Family::AndNot => {
+                self.push_vector(insn, 1);
+                self.push_xmm(insn.op0_register());
+                self.i().v128_andnot();
+                self.pop_vector(insn.op0_register());
+            }
+            Family::Shuffle => self.shuffle(insn),
+            Family::Swizzle => {
+                let b = self.take_vector(insn, 1);
+                self.push_xmm(insn.op0_register());
+                self.get(b);
+                self.i().v128_const(i128::from_le_bytes([0x8f; 16])).v128_and().i8x16_swizzle();
+                self.pop_vector(insn.op0_register());
+            }
+            Family::Shift(write, bits) => self.shift_lanes(insn, write, bits),
+            Family::ShiftBytes => self.shift_bytes(insn),
+            Family::Mask(write) => {
+                self.push_xmm(insn.op1_register());
+                self.write(write);
+                if width(insn, 0) == 3 {
+                    self.i().i64_extend_i32_u();
+                }
+                self.pop_register(insn.op0_register());
+            }
+            Family::Extend(steps, width) => {
+                self.push_narrow_vector(insn, width);
+                steps.iter().for_each(|&step| self.write(step));
+                self.pop_vector(insn.op0_register());
+            }
+            Family::Multiply(signed) => self.multiply_even(insn, signed),
+            Family::MultiplyHigh(signed) => self.multiply_high(insn, signed),
+            Family::Insert => self.insert_lane(insn),
+            Family::PickLane => self.pick_lane(insn),
+            Family::Test => self.test_vector(insn),
+        }
+    }
+
+    pub(super) fn write(&mut self, write: Write) {
+        write(&mut self.i());
+    }
+
+    pub(super) fn push_xmm(&mut self, register: Register) {
+        let local = self.xmm(register.number());
+        self.i().local_get(local);
+    }
+
+    pub(super) fn pop_vector(&mut self, register: Register) {
+        let local = self.xmm(register.number());
+        self.i().local_set(local);
+        self.clean[register.number() & 15] = None;
+    }
+
+    /// Pushes operand `i`, all 16 bytes of it.
+    pub(super) fn push_vector(&mut self, insn: &Instruction, i: u32) {
+        if insn.op_kind(i) == OpKind::Register {
+            return self.push_xmm(insn.op_register(i));
+        }
+        self.check_aligned(insn);
+        self.load_operand(insn, VECTOR);
+    }
+
+    pub(super) fn take_vector(&mut self, insn: &Instruction, i: u32) -> Temp {
+        self.push_vector(insn, i);
+        self.take(ValType::V128)
+    }
+
+    /// Leaves an address that is not aligned to the interpreter, which knows what that ends in.
+    fn check_aligned(&mut self, insn: &Instruction) {
+        if is_unaligned(insn) {
+            return;
+        }
+        self.push_operand_address(insn);
+        self.i().i32_wrap_i64().i32_const(15).i32_and();
+        self.open_if(wasm_encoder::BlockType::Empty);
+        self.interpret();
+        self.close();
+    }
+
+    fn store_vector(&mut self, insn: &Instruction) {
+        self.push_xmm(insn.op1_register());
+        let value = self.take(ValType::V128);
+        self.check_aligned(insn);
+        self.store_operand(insn, value, VECTOR);
+    }
+
+    /// Pushes a lane of `1 << width` bytes, as an integer.
+    fn push_lane(&mut self, register: Register, width: u8, lane: Lane) {
+        self.push_xmm(register);
+        match width {
+            0 => self.i().i8x16_extract_lane_u(lane),
+            1 => self.i().i16x8_extract_lane_u(lane),
+            2 => self.i().i32x4_extract_lane(lane),
+            _ => self.i().i64x2_extract_lane(lane),
+        };
+    }
+
+    fn store_lane(&mut self, insn: &Instruction, width: u8, lane: Lane) {
+        self.push_lane(insn.op1_register(), width, lane);
+        let value = self.take(type_of(width));
+        self.store_operand(insn, value, width);
+    }
+
+    /// Makes the integer on the stack the low lane of a vector of zeros.
+    fn widen(&mut self, width: u8) {
+        if width < 3 {
+            self.i().i64_extend_i32_u();
+        }
+        let low = self.take(ValType::I64);
+        self.i().v128_const(0).local_get(low.index).i64x2_replace_lane(0);
+    }
+
+    /// Pushes the low bytes of the source, the rest clear.
+    pub(super) fn push_narrow_vector(&mut self, insn: &Instruction, width: u8) {
+        if insn.op_kind(1) == OpKind::Register {
+            return self.push_xmm(insn.op1_register());
+        }
+        self.load_operand(insn, width);
+        self.widen(width);
+    }
+
+    fn move_scalar(&mut self, insn: &Instruction, width: u8) {
+        if insn.op_kind(0) == OpKind::Memory {
+            return self.store_lane(insn, width, 0);
+        }
+        let to = insn.op0_register();
+        if insn.op_kind(1) == OpKind::Memory {
+            self.push_narrow_vector(insn, width);
+            return self.pop_vector(to);
+        }
+        self.push_xmm(to);
+        self.push_xmm(insn.op1_register());
+        let lanes: [Lane; 16] = match width {
+            2 => [16, 17, 18, 19, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+            _ => [16, 17, 18, 19, 20, 21, 22, 23, 8, 9, 10, 11, 12, 13, 14, 15],
+        };
+        self.i().i8x16_shuffle(lanes);
+        self.pop_vector(to);
+    }
+
+    fn narrow(&mut self, insn: &Instruction, width: u8) {
+        match insn.op_kind(1) {
+            OpKind::Memory => self.push_narrow_vector(insn, width),
+            _ if insn.op1_register().is_gpr() => {
+                self.push_register(insn.op1_register());
+                self.widen(width);
+            }
+            _ => {
+                self.push_lane(insn.op1_register(), 3, 0);
+                self.widen(3);
+            }
+        }
+        self.pop_vector(insn.op0_register());
+    }
+
+    fn extract_word(&mut self, insn: &Instruction, width: u8) {
+        if insn.op_kind(0) == OpKind::Memory {
+            return self.store_lane(insn, width, 0);
+        }
+        self.push_lane(insn.op1_register(), width, 0);
+        self.pop_register(insn.op0_register());
+    }
+
+    fn move_half(&mut self, insn: &Instruction, half: Lane) {
+        if insn.op_kind(0) == OpKind::Memory {
+            return self.store_lane(insn, 3, half);
+        }
+        self.load_operand(insn, 3);
+        let value = self.take(ValType::I64);
+        self.push_xmm(insn.op0_register());
+        self.i().local_get(value.index).i64x2_replace_lane(half);
+        self.pop_vector(insn.op0_register());
+    }
+
+    fn shuffle(&mut self, insn: &Instruction) {
+        let to = insn.op0_register();
+        let half = insn.mnemonic() == M::Movddup && insn.op_kind(1) == OpKind::Memory;
+        if half {
+            self.push_narrow_vector(insn, 3);
+        } else {
+            self.push_vector(insn, 1);
+        }
+        let b = self.take(ValType::V128);
+        let lanes = lanes(insn);
+        // What looks at the source only need not look at the destination.
+        if writes_whole(insn) {
+            self.get(b);
+        } else {
+            self.push_xmm(to);
+        }
+        self.get(b);
+        self.i().i8x16_shuffle(lanes);
+        self.pop_vector(to);
+    }
+
+    fn shift_lanes(&mut self, insn: &Instruction, write: Write, bits: u32) {
+        let signed = matches!(insn.mnemonic(), M::Psraw | M::Psrad);
+        let count = u32::from(insn.immediate8());
+        self.push_xmm(insn.op0_register());
+        if count < bits || signed {
+            self.i().i32_const(count.min(bits - 1) as i32);
+            self.write(write);
+        } else {
+            self.i().drop().v128_const(0);
+        }
+        self.pop_vector(insn.op0_register());
+    }
+
+    fn shift_bytes(&mut self, insn: &Instruction) {
+        let count = insn.immediate8().min(16);
+        let left = insn.mnemonic() == M::Pslldq;
+        let mut lanes = [0; 16];
+        for (i, lane) in (0..16u8).zip(&mut lanes) {
+            *lane = if left { 16 + i - count } else { i + count };
+        }
+        // Zeros come in from the other operand.
+        if left {
+            self.i().v128_const(0);
+        }
+        self.push_xmm(insn.op0_register());
+        if !left {
+            self.i().v128_const(0);
+        }
+        self.i().i8x16_shuffle(lanes);
+        self.pop_vector(insn.op0_register());
+    }
+
+    /// Products of the even 32-bit lanes.
+    fn multiply_even(&mut self, insn: &Instruction, signed: bool) {
+        const EVEN: [Lane; 16] = [0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11];
+        let b = self.take_vector(insn, 1);
+        self.push_xmm(insn.op0_register());
+        self.push_xmm(insn.op0_register());
+        self.i().i8x16_shuffle(EVEN);
+        self.i().local_get(b.index).local_get(b.index).i8x16_shuffle(EVEN);
+        self.either(signed, |s| s.i64x2_extmul_low_i32x4_s(), |s| s.i64x2_extmul_low_i32x4_u());
+        self.pop_vector(insn.op0_register());
+    }
+
+    /// Upper halves of the products of 16-bit lanes.
+    fn multiply_high(&mut self, insn: &Instruction, signed: bool) {
+        let b = self.take_vector(insn, 1);
+        let to = insn.op0_register();
+        self.push_xmm(to);
+        self.get(b);
+        self.either(signed, |s| s.i32x4_extmul_low_i16x8_s(), |s| s.i32x4_extmul_low_i16x8_u());
+        self.push_xmm(to);
+        self.get(b);
+        self.either(signed, |s| s.i32x4_extmul_high_i16x8_s(), |s| s.i32x4_extmul_high_i16x8_u());
+        self.i().i8x16_shuffle([2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31]);
+        self.pop_vector(to);
+    }
+
+    fn insert_lane(&mut self, insn: &Instruction) {
+        let width = match insn.mnemonic() {
+            M::Pinsrb => 0,
+            M::Pinsrw => 1,
+            M::Pinsrd => 2,
+            _ => 3,
+        };
+        if insn.op_kind(1) == OpKind::Memory {
+            self.load_operand(insn, width);
+        } else {
+            let local = self.gpr(insn.op1_register().full_register().number());
+            self.i().local_get(local);
+            if width < 3 {
+                self.i().i32_wrap_i64();
+            }
+        }
+        let value = self.take(type_of(width));
+        self.push_xmm(insn.op0_register());
+        self.get(value);
+        let lane = insn.immediate8() & (15 >> width);
+        match width {
+            0 => self.i().i8x16_replace_lane(lane),
+            1 => self.i().i16x8_replace_lane(lane),
+            2 => self.i().i32x4_replace_lane(lane),
+            _ => self.i().i64x2_replace_lane(lane),
+        };
+        self.pop_vector(insn.op0_register());
+    }
+
+    fn pick_lane(&mut self, insn: &Instruction) {
+        let width = match insn.mnemonic() {
+            M::Pextrb => 0,
+            M::Pextrw => 1,
+            M::Pextrd => 2,
+            _ => 3,
+        };
+        self.push_lane(insn.op1_register(), width, insn.immediate8() & (15 >> width));
+        if width < 3 && insn.op0_register().size() == 8 {
+            self.i().i64_extend_i32_u();
+        }
+        self.pop_register(insn.op0_register());
+    }
+
+    fn test_vector(&mut self, insn: &Instruction) {
+        let b = self.take_vector(insn, 1);
+        if !self.flags_needed {
+            self.kind = None;
+            return;
+        }
+        self.push_xmm(insn.op0_register());
+        self.get(b);
+        self.i().v128_and().v128_any_true().i32_eqz().i64_extend_i32_u().i64_const(6).i64_shl();
+        self.get(b);
+        self.push_xmm(insn.op0_register());
+        self.i().v128_andnot().v128_any_true().i32_eqz().i64_extend_i32_u().i64_or();
+        let bits = self.take(ValType::I64);
+        self.set_flags(Kind::new(Setter::Bits, 3), [Some(bits), None, None]);
+    }
+
+    /// Pushes a constant of either precision.
+    pub(super) fn float_constant(&mut self, value: f64, double: bool) {
+        if double {
+            self.i().f64_const(Ieee64::from(value));
+        } else {
+            self.i().f32_const((value as f32).into());
+        }
+    }
+}
+
+/// Which bytes a shuffle takes: below 16 from the destination, the others from the source.
+fn lanes(insn: &Instruction) -> [Lane; 16] {
+    let imm = insn.immediate8_or_zero();
+    let field = |i: u8| imm >> (2 * i) & 3;
+    let by = |bytes: u8, pick: &dyn Fn(u8) -> u8| {
+        let mut lanes = [0; 16];
+        for (i, lane) in (0..16u8).zip(&mut lanes) {
+            *lane = pick(i / bytes) * bytes + i % bytes;
+        }
+        lanes
+    };
+    // Lane numbers count on into the source.
+    let interleave = |bytes: u8, high: bool| {
+        let all = 16 / bytes;
+        let from = if high { all / 2 } else { 0 };
+        by(bytes, &|i| from + i / 2 + if i % 2 == 1 { all } else { 0 })
+    };
+    match insn.mnemonic() {
+        M::Pshufd => by(4, &field),
+        M::Pshuflw => by(2, &|i| if i < 4 { field(i) } else { i }),
+        M::Pshufhw => by(2, &|i| if i < 4 { i } else { 4 + field(i - 4) }),
+        M::Shufps => by(4, &|i| field(i) + if i < 2 { 0 } else { 4 }),
+        M::Shufpd => by(8, &|i| (imm >> i & 1) + 2 * i),
+        M::Palignr => by(1, &|i| {
+            // The destination is the upper half.
+            let n = u16::from(i) + u16::from(imm);
+            if n < 16 { n as u8 + 16 } else { (n - 16).min(15) as u8 }
+        }),
+        M::Movhlps => by(8, &|i| if i == 0 { 3 } else { 1 }),
+        M::Movlhps => by(8, &|i| if i == 0 { 0 } else { 2 }),
+        M::Movddup => by(8, &|_| 0),
+        M::Punpcklbw => interleave(1, false),
+        M::Punpcklwd => interleave(2, false),
+        M::Punpckldq | M::Unpcklps => interleave(4, false),
+        M::Punpcklqdq | M::Unpcklpd => interleave(8, false),
+        M::Punpckhbw => interleave(1, true),
+        M::Punpckhwd => interleave(2, true),
+        M::Punpckhdq | M::Unpckhps => interleave(4, true),
+        _ => interleave(8, true),
+    }
+}
+
+trait Immediate {
+    fn immediate8_or_zero(&self) -> u8;
+}
+impl Immediate for Instruction {
+    /// The last operand, if it is an immediate.
+    fn immediate8_or_zero(&self) -> u8 {
+        match self.op_count().checked_sub(1).map(|i| self.op_kind(i)) {
+            Some(OpKind::Immediate8) => self.immediate8(),
+            _ => 0,
+        }
+    }
+}

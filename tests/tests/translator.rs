@@ -1,0 +1,168 @@
+//! BPE/U's translator against the real processor: every instruction form, and sequences with branches, loops and calls.
+//!
+//! Cases run on this processor and, everything translated before its first execution, in Node; results must be equal.
+//! `AURORA_SEQUENCES` says how many sequences, `AURORA_SEED` where cases start; a failure names the seed that gives it
+//! first.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![allow(missing_docs, unreachable_pub, clippy::undocumented_unsafe_blocks)]
+
+#[path = "../../bpe/tests/differential/compare.rs"]
+mod compare;
+#[path = "../../bpe/tests/differential/generate.rs"]
+mod generate;
+#[path = "../../bpe/tests/differential/host.rs"]
+mod host;
+#[path = "../../bpe/tests/differential/layout.rs"]
+mod layout;
+#[path = "../../bpe/tests/differential/random.rs"]
+mod random;
+#[path = "translator/sequence.rs"]
+mod sequence;
+#[path = "../../bpe/tests/differential/state.rs"]
+mod state;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use aurora_machine::FxState;
+use generate::Template;
+use host::Host;
+use layout::{CODE, DATA, ENTRY, PAGE, PAGES};
+use random::Random;
+use sequence::Sequence;
+use state::{Outcome, State};
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+/// A case with what the real processor made of it.
+struct Ran {
+    seed: u64,
+    sequence: Sequence,
+    outcome: Outcome,
+    sum: u64,
+}
+
+fn memory_seed(seed: u64) -> u64 {
+    seed ^ 0x5eed
+}
+
+/// Runs a sequence on the real processor.
+fn on_silicon(host: &Host, seed: u64, sequence: Sequence) -> Ran {
+    let mut r = Random(memory_seed(seed));
+    for (page, _) in PAGES {
+        let bytes: Vec<u8> = (0..PAGE / 8).flat_map(|_| r.integer().to_le_bytes()).collect();
+        host.write(DATA + page * PAGE, &bytes);
+    }
+    for (addr, bytes) in &sequence.data {
+        host.write(*addr, bytes);
+    }
+    host.write_code(CODE + ENTRY, &sequence.bytes);
+    let outcome = host.run(&sequence.state);
+    host.write_code(CODE + ENTRY, &vec![0xcc; sequence.bytes.len()]);
+    let mut sum = 0xcbf2_9ce4_8422_2325u64;
+    for (page, _) in PAGES {
+        for word in host.page(page).chunks_exact(8) {
+            let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
+            sum = (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        }
+    }
+    Ran { seed, sequence, outcome, sum }
+}
+
+fn encode(ran: &Ran, out: &mut Vec<u8>) {
+    let Sequence { bytes, state, data, .. } = &ran.sequence;
+    out.extend((bytes.len() as u32).to_le_bytes());
+    out.extend(bytes);
+    out.extend(memory_seed(ran.seed).to_le_bytes());
+    out.extend(state.gpr.iter().copied().chain([state.rip, state.rflags]).flat_map(u64::to_le_bytes));
+    out.extend(state.fx.to_bytes());
+    out.extend((data.len() as u32).to_le_bytes());
+    for (addr, bytes) in data {
+        out.extend(addr.to_le_bytes());
+        out.extend((bytes.len() as u32).to_le_bytes());
+        out.extend(bytes);
+    }
+}
+
+fn decode(answer: &[u8]) -> (Outcome, u64) {
+    let word = |i: usize| u64::from_le_bytes(answer[i..i + 8].try_into().expect("eight bytes"));
+    let mut state = State::default();
+    for (i, register) in state.gpr.iter_mut().enumerate() {
+        *register = word(i * 8);
+    }
+    (state.rip, state.rflags) = (word(128), word(136));
+    state.fx = FxState::from_bytes(answer[144..656].try_into().expect("512 bytes"));
+    (Outcome { state, vector: word(656) as u8, error: word(664), address: word(672) }, word(680))
+}
+
+const ANSWER: usize = 688;
+
+/// Cases one process runs: an engine that has made very many modules becomes slow.
+const AT_ONCE: usize = 5000;
+
+/// What Node makes of the cases.
+fn in_node(all: &[Ran], name: &str) -> Vec<(Outcome, u64)> {
+    all.chunks(AT_ONCE).flat_map(|some| one_process(some, name)).collect()
+}
+
+fn one_process(all: &[Ran], name: &str) -> Vec<(Outcome, u64)> {
+    let wasm = aurora_cli::build::engine().expect("the engine is built");
+    let folder = aurora_cli::project::made("translator").expect("a folder");
+    let (cases, answers) = (folder.join(format!("{name}.cases")), folder.join(format!("{name}.answers")));
+    let mut bytes = Vec::new();
+    all.iter().for_each(|ran| encode(ran, &mut bytes));
+    std::fs::write(&cases, bytes).expect("cases are written");
+    let mut node = Command::new(aurora_cli::setup::node().expect("node"));
+    node.arg(aurora_cli::project::root().join("tests/engine/run.mjs")).arg(wasm).arg(&cases).arg(&answers);
+    assert!(node.status().expect("node runs").success(), "node failed");
+    let bytes = std::fs::read(&answers).expect("answers");
+    assert_eq!(bytes.len(), all.len() * ANSWER, "an answer for each case");
+    bytes.chunks_exact(ANSWER).map(decode).collect()
+}
+
+fn check(all: &[Ran], name: &str) {
+    let mut failures: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for (ran, (outcome, sum)) in all.iter().zip(in_node(all, name)) {
+        let found = ran.sequence.difference(&ran.outcome, &outcome);
+        let memory = (sum != ran.sum && ran.sequence.memory_counts).then(|| "memory differs".to_string());
+        if let Some(what) = found.or(memory) {
+            let entry = failures.entry(ran.sequence.name(&what)).or_insert_with(|| {
+                (0, format!("seed {}: expected {what}\n{}before {:x?}", ran.seed, ran.sequence, ran.sequence.state))
+            });
+            entry.0 += 1;
+        }
+    }
+    eprintln!("{name}: {} cases", all.len());
+    for (name, (count, first)) in failures.iter().take(20) {
+        eprintln!("{name}: {count} times, first {first}");
+    }
+    assert!(failures.is_empty(), "{} kinds of failures", failures.len());
+}
+
+/// Makes cases from consecutive seeds.
+fn cases(host: &Host, name: &str, count: u64, make: impl Fn(&mut Random, &[Template]) -> Option<Sequence>) {
+    let first = setting("AURORA_SEED", 1);
+    let templates = generate::templates();
+    let mut all = Vec::new();
+    let mut seed = first.wrapping_sub(1);
+    while (all.len() as u64) < count {
+        seed = seed.wrapping_add(1);
+        let mut r = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        if let Some(sequence) = make(&mut r, &templates) {
+            all.push(on_silicon(host, seed, sequence));
+        }
+    }
+    check(&all, name);
+}
+
+#[test]
+fn every_form_and_random_sequences_do_translated_what_the_real_processor_does() {
+    let host = Host::new();
+    cases(&host, "instructions", setting("AURORA_CASES", 30_000), |r, templates| {
+        let template = r.pick(templates);
+        generate::case(r, &template).and_then(Sequence::of_one)
+    });
+    cases(&host, "sequences", setting("AURORA_SEQUENCES", 15_000), |r, templates| Some(sequence::random(r, templates)));
+}
