@@ -30,11 +30,8 @@ for options in ,gid=5 ''; do
 done
 cd "$root" || exit 98
 exec 3<&0
-# With job control, what runs in the background does not ignore the keys that interrupt. Nobody asked for its news.
-set -m
-chroot . "$@" <&3 3<&- &
-set +m
-wait $!
+# Not in the background, where the signals of the keys that interrupt are ignored, and not in place of the shell.
+chroot . "$@" <&3 3<&-
 status=$?
 cd / && [ -z "$shared" ] || umount -l "$root/proc" "$root/dev"
 exit $status
