@@ -16,7 +16,7 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     let _lock = project::lock("programs")?;
     let made = project::made("programs")?;
     let source = project::root().join("tests/programs");
-    let (threads, musl) = (made.join("threads"), made.join("musl"));
+    let (threads, musl, hot) = (made.join("threads"), made.join("musl"), made.join("hot"));
     let mut rustc = Command::new("rustc");
     rustc.current_dir(project::root()).args(["--edition", "2024", "-O", "-Cstrip=debuginfo"]);
     rustc.args(["-Ctarget-feature=+crt-static", "-o"]).arg(&threads).arg(source.join("threads.rs"));
@@ -32,8 +32,19 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     let mut gcc = Command::new(setup::musl_gcc()?);
     gcc.args(["-nostdlib", "-static", "-o"]).arg(&greeting).arg(source.join("gate.s"));
     compile(gcc)?;
+    // Stacks of its own are what musl has no calls for.
+    let mut gcc = Command::new(setup::program(&["gcc"], "gcc")?);
+    gcc.args(["-std=gnu11", "-O2", "-Wall", "-static", "-o"]).arg(&hot).arg(source.join("hot.c"));
+    compile(gcc)?;
     let screen = screen(&source.join("screen"))?;
-    let all = [("threads", threads), ("musl", musl), ("gate", gate), ("greeting", greeting), ("screen", screen)];
+    let all = [
+        ("threads", threads),
+        ("musl", musl),
+        ("gate", gate),
+        ("greeting", greeting),
+        ("hot", hot),
+        ("screen", screen),
+    ];
     Ok(BUILT.get_or_init(|| all.into()))
 }
 
