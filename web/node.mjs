@@ -2,17 +2,17 @@
 // console's output goes to standard error.
 //
 //   node web/node.mjs --wasm FILE --image FILE [--memory MB] [--append "COMMAND LINE"] [--link]
-import { readFile } from "node:fs/promises";
 import { writeSync } from "node:fs";
+import { Readable, Writable } from "node:stream";
 import { parseArgs } from "node:util";
-import { CONSOLE, LINK, Machine, RESTART, Runner } from "./src/machine.js";
+import { Aurora } from "./src/node.js";
 
 const { values: options } = parseArgs({
   options: {
     wasm: { type: "string" },
     image: { type: "string" },
     memory: { type: "string", default: "256" },
-    append: { type: "string", default: "init=/sbin/init" },
+    append: { type: "string", default: "" },
     link: { type: "boolean", default: false },
   },
 });
@@ -27,45 +27,61 @@ function fail(message) {
   process.exit(125);
 }
 
-const [wasm, image] = await Promise.all([readFile(options.wasm), readFile(options.image)]).catch((e) => fail(e.message));
-const machine = await Machine.load(await WebAssembly.compile(wasm), (line) => writeSync(2, `${line}\n`));
-if (!machine.boot({ megabytes: Number(options.memory), commandLine: options.append, archive: image })) process.exit(125);
+/** A terminal in front of a stream to write to, and one whose keys are the console's. */
+function terminal(output, keys) {
+  return {
+    rows: output.rows ?? 24,
+    cols: output.columns ?? 80,
+    write: (bytes, done) => output.write(bytes, done),
+    onData: () => ({ dispose() {} }),
+    // Keys are bytes already.
+    onBinary(listener) {
+      const heard = (bytes) => listener(bytes.toString("latin1"));
+      keys?.on("data", heard);
+      return { dispose: () => keys?.off("data", heard) };
+    },
+    onResize(listener) {
+      const heard = () => listener({ rows: output.rows, cols: output.columns });
+      output.on("resize", heard);
+      return { dispose: () => output.off("resize", heard) };
+    },
+  };
+}
 
-const streams = options.link ? [process.stderr, process.stdout] : [process.stdout, null];
-const mine = options.link ? LINK : CONSOLE;
-const terminal = !options.link && process.stdin.isTTY;
+const common = { kernel: options.wasm, image: options.image, memory: Number(options.memory) };
 
-const finish = (code) => {
-  if (terminal) process.stdin.setRawMode(false);
-  process.exit(code);
-};
-const runner = new Runner(machine, {
-  soon: (callback) =>
-    setImmediate(() => {
-      try {
-        callback();
-      } catch (error) {
-        fail(error);
-      }
-    }),
-  output(port, bytes) {
-    const done = () => runner.acknowledge(port, bytes.length);
-    if (streams[port]) streams[port].write(bytes, done);
-    else done();
-  },
-  ended: (code) => finish(code === RESTART ? 1 : 0),
-});
+/** The link goes through our own streams: whoever started us speaks it. */
+async function carry() {
+  const { os, readable, writable } = await Aurora.carry({
+    ...common,
+    commandLine: options.append,
+    terminal: terminal(process.stderr),
+  });
+  readable.pipeTo(Writable.toWeb(process.stdout)).catch(() => os.terminate());
+  // When they have gone, so does the machine.
+  Readable.toWeb(process.stdin)
+    .pipeTo(writable)
+    .catch(() => os.terminate());
+  return os;
+}
 
-if (terminal) process.stdin.setRawMode(true);
-process.stdin.on("data", (bytes) => {
-  runner.input(mine, bytes);
-  // No more is read than the machine takes.
-  if (runner.waiting(mine) > 65536) {
-    process.stdin.pause();
-    const resume = () => (runner.waiting(mine) > 65536 ? setTimeout(resume, 1) : process.stdin.resume());
-    resume();
+/** The console is ours. */
+async function converse() {
+  const isTerminal = process.stdin.isTTY;
+  const os = await Aurora.boot({
+    ...common,
+    commandLine: options.append,
+    terminal: terminal(process.stdout, process.stdin),
+  });
+  if (isTerminal) {
+    process.stdin.setRawMode(true);
+    os.ended.then(() => process.stdin.setRawMode(false));
   }
-});
-// Whoever speaks the link has gone: so does the machine. A console that merely has no input goes on.
-process.stdin.on("end", () => options.link && finish(0));
-process.stdout.on("error", () => finish(1));
+  return os;
+}
+
+const os = await (options.link ? carry() : converse()).catch((error) => fail(error.message));
+const { kind, message, place } = await os.ended;
+if (kind === "panic") fail(`kernel panic at ${place}: ${message}`);
+if (kind === "failed") fail(message);
+process.exit(kind === "restart" ? 1 : 0);

@@ -18,6 +18,14 @@ macro_rules! errnos {
                     _ => "E?",
                 }
             }
+
+            /// What it means, in words.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    _ => "Unknown error.",
+                }
+            }
         }
     };
 }
@@ -169,6 +177,11 @@ impl Errno {
 }
 
 impl Errno {
+    /// The error of a number, known or not.
+    pub const fn from_number(number: u16) -> Self {
+        Self(number)
+    }
+
     /// The positive number.
     pub const fn number(self) -> u16 {
         self.0

@@ -90,6 +90,13 @@ abi_struct! {
     pub struct Termios(36) { pub iflag: u32, pub oflag: u32, pub cflag: u32, pub lflag: u32, pub line: u8, pub cc: [u8; 19], }
 }
 abi_struct! {
+    /// The kernel's `struct termios2` (TCGETS2): the same, and both speeds.
+    pub struct Termios2(44) {
+        pub iflag: u32, pub oflag: u32, pub cflag: u32, pub lflag: u32, pub line: u8, pub cc: [u8; 19], pub ispeed: u32,
+        pub ospeed: u32,
+    }
+}
+abi_struct! {
     /// `struct clone_args`, clone3: clone(2).
     pub struct CloneArgs(88) {
         pub flags: u64, pub pidfd: u64, pub child_tid: u64, pub parent_tid: u64, pub exit_signal: u64,

@@ -309,6 +309,25 @@ fn non_canonical_accesses_are_protection_and_stack_faults() {
 }
 
 #[test]
+fn pop_works_out_its_address_with_the_stack_pointer_moved_in_every_form() {
+    // pop qword [rsp+8], the same with a 32-bit address, with GS, and pop word with a 32-bit address
+    let forms: [(&[u8], u64); 4] = [
+        (&[0x8f, 0x44, 0x24, 8], 8),
+        (&[0x67, 0x8f, 0x44, 0x24, 8], 8),
+        (&[0x65, 0x8f, 0x44, 0x24, 8], 8),
+        (&[0x67, 0x66, 0x8f, 0x44, 0x24, 8], 2),
+    ];
+    for (code, size) in forms {
+        let mut g = guest(code);
+        let top = STACK - 64;
+        g.cpu.set_reg(Reg::Rsp, top);
+        g.write(top, &0x1234_u64.to_le_bytes());
+        assert_eq!(g.go(), ENDED);
+        assert_eq!((g.cpu.reg(Reg::Rsp), g.read_u64(top + size + 8)), (top + size, 0x1234), "{code:x?}");
+    }
+}
+
+#[test]
 fn the_environment_answers_rdtsc_and_rdrand() {
     // rdtsc; rdrand rcx
     let mut g = guest(&[0x0f, 0x31, 0x48, 0x0f, 0xc7, 0xf1]);

@@ -3,11 +3,12 @@
 pub mod cpu;
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use serde::{Serialize, Serializer};
 
 use crate::machines::{Kind, Running};
 use crate::server::PageServer;
@@ -16,17 +17,27 @@ use crate::{build, image, machines, project, setup, ui};
 /// How often each thing is measured; the median counts.
 const ROUNDS: usize = 5;
 
-/// What was measured.
-#[derive(Clone, Debug)]
+/// What was measured. For scripts, times are in milliseconds.
+#[derive(Clone, Debug, Serialize)]
 pub struct Measured {
     /// What it is.
     pub what: &'static str,
     /// The times, sorted.
+    #[serde(serialize_with = "milliseconds")]
     pub times: Vec<Duration>,
     /// What it may take.
+    #[serde(serialize_with = "in_milliseconds")]
     pub limit: Duration,
     /// What else there is to say.
     pub note: String,
+}
+
+fn milliseconds<S: Serializer>(times: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(times.iter().map(|time| time.as_secs_f64() * 1000.0))
+}
+
+fn in_milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64() * 1000.0)
 }
 
 impl Measured {
@@ -49,8 +60,8 @@ impl std::fmt::Display for Measured {
     }
 }
 
-/// Measures all ways to a prompt.
-pub fn boot() -> Result<Vec<Measured>> {
+/// Measures all ways to a prompt, and prints what came of it.
+pub fn boot(json: bool) -> Result<Vec<Measured>> {
     let mut all = vec![page()?, pc()?];
     for (kind, what) in [
         (Kind::Hosted, "aurora run true on hosted"),
@@ -59,8 +70,10 @@ pub fn boot() -> Result<Vec<Measured>> {
     ] {
         all.push(program(kind, what)?);
     }
-    for measured in &all {
-        println!("{measured}");
+    if json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        all.iter().for_each(|measured| println!("{measured}"));
     }
     Ok(all)
 }
@@ -150,26 +163,18 @@ fn program(kind: Kind, what: &'static str) -> Result<Measured> {
     Ok(Measured { what, times, limit: Duration::from_secs(2), note: String::new() })
 }
 
-/// A picture of the page for the README, dark and light.
+/// Pictures of the page for the README: wide and on a phone, dark and light.
 pub fn pictures() -> Result<()> {
     let server = PageServer::start(build::page()?, HashMap::new(), 0)?;
     let folder = project::root().join("web/pictures");
     std::fs::create_dir_all(&folder)?;
-    for scheme in ["dark", "light"] {
-        let file = folder.join(format!("page-{scheme}.png"));
-        let mut node = Command::new(setup::node()?);
-        node.arg(project::root().join("web/test/page.mjs")).arg(setup::chromium()?);
-        node.args([&format!("http://{}/", server.address()), "picture"]).arg(&file).arg(scheme);
-        node.args([
-            "uname -srm",
-            "sha256sum /bin/busybox",
-            "ps | head -5",
-            "seq 1 1000 | awk '{ s += $1 } END { print s }'",
-        ]);
-        let out = node.output().context("cannot run node")?;
-        ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        ui::say(&format!("{}", file.display()));
-    }
-    std::io::stdout().flush()?;
+    let mut node = Command::new(setup::node()?);
+    node.arg(project::root().join("web/test/page.mjs")).arg(setup::chromium()?);
+    node.args([&format!("http://{}/", server.address()), "pictures"]).arg(&folder);
+    let awk = "seq 1 1000 | awk '{ s += $1 } END { print s }'";
+    node.args(["uname -srm", "ls /", "ps | head -4", "sha256sum /bin/busybox", awk]);
+    let out = node.output().context("cannot run node")?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    ui::say(&format!("they are in {}", folder.display()));
     Ok(())
 }

@@ -13,13 +13,34 @@ use crate::{image, project, ui};
 struct Target {
     name: &'static str,
     folder: &'static str,
+    /// What is built, in Cargo's folder for it.
     product: &'static str,
+    /// Where Cargo builds, under `target/aurora`.
+    made: &'static str,
 }
 
-const WASM: Target = Target { name: "wasm32-unknown-unknown", folder: "machines/wasm", product: "aurora_wasm.wasm" };
-const METAL: Target = Target { name: "x86_64-unknown-none", folder: "machines/metal", product: "aurora-metal" };
+const WASM: Target = Target {
+    name: "wasm32-unknown-unknown",
+    folder: "machines/wasm",
+    product: "aurora_wasm.wasm",
+    made: "wasm32-unknown-unknown",
+};
+const METAL: Target = Target {
+    name: "x86_64-unknown-none",
+    folder: "machines/metal",
+    product: "aurora-metal",
+    made: "x86_64-unknown-none",
+};
+/// Our own programs: static, with musl.
+const USER: Target = Target { name: "x86_64-unknown-linux-musl", folder: "user", product: "", made: "user" };
 
-const ENGINE: Target = Target { name: "wasm32-unknown-unknown", folder: "tests/engine", product: "aurora_engine.wasm" };
+/// In the folder of `WASM`, whose libraries it shares.
+const ENGINE: Target = Target {
+    name: "wasm32-unknown-unknown",
+    folder: "tests/engine",
+    product: "aurora_engine.wasm",
+    made: "wasm32-unknown-unknown",
+};
 
 /// BPE/U alone for WebAssembly engines, as a test of its translator uses it.
 pub fn engine() -> Result<PathBuf> {
@@ -36,20 +57,38 @@ pub fn metal() -> Result<PathBuf> {
     build(&METAL)
 }
 
+/// The folder with our own programs.
+pub fn user() -> Result<PathBuf> {
+    setup::musl_gcc()?;
+    build(&USER)
+}
+
 fn build(target: &Target) -> Result<PathBuf> {
     let compiler = setup::compiler(target.name)?;
-    let _lock = project::lock(target.name)?;
-    let made = project::made(target.name)?;
+    let _lock = project::lock(target.made)?;
+    let made = project::made(target.made)?;
     let mut cargo = cargo();
     cargo.current_dir(project::root().join(target.folder)).env("CARGO_TARGET_DIR", &made);
     cargo.args(["build", "--release"]);
+    // Where something stands in the source is said as it is in the repository, wherever that is. Added to the flags in
+    // the workspace's own settings.
+    let remap = format!("--remap-path-prefix={}/=", fs::canonicalize(project::root())?.display());
+    cargo.arg("--config").arg(format!("target.{}.rustflags=[{remap:?}]", target.name));
     if let Compiler::Debian { linker } = compiler {
         // The only way a stable compiler builds its own library.
         cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
+        if target.name == USER.name {
+            // Linked by the C compiler its settings name.
+            return finish(target, &made, &mut cargo);
+        }
         let variable = target.name.to_uppercase().replace('-', "_");
         cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), linker);
     }
-    ui::run_quietly(&format!("building {}", target.folder), &mut cargo)?;
+    finish(target, &made, &mut cargo)
+}
+
+fn finish(target: &Target, made: &Path, cargo: &mut Command) -> Result<PathBuf> {
+    ui::run_quietly(&format!("building {}", target.folder), cargo)?;
     Ok(made.join(target.name).join("release").join(target.product))
 }
 
@@ -68,17 +107,15 @@ pub fn page() -> Result<PathBuf> {
     let modules = setup::npm()?;
     let _lock = project::lock("page")?;
     let folder = project::made("page")?;
-    let source = project::root().join("web/src");
-    for entry in fs::read_dir(&source)? {
-        let path = entry?.path();
-        place(&path, &folder)?;
-    }
+    remove_strangers(&folder)?;
+    place_all(&project::root().join("web/page"), &folder)?;
     let vendor = project::made("page/vendor")?;
     for file in ["xterm/lib/xterm.mjs", "xterm/css/xterm.css", "addon-fit/lib/addon-fit.mjs"] {
         place(&modules.join("@xterm").join(file), &vendor)?;
     }
-    let module = fs::read(&wasm)?;
-    put(&folder.join("aurora.wasm"), &module)?;
+    let library = project::made("page/aurora-os")?;
+    place_all(&project::root().join("web/src"), &library)?;
+    put(&library.join("aurora.wasm"), &fs::read(&wasm)?)?;
     let archive = image::base()?.to_cpio();
     // Compressed for the kernel, so the server sends it as it is.
     let target = folder.join("image.cpio.gz");
@@ -89,6 +126,64 @@ pub fn page() -> Result<PathBuf> {
         project::write_whole(&stamp, sum.as_bytes())?;
     }
     Ok(folder)
+}
+
+/// The npm package `aurora-os`: its archive, and nothing in it that is not ours. The kernel is in it, no image is.
+pub fn package() -> Result<PathBuf> {
+    let wasm = wasm()?;
+    let modules = setup::npm()?;
+    let _lock = project::lock("package")?;
+    let (web, root) = (project::root().join("web"), project::root());
+    let folder = project::made("package")?.join("aurora-os");
+    // What a file of an earlier build left would be packed.
+    let _ = fs::remove_dir_all(&folder);
+    let source = project::made("package/aurora-os/src")?;
+    for file in scripts(&web.join("src"))? {
+        copy(&file, &source)?;
+    }
+    fs::copy(&wasm, source.join("aurora.wasm"))?;
+    for file in [web.join("package.json"), web.join("README.md"), root.join("LICENSE-MIT"), root.join("LICENSE-APACHE")]
+    {
+        copy(&file, &folder)?;
+    }
+    let mut tsc = Command::new(setup::node()?);
+    tsc.arg(modules.join("typescript/bin/tsc")).arg("-p").arg(&web).arg("--outDir").arg(folder.join("types"));
+    ui::run_quietly("checking types", &mut tsc)?;
+    let mut pack = setup::npm_command()?;
+    pack.current_dir(&folder).args(["pack", "--silent", "--ignore-scripts", "--pack-destination", ".."]);
+    ui::run_quietly("packing aurora-os", &mut pack)?;
+    Ok(fs::canonicalize(project::made("package")?)?.join(format!("aurora-os-{}.tgz", env!("CARGO_PKG_VERSION"))))
+}
+
+/// Removes what an earlier page had and this one has not: it would be served as well.
+fn remove_strangers(folder: &Path) -> Result<()> {
+    let own = ["vendor", "aurora-os", "image.cpio.gz", ".image"];
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let source = project::root().join("web/page").join(name.strip_suffix(".gz").unwrap_or(&name));
+        if !own.contains(&name.as_str()) && !source.exists() {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(file: &Path, folder: &Path) -> Result<()> {
+    let name = file.file_name().context("a file has a name")?;
+    fs::copy(file, folder.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
+    Ok(())
+}
+
+/// The files of a folder that run as they are; types are made of the others.
+fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let files: Vec<PathBuf> = list.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    Ok(files.into_iter().filter(|f| f.extension().is_some_and(|e| e != "ts")).collect())
+}
+
+fn place_all(from: &Path, folder: &Path) -> Result<()> {
+    scripts(from)?.iter().try_for_each(|file| place(file, folder))
 }
 
 fn place(file: &Path, folder: &Path) -> Result<()> {

@@ -1,12 +1,16 @@
 //! Images: what is on the root file system at boot.
 //!
-//! An image is declared in the syntax of Linux's `gen_init_cpio` (`dir`, `file`, `slink`, `nod`, `pipe`), with one line
-//! of our own: `package NAME PATH…` takes files from a Debian package, and `applets PATH` adds the links busybox asks
-//! for. Files named by a declaration are relative to it.
+//! An image is declared in the syntax of Linux's `gen_init_cpio` (`dir`, `file`, `slink`, `nod`, `pipe`), with lines of our
+//! own: `package NAME PATH…` takes files from a Debian package, `applets PATH` adds the links busybox asks for, and
+//! `program NAME PATH` builds one of `user/`. Files named by a declaration are relative to it. What came from where, in
+//! which version and under which licence, is in the image, too.
+
+mod command;
+pub mod iso;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -16,9 +20,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::cpio::{Member, Owner, Writer};
-use crate::{project, setup};
+use crate::cpio::{self, Member, Owner, Writer};
+use crate::{build, project, setup};
 
+pub use command::{ImageCommand, run};
+
+#[derive(Clone)]
 struct Entry {
     owner: Owner,
     modified: u32,
@@ -55,6 +62,14 @@ pub fn open(path: &Path) -> Result<Root> {
     Ok(Root::Archive(bytes))
 }
 
+/// The Debian packages a declaration takes files from, with those files.
+pub fn packages_named(list: &Path) -> Result<Vec<(String, Vec<String>)>> {
+    let text = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
+    let words = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+    let named = text.lines().map(words).filter(|words| words.first().is_some_and(|first| first == "package"));
+    Ok(named.filter_map(|words| Some((words.get(1)?.clone(), words.get(2..)?.to_vec()))).collect())
+}
+
 /// The image `aurora` boots unless told otherwise: `image/base.list`.
 pub fn base() -> Result<Image> {
     let mut image = Image::default();
@@ -68,19 +83,36 @@ impl Image {
         self.entries.insert(path.trim_start_matches('/').as_bytes().to_vec(), entry);
     }
 
+    /// Reads an archive, plain or gzip.
+    pub fn from_archive(bytes: Vec<u8>) -> Result<Self> {
+        let mut image = Self::default();
+        for cpio::Read { path, owner, modified, member } in cpio::read(&unpacked(bytes)?)? {
+            // The root itself is always there.
+            if !path.is_empty() && path != b"." {
+                image.entries.insert(path, Entry { owner, modified, member });
+            }
+        }
+        Ok(image)
+    }
+
     /// Adds a file of the host. Directories on the way that the image lacks are made.
     pub fn add_file(&mut self, host: &Path, guest: &str) -> Result<()> {
         let bytes = fs::read(host).with_context(|| format!("cannot read {}", host.display()))?;
         let mode = fs::metadata(host)?.mode() & 0o7777;
         let guest = guest.trim_start_matches('/').trim_end_matches('/');
         ensure!(!guest.is_empty(), "a file needs a name in the image");
-        for (at, _) in guest.match_indices('/') {
-            if !self.entries.contains_key(&guest.as_bytes()[..at]) {
-                self.put(&guest[..at], 0o755, Member::Directory);
-            }
-        }
+        self.make_parents(guest);
         self.put(guest, mode, Member::File(bytes));
         Ok(())
+    }
+
+    /// Adds the directories above a path that are missing.
+    fn make_parents(&mut self, path: &str) {
+        for (at, _) in path.match_indices('/') {
+            if !self.entries.contains_key(&path.as_bytes()[..at]) {
+                self.put(&path[..at], 0o755, Member::Directory);
+            }
+        }
     }
 
     /// Adds everything below a directory of the host.
@@ -111,6 +143,9 @@ impl Image {
         } else if kind.is_char_device() {
             let device = meta.rdev();
             Member::Device { major: rustix::fs::major(device), minor: rustix::fs::minor(device) }
+        } else if kind.is_block_device() {
+            let device = meta.rdev();
+            Member::BlockDevice { major: rustix::fs::major(device), minor: rustix::fs::minor(device) }
         } else if kind.is_fifo() {
             Member::Pipe
         } else {
@@ -154,6 +189,7 @@ impl Image {
             }
             ["package", name, ref files @ ..] => self.package(name, files)?,
             ["applets", path] => self.applets(path)?,
+            ["program", name, path] => self.program(name, path)?,
             _ => bail!("not understood: {}", words.join(" ")),
         }
         Ok(())
@@ -164,9 +200,18 @@ impl Image {
         let package = setup::debian_package(name)?;
         for file in files {
             let bytes = package.read(file)?;
-            self.packages.push(format!("{name} {} {file} sha256:{}", package.version, sha256(&bytes)));
+            self.packages.push(record(&package, file, &bytes));
             self.put(file, 0o755, Member::File(bytes));
         }
+        Ok(())
+    }
+
+    /// One of our own programs.
+    fn program(&mut self, name: &str, path: &str) -> Result<()> {
+        let bytes = fs::read(build::user()?.join(name)).with_context(|| format!("user/{name} was not built"))?;
+        let (version, licence) = (env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_LICENSE"));
+        self.packages.push(format!("aurora-{name} {version} {path} sha256:{} {licence}", sha256(&bytes)));
+        self.put(path, 0o755, Member::File(bytes));
         Ok(())
     }
 
@@ -201,7 +246,7 @@ impl Image {
         writer.finish()
     }
 
-    /// What is in it from Debian, a line each: package, version, file, checksum.
+    /// What is in it from Debian, a line each: package, version, file, checksum, licences.
     pub fn packages(&self) -> &[String] {
         &self.packages
     }
@@ -218,12 +263,28 @@ impl Image {
                     continue;
                 }
                 // Linux provides its own.
-                Member::Device { .. } | Member::Pipe => continue,
+                Member::Device { .. } | Member::BlockDevice { .. } | Member::Pipe => continue,
             }
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(entry.owner.mode))?;
         }
         Ok(())
     }
+}
+
+/// The bytes of an archive that may be compressed.
+fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::new();
+    flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut plain).context("its compression is broken")?;
+    Ok(plain)
+}
+
+/// What an image says of a file that is not ours: package, version, file, checksum, licences.
+pub fn record(package: &setup::DebianPackage, file: &str, bytes: &[u8]) -> String {
+    let licences = package.licences().join(", ");
+    format!("{} {} {file} sha256:{} {licences}", package.name, package.version, sha256(bytes))
 }
 
 /// Compresses as gzip does.

@@ -1,32 +1,18 @@
 //! Starting programs in a machine through its host link.
 //!
-//! [`Session`] is the protocol without any input or output: bytes in, events out. [`Client`] runs it over a pair of byte
-//! streams with a thread that reads. What always holds: no more input is sent than the kernel granted, and a program
-//! whose output nobody takes stops the machine from sending, it fills no memory here.
+//! [`Client`] runs the protocol ([`Session`]) over a pair of byte streams with a thread that reads. What always holds: a
+//! program's output is acknowledged when it is taken from here, so what nobody takes fills no more than its window.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use aurora_abi::link::{Decoder, Frame, Kind, MAX_PAYLOAD, ProtocolError, encode};
+use aurora_abi::link::News;
 
-pub use aurora_abi::link::Spawn;
-
-/// What happened to a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It could not be started, for this errno.
-    Failed(u32),
-    /// Bytes of its standard output.
-    Stdout(Vec<u8>),
-    /// Bytes of its standard error.
-    Stderr(Vec<u8>),
-    /// It ended, with this wait status.
-    Exit(u32),
-}
+pub use aurora_abi::link::{Event, Request, Session, Spawn, Stream, environment};
 
 /// How a program ended, from its wait status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,110 +41,12 @@ impl Status {
     }
 }
 
-/// The protocol's state on the host's side.
-#[derive(Default)]
-pub struct Session {
-    decoder: Decoder,
-    ready: bool,
-    last_id: u32,
-    /// Bytes of input each program may still be sent.
-    windows: HashMap<u32, u64>,
-    outgoing: Vec<u8>,
-}
-
-impl Session {
-    /// Takes bytes from the machine; `each(id, event)` hears what they say of programs.
-    pub fn receive(&mut self, bytes: &[u8], mut each: impl FnMut(u32, Event)) -> Result<(), ProtocolError> {
-        self.decoder.push(bytes);
-        while let Some(frame) = self.decoder.next_frame()? {
-            self.frame(frame, &mut each)?;
-        }
-        Ok(())
-    }
-
-    fn frame(&mut self, frame: Frame, each: &mut impl FnMut(u32, Event)) -> Result<(), ProtocolError> {
-        let number = frame.as_number().ok_or(ProtocolError);
-        match frame.kind {
-            Kind::Ready => self.ready = true,
-            Kind::Window => *self.windows.entry(frame.id).or_default() += u64::from(number?),
-            Kind::Stdout => each(frame.id, Event::Stdout(frame.payload)),
-            Kind::Stderr => each(frame.id, Event::Stderr(frame.payload)),
-            Kind::SpawnFailed => each(frame.id, Event::Failed(number?)),
-            Kind::Exit => {
-                self.windows.remove(&frame.id);
-                each(frame.id, Event::Exit(number?));
-            }
-            Kind::Spawn | Kind::Stdin | Kind::Signal | Kind::Resize | Kind::Shutdown => return Err(ProtocolError),
-        }
-        Ok(())
-    }
-
-    /// Whether the machine said that programs can be started.
-    pub fn is_ready(&self) -> bool {
-        self.ready
-    }
-
-    /// Starts a program; returns the id its events will have.
-    pub fn spawn(&mut self, spawn: &Spawn) -> Result<u32> {
-        let payload = spawn.encode();
-        if payload.len() > MAX_PAYLOAD {
-            bail!("the arguments and the environment are too long");
-        }
-        self.last_id += 1;
-        encode(Kind::Spawn, self.last_id, &payload, &mut self.outgoing);
-        Ok(self.last_id)
-    }
-
-    /// Sends as much input as the program's window allows; returns how much that was.
-    pub fn input(&mut self, id: u32, bytes: &[u8]) -> usize {
-        let Some(window) = self.windows.get_mut(&id) else { return 0 };
-        let n = bytes.len().min(usize::try_from(*window).unwrap_or(usize::MAX));
-        if n > 0 {
-            *window -= n as u64;
-            encode(Kind::Stdin, id, &bytes[..n], &mut self.outgoing);
-        }
-        n
-    }
-
-    /// Whether the machine has started the program: it grants a window then.
-    pub fn is_started(&self, id: u32) -> bool {
-        self.windows.contains_key(&id)
-    }
-
-    /// Says that no input follows. For a program that has been started.
-    pub fn end_input(&mut self, id: u32) {
-        encode(Kind::Stdin, id, &[], &mut self.outgoing);
-    }
-
-    /// Sends the program a signal.
-    pub fn signal(&mut self, id: u32, signal: u32) {
-        Frame::number(Kind::Signal, id, signal).encode(&mut self.outgoing);
-    }
-
-    /// Tells the size of the program's terminal.
-    pub fn resize(&mut self, id: u32, rows: u16, columns: u16) {
-        let size = [rows.to_le_bytes(), columns.to_le_bytes()].concat();
-        encode(Kind::Resize, id, &size, &mut self.outgoing);
-    }
-
-    /// Turns the machine off.
-    pub fn shutdown(&mut self) {
-        encode(Kind::Shutdown, 0, &[], &mut self.outgoing);
-    }
-
-    /// The bytes to send to the machine.
-    pub fn take_outgoing(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.outgoing)
-    }
-}
-
-/// Events of a program that nobody has taken yet, at most.
-const EVENTS: usize = 64;
-
 #[derive(Default)]
 struct State {
     session: Session,
-    programs: HashMap<u32, SyncSender<Event>>,
+    programs: HashMap<u32, Sender<Event>>,
+    /// Replies nobody has taken yet.
+    replies: HashMap<u32, Result<Vec<u8>, u32>>,
     /// Why there is no more link.
     closed: Option<String>,
 }
@@ -209,18 +97,28 @@ impl Client {
 
     /// Starts a program.
     pub fn spawn(&self, spawn: &Spawn) -> Result<Program> {
-        let (sender, events) = sync_channel(EVENTS);
+        let (sender, events) = channel();
         let id = {
             let mut state = lock(&self.0.state);
             if let Some(why) = &state.closed {
                 bail!("the machine is gone: {why}");
             }
-            let id = state.session.spawn(spawn)?;
+            let id = state.session.spawn(spawn).context("the arguments and the environment are too long")?;
             state.programs.insert(id, sender);
             id
         };
         self.0.send()?;
         Ok(Program { input: Input { id, shared: self.0.clone() }, events })
+    }
+
+    /// Asks for a file operation and waits for its answer; the inner error is its errno.
+    pub fn request(&self, request: &Request) -> Result<Result<Vec<u8>, u32>> {
+        let id = lock(&self.0.state).session.request(request);
+        self.0.send()?;
+        let pending = |state: &mut State| !state.replies.contains_key(&id) && state.closed.is_none();
+        let state = lock(&self.0.state);
+        let mut state = self.0.changed.wait_while(state, pending).unwrap_or_else(PoisonError::into_inner);
+        state.replies.remove(&id).context("the machine is gone")
     }
 
     /// Asks the machine to turn itself off.
@@ -232,16 +130,16 @@ impl Client {
     /// Runs a program to its end with `stdin` as its input.
     pub fn output(&self, spawn: &Spawn, stdin: &[u8], timeout: Duration) -> Result<Output> {
         let deadline = Instant::now() + timeout;
-        let Program { input, events } = self.spawn(spawn)?;
-        let feeder = input.clone();
+        let program = self.spawn(spawn)?;
+        let feeder = program.input.clone();
         let stdin = stdin.to_vec();
         // On its own thread: a program may need its output taken before it reads on.
         std::thread::spawn(move || feeder.send_all(&stdin).and_then(|()| feeder.end()));
         let mut output = Output::default();
         loop {
-            let event = next_event(&events, deadline).inspect_err(|_| {
+            let event = program.next(deadline).inspect_err(|_| {
                 // Nobody waits for it any more; whether it can still be told makes no difference.
-                let _ = input.signal(9);
+                let _ = program.input.signal(9);
             })?;
             match event {
                 Event::Stdout(bytes) => output.stdout.extend(bytes),
@@ -256,15 +154,6 @@ impl Client {
                 }
             }
         }
-    }
-}
-
-/// The next event, or an error at the deadline or when the machine is gone.
-fn next_event(events: &Receiver<Event>, deadline: Instant) -> Result<Event> {
-    match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(event) => Ok(event),
-        Err(RecvTimeoutError::Timeout) => bail!("the program did not end in time"),
-        Err(RecvTimeoutError::Disconnected) => bail!("the machine stopped while the program ran"),
     }
 }
 
@@ -291,12 +180,28 @@ pub struct Program {
 impl Program {
     /// What happens next; an error at `deadline` or when the machine is gone.
     pub fn next(&self, deadline: Instant) -> Result<Event> {
-        next_event(&self.events, deadline)
+        match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(event) => Ok(self.take(event)),
+            Err(RecvTimeoutError::Timeout) => bail!("the program did not end in time"),
+            Err(RecvTimeoutError::Disconnected) => bail!("the machine stopped while the program ran"),
+        }
     }
 
     /// What happens next, however long it takes; `None` when the machine is gone.
     pub fn wait(&self) -> Option<Event> {
-        self.events.recv().ok()
+        self.events.recv().ok().map(|event| self.take(event))
+    }
+
+    /// Lets as much output follow as was taken.
+    fn take(&self, event: Event) -> Event {
+        let (stream, bytes) = match &event {
+            Event::Stdout(bytes) => (Stream::Stdout, bytes.len()),
+            Event::Stderr(bytes) => (Stream::Stderr, bytes.len()),
+            Event::Failed(_) | Event::Exit(_) => return event,
+        };
+        // A machine that is gone is noticed at the next event.
+        let _ = self.input.command(|session| session.taken(self.input.id, stream, bytes as u32));
+        event
     }
 }
 
@@ -342,6 +247,11 @@ impl Input {
         self.command(|session| session.resize(self.id, rows, columns))
     }
 
+    /// Says that nobody reads one of its output streams any more.
+    pub fn close_output(&self, stream: Stream) -> io::Result<()> {
+        self.command(|session| session.close_output(self.id, stream))
+    }
+
     /// Says something about the program once it has been started; nothing about one that is over.
     fn command(&self, command: impl FnOnce(&mut Session)) -> io::Result<()> {
         let early = |state: &mut State| {
@@ -377,29 +287,35 @@ impl Shared {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return e.to_string(),
             };
-            let mut events = Vec::new();
+            let mut news = Vec::new();
             let mut state = lock(&self.state);
-            if state.session.receive(&buffer[..n], |id, event| events.push((id, event))).is_err() {
+            if state.session.receive(&buffer[..n], |each| news.push(each)).is_err() {
                 return "what it sent is not the link's protocol".into();
             }
-            self.changed.notify_all();
-            drop(state);
-            for (id, event) in events {
-                self.deliver(id, event);
+            for each in news {
+                state.deliver(each);
             }
+            drop(state);
+            self.changed.notify_all();
         }
     }
+}
 
-    fn deliver(&self, id: u32, event: Event) {
-        let last = matches!(event, Event::Exit(_) | Event::Failed(_));
-        let sender = lock(&self.state).programs.get(&id).cloned();
-        if let Some(sender) = sender {
-            // Whoever does not listen any more does not need to hear it.
-            let _ = sender.send(event);
-        }
-        if last {
-            lock(&self.state).programs.remove(&id);
-            self.changed.notify_all();
+impl State {
+    fn deliver(&mut self, news: News) {
+        match news {
+            News::Ready | News::Room(_) => {}
+            News::Reply(id, answer) => drop(self.replies.insert(id, answer)),
+            News::Program(id, event) => {
+                let last = matches!(event, Event::Exit(_) | Event::Failed(_));
+                if let Some(sender) = self.programs.get(&id) {
+                    // Whoever does not listen any more does not need to hear it.
+                    let _ = sender.send(event);
+                }
+                if last {
+                    self.programs.remove(&id);
+                }
+            }
         }
     }
 }
@@ -408,14 +324,6 @@ impl Shared {
 pub fn errno_text(errno: u32) -> String {
     let text = io::Error::from_raw_os_error(errno.cast_signed()).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
-}
-
-/// The environment every program gets that asks for no other.
-pub fn environment(terminal: Option<&str>) -> Vec<Vec<u8>> {
-    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let mut all: Vec<Vec<u8>> = [path, "HOME=/root", "USER=root", "LOGNAME=root"].map(|s| s.into()).into();
-    all.extend(terminal.map(|term| format!("TERM={term}").into_bytes()));
-    all
 }
 
 /// Reads a number of bytes as people write it: `64M`, `1G`, `4096K`.
@@ -435,29 +343,6 @@ pub fn parse_size(text: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn input_is_held_back_to_the_window_the_kernel_grants() {
-        let mut session = Session::default();
-        let id = session.spawn(&Spawn { argv: vec![b"cat".to_vec()], ..Spawn::default() }).unwrap();
-        session.take_outgoing();
-        assert_eq!(session.input(id, b"abc"), 0);
-        let mut grant = Vec::new();
-        Frame::number(Kind::Window, id, 2).encode(&mut grant);
-        session.receive(&grant, |_, _| panic!("a window is no event")).unwrap();
-        assert_eq!(session.input(id, b"abc"), 2);
-        assert_eq!(session.input(id, b"c"), 0);
-        let mut expected = Vec::new();
-        encode(Kind::Stdin, id, b"ab", &mut expected);
-        assert_eq!(session.take_outgoing(), expected);
-    }
-
-    #[test]
-    fn frames_only_the_host_may_send_are_refused_from_the_machine() {
-        let mut bytes = Vec::new();
-        encode(Kind::Shutdown, 0, &[], &mut bytes);
-        assert_eq!(Session::default().receive(&bytes, |_, _| {}), Err(ProtocolError));
-    }
 
     #[test]
     fn a_wait_status_is_an_exit_code_or_a_signal() {

@@ -112,7 +112,8 @@ impl Running {
         let mut lines = vec![format!("{error:#}")];
         lines.extend(verdict);
         if !said.trim().is_empty() {
-            lines.push(format!("its console said:\n{}", said.trim_end()));
+            let (cut, said) = last_words(said.trim_end());
+            lines.push(format!("its console said:\n{}{said}", if cut { "…" } else { "" }));
         }
         lines.join("\n")
     }
@@ -121,6 +122,14 @@ impl Running {
     pub fn console(&self) -> String {
         self.console.text()
     }
+}
+
+/// The end of what a console said, whatever bytes a program sent there, and whether there was more.
+fn last_words(said: &str) -> (bool, String) {
+    const SHOWN: usize = 4096;
+    let readable = |c: char| if c == '\n' || c == '\t' || !c.is_control() && c != '\u{fffd}' { c } else { '·' };
+    let start = said.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
+    (start > 0, said[start..].chars().map(readable).collect())
 }
 
 /// As much of the console as is kept.

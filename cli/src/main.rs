@@ -4,15 +4,25 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use aurora_cli::image::{self, ImageCommand};
 use aurora_cli::run::{self, MACHINE_FAILED, RunArgs};
-use aurora_cli::{bench, doctor, long, serve};
-use clap::{Parser, Subcommand};
+use aurora_cli::{bench, build, doctor, long, serve};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+const EXAMPLES: &str = "Examples:
+  aurora                                        the page, in a browser
+  aurora run -- busybox sh -c 'uname -a; ps'    a program, here
+  aurora run --machine qemu -- busybox top      the same on a PC
+  aurora image build -o image.cpio.gz           an image for the page or the package
+  aurora doctor                                 what is missing, and why
+
+`aurora COMMAND --help` has more. Shell completions: `aurora completions --help`.";
 
 /// One operating system kernel for silicon and for browser tabs
 ///
 /// Without a command: builds what is missing and serves the page.
 #[derive(Parser)]
-#[command(name = "aurora", version, args_conflicts_with_subcommands = true)]
+#[command(name = "aurora", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -23,14 +33,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(after_help = run::EXAMPLES)]
     Run(RunArgs),
-    /// Say what is here and what is missing
-    Doctor,
+    /// Make images, look into them, change them
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Say what is here, what is missing, what for, and how to get it
+    ///
+    /// The exit status is 1 if something is missing.
+    Doctor {
+        /// For scripts
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure
     Bench {
         /// What
         #[arg(value_enum)]
         what: Bench,
+        /// For scripts
+        #[arg(long)]
+        json: bool,
     },
     /// Run tests
     Test {
@@ -40,8 +63,20 @@ enum Command {
         /// Only these: boot, differential, fuzz
         only: Vec<String>,
     },
+    /// Build the npm package aurora-os and say where it is
+    Package,
     /// Take the README's pictures of the page anew
     Pictures,
+    /// Print completions for a shell
+    #[command(
+        after_help = "Examples:\n  aurora completions bash > ~/.local/share/bash-completion/completions/aurora\n  \
+                            aurora completions zsh > ~/.zfunc/_aurora\n  \
+                            aurora completions fish > ~/.config/fish/completions/aurora.fish"
+    )]
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -65,12 +100,18 @@ fn main() -> ExitCode {
 
 fn command(cli: &Cli) -> Result<u8> {
     match &cli.command {
-        None => serve::serve(cli.port).map(|()| 0),
-        Some(Command::Run(arguments)) => run::run(arguments),
-        Some(Command::Doctor) => doctor::doctor().map(|()| 0),
-        Some(Command::Bench { what: Bench::Boot }) => bench::boot().map(|_| 0),
-        Some(Command::Bench { what: Bench::Cpu }) => bench::cpu::run().map(|()| 0),
-        Some(Command::Test { only, .. }) => long::run(only).map(|()| 0),
-        Some(Command::Pictures) => bench::pictures().map(|()| 0),
+        None => serve::serve(cli.port)?,
+        Some(Command::Run(arguments)) => return run::run(arguments),
+        Some(Command::Image(command)) => image::run(command)?,
+        Some(Command::Doctor { json }) => return Ok(u8::from(!doctor::doctor(*json)?)),
+        Some(Command::Bench { what: Bench::Boot, json }) => drop(bench::boot(*json)?),
+        Some(Command::Bench { what: Bench::Cpu, .. }) => bench::cpu::run()?,
+        Some(Command::Test { only, .. }) => long::run(only)?,
+        Some(Command::Package) => println!("{}", build::package()?.display()),
+        Some(Command::Pictures) => bench::pictures()?,
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(*shell, &mut Cli::command(), "aurora", &mut std::io::stdout());
+        }
     }
+    Ok(0)
 }

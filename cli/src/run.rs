@@ -12,7 +12,7 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
 
 use crate::image::{self, Image, Root};
-use crate::link::{self, Event, Session, Spawn, Status, errno_text};
+use crate::link::{self, Event, Session, Spawn, Status, Stream, errno_text};
 use crate::machines::{Boot, Kind, Running};
 use crate::terminal::{self, RawMode};
 use crate::ui;
@@ -25,6 +25,17 @@ const TIMED_OUT: u8 = 124;
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a machine may take to start.
 const START: Duration = Duration::from_secs(60);
+
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+The exit status is the program's: 128 and the signal if one killed it, 127 if it was
+not found, 126 if it cannot be run; 124 at --timeout, 125 if the machine failed.
+
+Examples:
+  aurora run -- busybox sh -c 'uname -srm; ps'
+  seq 1 100 | aurora run --machine qemu -- busybox awk '{ s += $1 } END { print s }'
+  aurora run --file ./a.out=/bin/a.out --trace syscalls -- a.out
+  aurora run --seed 1 -- busybox sh -c 'echo $RANDOM'";
 
 /// Run a program in a machine
 #[derive(Args, Debug)]
@@ -71,25 +82,22 @@ impl RunArgs {
             Some(path) => image::open(path)?,
             None => Root::Tree(image::base()?),
         };
-        match root {
-            Root::Archive(bytes) => {
-                ensure!(self.file.is_empty(), "--file cannot add to an archive: give --root a directory");
-                Ok(bytes)
-            }
-            Root::Tree(mut image) => {
-                self.file.iter().try_for_each(|pair| add_file(&mut image, pair))?;
-                Ok(image.to_cpio())
-            }
-        }
+        let mut image = match root {
+            Root::Archive(bytes) if self.file.is_empty() => return Ok(bytes),
+            Root::Archive(bytes) => Image::from_archive(bytes)?,
+            Root::Tree(image) => image,
+        };
+        self.file.iter().try_for_each(|pair| add_file(&mut image, pair))?;
+        Ok(image.to_cpio())
     }
 
-    fn spawn(&self, tty: bool) -> Spawn {
+    fn spawn(&self, tty: Option<(u16, u16)>) -> Spawn {
         let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".into());
         Spawn {
             tty,
             cwd: Vec::new(),
             argv: self.program.iter().map(|a| a.clone().into_bytes()).collect(),
-            env: link::environment(tty.then_some(&term)),
+            env: link::environment(tty.map(|_| term.as_str())),
         }
     }
 }
@@ -123,12 +131,10 @@ enum News {
 fn converse(arguments: &RunArgs, running: &Running) -> Result<u8> {
     let interactive = terminal::is_interactive();
     let mut deadline = arguments.timeout.map(|s| Instant::now() + Duration::from_secs_f64(s.max(0.0)));
-    let program = running.client.spawn(&arguments.spawn(interactive))?;
+    let tty = interactive.then(|| terminal::size().unwrap_or((24, 80)));
+    let program = running.client.spawn(&arguments.spawn(tty))?;
     let input = program.input.clone();
     let _raw = interactive.then(RawMode::enter).transpose()?;
-    if interactive && let Some((rows, columns)) = terminal::size() {
-        input.resize(rows, columns)?;
-    }
     let (news, next) = channel();
     watch_signals(news.clone())?;
     let feeder = input.clone();
@@ -242,15 +248,27 @@ impl Surroundings for Script {
         }
         let (events, session) = (&mut self.events, &mut self.session);
         let before = events.len();
-        self.broken |= session.receive(from_machine, |_, event| events.push(event)).is_err();
+        let heard = session.receive(from_machine, |news| {
+            if let aurora_abi::link::News::Program(_, event) = news {
+                events.push(event);
+            }
+        });
+        self.broken |= heard.is_err();
         if session.is_ready() && self.program.is_none() {
-            self.program = session.spawn(&self.spawn).ok();
+            self.program = session.spawn(&self.spawn);
         }
         if let Some(id) = self.program {
             self.sent += session.input(id, &self.input[self.sent..]);
             if session.is_started(id) && self.sent == self.input.len() && !self.input_ended {
                 self.input_ended = true;
                 session.end_input(id);
+            }
+            for event in &self.events[before..] {
+                match event {
+                    Event::Stdout(bytes) => session.taken(id, Stream::Stdout, bytes.len() as u32),
+                    Event::Stderr(bytes) => session.taken(id, Stream::Stderr, bytes.len() as u32),
+                    Event::Exit(_) | Event::Failed(_) => {}
+                }
             }
         }
         if self.events[before..].iter().any(|e| matches!(e, Event::Exit(_) | Event::Failed(_))) {
@@ -284,7 +302,7 @@ fn run_repeatable(arguments: &RunArgs, seed: u64) -> Result<u8> {
     if !terminal::is_interactive() {
         std::io::stdin().read_to_end(&mut input)?;
     }
-    let (events, replayed) = repeat(arguments.boot()?, arguments.spawn(false), input, seed)?;
+    let (events, replayed) = repeat(arguments.boot()?, arguments.spawn(None), input, seed)?;
     let mut status = None;
     for event in events {
         status = show(&arguments.program[0], event)?.or(status);

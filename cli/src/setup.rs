@@ -19,7 +19,7 @@ pub fn find_program(names: &[&str]) -> Option<PathBuf> {
 }
 
 /// What a command says on standard output; `None` when it fails.
-fn answer(command: &mut Command) -> Option<String> {
+pub fn answer(command: &mut Command) -> Option<String> {
     let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
@@ -73,6 +73,15 @@ pub fn qemu() -> Result<PathBuf> {
     program(&["qemu-system-x86_64"], "qemu-system-x86")
 }
 
+/// The folder of UEFI for QEMU.
+pub fn ovmf() -> Result<PathBuf> {
+    let folder = PathBuf::from("/usr/share/OVMF");
+    if !folder.join("OVMF_CODE_4M.fd").exists() {
+        install(&["ovmf"])?;
+    }
+    Ok(folder)
+}
+
 /// Node.
 pub fn node() -> Result<PathBuf> {
     program(&["node", "nodejs"], "nodejs")
@@ -100,6 +109,14 @@ pub enum Compiler {
     },
 }
 
+/// The compiler for `target` that is here, if one is.
+pub fn present_compiler(target: &str) -> Option<Compiler> {
+    if has_target(target) { Some(Compiler::Installed) } else { debian_compiler() }
+}
+
+/// Debian's packages of a compiler for any target.
+pub const DEBIAN_RUST: [&str; 4] = ["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"];
+
 /// Finds a compiler for `target`, installing one if need be.
 pub fn compiler(target: &str) -> Result<Compiler> {
     if has_target(target) {
@@ -117,7 +134,7 @@ pub fn compiler(target: &str) -> Result<Compiler> {
     if let Some(debian) = debian_compiler() {
         return Ok(debian);
     }
-    install(&["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"])?;
+    install(&DEBIAN_RUST)?;
     debian_compiler().context("Debian's Rust is installed, but its parts are not where they should be")
 }
 
@@ -133,26 +150,44 @@ fn debian_compiler() -> Option<Compiler> {
     (source && Path::new("/usr/bin/rustc").exists()).then_some(Compiler::Debian { linker })
 }
 
+/// Whether the npm packages of `web/` are those its lock file names.
+pub fn has_npm_packages() -> bool {
+    let web = project::root().join("web");
+    let wanted = fs::read(web.join("package-lock.json"));
+    wanted.is_ok_and(|wanted| fs::read(web.join("node_modules/.aurora-lock")).is_ok_and(|have| have == wanted))
+}
+
 /// The npm packages of `web/`.
 pub fn npm() -> Result<PathBuf> {
     let web = project::root().join("web");
     let modules = web.join("node_modules");
     let _lock = project::lock("npm")?;
-    let stamp = modules.join(".aurora-lock");
-    let wanted = fs::read(web.join("package-lock.json")).context("cannot read web/package-lock.json")?;
-    if fs::read(&stamp).is_ok_and(|have| have == wanted) {
+    if has_npm_packages() {
         return Ok(modules);
     }
-    let npm = program(&["npm"], "npm")?;
-    let mut command = Command::new(npm);
+    let wanted = fs::read(web.join("package-lock.json")).context("cannot read web/package-lock.json")?;
+    let mut command = npm_command()?;
     command.current_dir(&web).args(["ci", "--ignore-scripts", "--no-progress", "--loglevel=error"]);
     ui::run_quietly("installing npm packages", &mut command)?;
-    fs::write(&stamp, wanted)?;
+    fs::write(modules.join(".aurora-lock"), wanted)?;
     Ok(modules)
+}
+
+/// npm, trusting the authorities the system trusts, as apt and cargo do: Node brings its own list, and behind a
+/// company's proxy that is not enough.
+pub fn npm_command() -> Result<Command> {
+    const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
+    let mut command = Command::new(program(&["npm"], "npm")?);
+    if std::env::var_os("NODE_EXTRA_CA_CERTS").is_none() && Path::new(TRUSTED).exists() {
+        command.env("NODE_EXTRA_CA_CERTS", TRUSTED);
+    }
+    Ok(command)
 }
 
 /// Files of a Debian package.
 pub struct DebianPackage {
+    /// Its name.
+    pub name: String,
     /// Its version.
     pub version: String,
     root: PathBuf,
@@ -166,12 +201,25 @@ impl DebianPackage {
     }
 }
 
+impl DebianPackage {
+    /// The licences its copyright file names, each once.
+    pub fn licences(&self) -> Vec<String> {
+        let path = self.root.join(format!("usr/share/doc/{}/copyright", self.name));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut all: Vec<String> = Vec::new();
+        for licence in text.lines().filter_map(|line| line.strip_prefix("License:")).map(str::trim) {
+            if !licence.is_empty() && !all.iter().any(|known| known == licence) {
+                all.push(licence.to_owned());
+            }
+        }
+        all
+    }
+}
+
 /// A Debian package's files: of the installed one, else downloaded and unpacked under `target/`, which needs no root.
 pub fn debian_package(name: &str) -> Result<DebianPackage> {
-    let mut query = Command::new("dpkg-query");
-    query.args(["-W", "-f", "${db:Status-Abbrev}|${Version}", name]);
-    if let Some(version) = answer(&mut query).as_deref().and_then(|a| a.strip_prefix("ii |")) {
-        return Ok(DebianPackage { version: version.to_owned(), root: PathBuf::from("/") });
+    if let Some(package) = present_debian_package(name)? {
+        return Ok(package);
     }
     let _lock = project::lock("packages")?;
     let folder = project::made("packages")?.join(name);
@@ -179,7 +227,23 @@ pub fn debian_package(name: &str) -> Result<DebianPackage> {
     if !root.is_dir() {
         download(name, &folder, &root)?;
     }
-    Ok(DebianPackage { version: fs::read_to_string(folder.join("version"))?, root })
+    present_debian_package(name)?.with_context(|| format!("apt-get brought no {name}"))
+}
+
+/// The same, if nothing has to be downloaded for it.
+pub fn present_debian_package(name: &str) -> Result<Option<DebianPackage>> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f", "${db:Status-Abbrev}|${Version}", name]);
+    let name = name.to_owned();
+    if let Some(version) = answer(&mut query).as_deref().and_then(|a| a.strip_prefix("ii |")) {
+        return Ok(Some(DebianPackage { name, version: version.to_owned(), root: PathBuf::from("/") }));
+    }
+    let folder = project::made("packages")?.join(&name);
+    let root = folder.join("root");
+    if !root.is_dir() {
+        return Ok(None);
+    }
+    Ok(Some(DebianPackage { name, version: fs::read_to_string(folder.join("version"))?, root }))
 }
 
 fn download(name: &str, folder: &Path, root: &Path) -> Result<()> {

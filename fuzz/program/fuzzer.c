@@ -172,7 +172,7 @@ static int forbidden(const struct call *call, const uint64_t *arguments) {
 // A program nobody wrote: a real one with some bytes changed, or cut.
 static void make_program(void) {
   static char bytes[200000];
-  int from = open("/bin/busybox", O_RDONLY), to = open("e", O_WRONLY | O_CREAT | O_TRUNC, 0755);
+  int from = open("/bin/busybox", O_RDONLY), to = open("e", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0755);
   ssize_t length = read(from, bytes, sizeof bytes);
   if (length > 0) {
     for (uint64_t i = below(12); i > 0; i--) bytes[below(2) ? below(64) : below(1000)] = (char)number();
@@ -201,10 +201,10 @@ static void play(void) {
   int null = open("/dev/null", O_RDWR);
   for (int i = 0; i < 3; i++) dup2(null, i);
   open("f", O_RDWR | O_CREAT, 0666), open("d", O_RDONLY | O_DIRECTORY), mknod("p", S_IFIFO | 0666, 0);
-  if (below(10) == 0) make_program();
   int ends[2];
   if (pipe(ends)) return;
   if (as_user && setuid(USER)) return;
+  if (below(10) == 0) make_program();
   for (uint64_t i = 50 + below(400); i > 0; i--) {
     const struct call *call = &calls[below(sizeof calls / sizeof *calls)];
     uint64_t arguments[6] = {0};

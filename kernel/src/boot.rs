@@ -10,7 +10,7 @@ use aurora_abi::Errno;
 use aurora_machine::{BootInfo, Machine, PAGE_SIZE};
 
 use crate::fs::tmpfs::{OpenDevice, Options, Tmpfs};
-use crate::fs::{devfs, initramfs, procfs};
+use crate::fs::{devfs, devpts, initramfs, procfs};
 use crate::memory::MemoryControl;
 use crate::memory::cache::PageQuota;
 use crate::security::{CapabilityTable, Credentials};
@@ -21,7 +21,8 @@ use crate::task::process::{NewProcess, PROCESS_COST};
 use crate::task::signal::{Actions, SignalSet};
 use crate::task::thread::NewThread;
 use crate::task::{Pid, Process, Thread};
-use crate::tty::{PortDriver, Tty};
+use crate::tty::Consoles;
+use crate::tty::virtual_terminal::keyboard_input;
 use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Follow;
@@ -37,6 +38,7 @@ struct CommandLine {
     init: Option<String>,
     link: bool,
     quiet: bool,
+    console: Option<String>,
     trace: bool,
     /// `NAME=value` words the kernel has no use for: init's environment, as on Linux.
     environment: Vec<Vec<u8>>,
@@ -48,6 +50,7 @@ impl CommandLine {
         for word in line.split_ascii_whitespace() {
             match word.split_once('=') {
                 Some(("init", path)) => options.init = Some(path.to_string()),
+                Some(("console", name)) => options.console = Some(name.to_string()),
                 Some(("trace", "syscalls")) => options.trace = true,
                 None if word == "link" => options.link = true,
                 None if word == "quiet" => options.quiet = true,
@@ -90,7 +93,7 @@ impl Kernel {
             kernel.start_init(path, options.environment.clone());
         }
         if options.link {
-            device::link::start(&kernel);
+            device::link::start(&kernel).map_err(failed("starting the host link"))?;
         } else if options.init.is_none() {
             return Err(BootError("nothing to do: the command line has neither init= nor link".into()));
         }
@@ -104,11 +107,12 @@ impl Kernel {
             sec: (ns / 1_000_000_000).cast_signed(),
             nsec: (ns % 1_000_000_000).cast_signed(),
         };
-        let console = Tty::new(Arc::new(PortDriver::console(&machine)), DeviceId::new(5, 1));
+        let processes = Arc::new(task::table::ProcessTable::default());
+        let consoles = Consoles::new(&machine, &processes, options.console.as_deref());
         let frames = memory.phys().total_frames();
         let open_device: Arc<OpenDevice> = {
-            let (machine, console) = (machine.clone(), console.clone());
-            Arc::new(move |kind, id| devfs::open(&machine, &console, kind, id))
+            let (machine, consoles) = (machine.clone(), consoles.clone());
+            Arc::new(move |kind, id| devfs::open(&machine, &consoles, kind, id))
         };
         let root_options = Options { pages: frames / 4 * 3, inodes: frames.max(65536), dev: 1, mode: 0o755 };
         let root = Tmpfs::create(&memory, &open_device, &root_options, now)?;
@@ -116,14 +120,15 @@ impl Kernel {
         Ok(Arc::new(Self {
             scheduler: task::scheduler::Scheduler::new(machine.clone()),
             timers: task::timer::Timers::default(),
-            processes: task::table::ProcessTable::default(),
+            processes,
+            ptys: Arc::default(),
             vfs: Vfs::new(root, "rootfs"),
             anonymous: crate::fs::anonymous::AnonymousInodes::default(),
             futexes: crate::ipc::futex::FutexTable::default(),
             locks: crate::vfs::lock::FileLocks::default(),
             record_locks: crate::vfs::lock::RecordLocks::default(),
             ports: device::Ports::new(options.quiet),
-            console,
+            consoles,
             log: crate::log::Log::default(),
             shared_memory: PageQuota::new(frames),
             open_device,
@@ -134,6 +139,7 @@ impl Kernel {
             names: Mutex::new(Names { host: b"aurora".to_vec(), domain: b"(none)".to_vec() }),
             command_line: line.to_string(),
             current: AtomicU64::new(0),
+            current_call: AtomicU64::new(0),
             trace: AtomicBool::new(options.trace),
             clock_offset: AtomicI64::new(0),
             stop: Mutex::default(),
@@ -178,12 +184,14 @@ impl Kernel {
     fn mount_own(self: &Arc<Self>) -> Result<(), Errno> {
         let dev = self.new_tmpfs(self.memory.phys().total_frames() / 8, 0o755)?;
         devfs::populate(&dev, self.now())?;
-        self.mount_at(b"dev", dev, "devtmpfs")?;
-        self.mount_at(b"proc", procfs::root(self), "proc")
+        self.mount_at(self.ensure_directory(b"dev")?, dev, "devtmpfs")?;
+        let dev = self.vfs.cross(self.ensure_directory(b"dev")?);
+        let dentry = dev.dentry.lookup(b"pts", &self.vfs.recent)?;
+        self.mount_at(PathRef { mount: dev.mount, dentry }, devpts::root(&self.ptys, self.now()), "devpts")?;
+        self.mount_at(self.ensure_directory(b"proc")?, procfs::root(self), "proc")
     }
 
-    fn mount_at(&self, name: &[u8], root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
-        let place = self.ensure_directory(name)?;
+    fn mount_at(&self, place: PathRef, root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
         self.vfs.mount(root, place, kind, kind, MountFlags::empty())
     }
 
@@ -197,6 +205,7 @@ impl Kernel {
     /// Jobs of the kernel's own.
     fn start_services(self: &Arc<Self>) {
         self.scheduler.spawn(device::console_input(Arc::downgrade(self)));
+        self.scheduler.spawn(keyboard_input(Arc::downgrade(self)));
         self.scheduler.spawn(kill_when_short(Arc::downgrade(self)));
     }
 
@@ -249,15 +258,15 @@ pub(crate) struct FirstProgram {
     pub(crate) files: Arc<FdTable>,
 }
 
-/// Starts a program as a process without a parent, in a session of its own, as the superuser.
-pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> Result<Arc<Process>, Errno> {
+/// A process without a parent, in a session of its own, as the superuser; it has one thread and no program yet.
+pub(crate) fn new_process(kernel: &Arc<Kernel>, pid: Pid, files: Arc<FdTable>) -> Result<Arc<Thread>, Errno> {
     let charge = kernel.memory.charge(PROCESS_COST)?;
     let layout = crate::memory::layout::Layout::default();
     let empty = crate::memory::AddressSpace::new(&kernel.machine, &kernel.memory, layout)?;
     let process = Process::new(
         kernel,
         NewProcess {
-            pid: spec.pid,
+            pid,
             parent: None,
             space: empty,
             actions: Arc::new(Actions::default()),
@@ -268,15 +277,21 @@ pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> R
             charge,
         },
     );
-    let thread = Thread::new(NewThread {
-        tid: spec.pid,
-        process: process.clone(),
+    Ok(Thread::new(NewThread {
+        tid: pid,
+        process,
         task: kernel.scheduler.new_task(0),
         name: Vec::new(),
-        files: spec.files,
+        files,
         fs: FsContext::new(kernel.vfs.root()?),
         mask: SignalSet::default(),
-    });
+    }))
+}
+
+/// Starts a program in a [`new_process`].
+pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> Result<Arc<Process>, Errno> {
+    let thread = new_process(kernel, spec.pid, spec.files)?;
+    let process = thread.process.clone();
     let credentials = process.credentials();
     if !spec.cwd.is_empty() {
         let lookup = thread.lookup_from(&credentials, thread.fs().cwd());
@@ -292,6 +307,7 @@ pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> R
     drop(process.set_space(Some(loaded.space)));
     thread.set_name(&loaded.name);
     process.set_credentials(loaded.credentials);
+    process.opens_aurora_gate.store(loaded.opens_aurora_gate, core::sync::atomic::Ordering::Relaxed);
     *process.executable.lock() = Some(loaded.executable);
     process.threads.lock().push(thread.clone());
     kernel.processes.add_process(&process);

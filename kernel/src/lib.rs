@@ -42,14 +42,15 @@ pub struct Kernel {
     pub(crate) memory: Arc<memory::MemoryControl>,
     pub(crate) scheduler: task::scheduler::Scheduler,
     pub(crate) timers: task::timer::Timers,
-    pub(crate) processes: task::table::ProcessTable,
+    pub(crate) processes: Arc<task::table::ProcessTable>,
+    pub(crate) ptys: Arc<tty::pty::PtyTable>,
     pub(crate) vfs: vfs::Vfs,
     pub(crate) anonymous: fs::anonymous::AnonymousInodes,
     pub(crate) futexes: ipc::futex::FutexTable,
     pub(crate) locks: vfs::lock::FileLocks,
     pub(crate) record_locks: vfs::lock::RecordLocks,
     pub(crate) ports: device::Ports,
-    pub(crate) console: Arc<tty::Tty>,
+    pub(crate) consoles: tty::Consoles,
     pub(crate) log: log::Log,
     pub(crate) shared_memory: Arc<memory::cache::PageQuota>,
     pub(crate) open_device: Arc<fs::tmpfs::OpenDevice>,
@@ -63,6 +64,8 @@ pub struct Kernel {
     pub(crate) command_line: String,
     /// The thread that is running: process in the high half, thread in the low.
     current: core::sync::atomic::AtomicU64,
+    /// Its system call, as [`task::Thread::call`] has it.
+    current_call: core::sync::atomic::AtomicU64,
     trace: AtomicBool,
     /// What clock_settime(2) added to the machine's real time, in nanoseconds.
     clock_offset: AtomicI64,
@@ -93,6 +96,24 @@ pub enum Next {
     Restart,
 }
 
+/// A thread and what it asked the kernel for.
+#[derive(Clone, Copy, Debug)]
+pub struct Doing {
+    thread: Option<(Pid, Pid)>,
+    call: Option<&'static str>,
+}
+
+impl core::fmt::Display for Doing {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.thread {
+            None => f.write_str("no thread"),
+            Some((process, thread)) => {
+                write!(f, "process {}, thread {}, in {}", process.0, thread.0, self.call.unwrap_or("no system call"))
+            }
+        }
+    }
+}
+
 /// Why a system could not start.
 #[derive(Debug)]
 pub struct BootError(
@@ -110,7 +131,7 @@ impl Kernel {
     /// Runs threads until none can run or `until` has passed.
     pub fn run(&self, until: Instant) -> Next {
         let more = self.scheduler.run(until, &self.timers);
-        self.console.flush();
+        self.consoles.settle(!more);
         if let Some(next) = *self.stop.lock() {
             return next;
         }
@@ -122,26 +143,22 @@ impl Kernel {
         self.ports.queue(port).wake_all();
     }
 
-    /// The console's window has another size now.
+    /// The window of the console port's other side has another size now.
     pub fn resize_console(&self, rows: u16, columns: u16) {
-        if let Some(group) = self.console.resize(rows, columns) {
-            self.processes.signal_group(group, task::SigInfo::kernel(task::Signal::SIGWINCH));
-        }
+        self.consoles.serial.resize(rows, columns);
     }
 
     /// See [`klog`].
     pub fn log_line(&self, text: core::fmt::Arguments<'_>) {
         let line = self.log.add(self.machine.now(), text);
         if !self.ports.is_quiet() {
-            self.console.print(line.as_bytes());
-            self.console.print(b"\n");
+            self.consoles.print_line(&line);
         }
     }
 
     /// A line of the trace: straight to the console, so that it stands in order with other output there.
     pub(crate) fn trace_line(&self, line: &str) {
-        self.console.print(line.as_bytes());
-        self.console.print(b"\n");
+        self.consoles.print_line(line);
     }
 
     pub(crate) fn is_tracing(&self) -> bool {
@@ -155,10 +172,30 @@ impl Kernel {
         (both != 0).then(|| (part(both >> 32), part(both)))
     }
 
-    /// Notes which thread is running.
-    pub(crate) fn set_current(&self, process: Pid, thread: Pid) {
-        let both = u64::from(process.0.cast_unsigned()) << 32 | u64::from(thread.0.cast_unsigned());
+    /// Notes which thread is running, and in which call.
+    pub(crate) fn set_current(&self, thread: Option<&task::Thread>) {
+        let both = thread.map_or(0, |thread| {
+            u64::from(thread.process.pid.0.cast_unsigned()) << 32 | u64::from(thread.tid.0.cast_unsigned())
+        });
         self.current.store(both, Ordering::Relaxed);
+        self.current_call.store(thread.map_or(0, |t| t.call.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Notes that the running thread enters a system call, or leaves it.
+    pub(crate) fn set_call(&self, thread: &task::Thread, call: syscall::Call) {
+        thread.call.store(call.0, Ordering::Relaxed);
+        self.current_call.store(call.0, Ordering::Relaxed);
+    }
+
+    /// What the machine was started with.
+    pub fn command_line(&self) -> &str {
+        &self.command_line
+    }
+
+    /// What the kernel is busy with, for a machine that has to say where it stopped: takes no lock.
+    pub fn doing(&self) -> Doing {
+        let call = syscall::Call(self.current_call.load(Ordering::Relaxed));
+        Doing { thread: self.current(), call: call.row().map(|row| row.name) }
     }
 
     /// Stops the system: [`Kernel::run`] returns `next` from now on.

@@ -7,7 +7,7 @@ use aurora_abi::Errno;
 use aurora_machine::{Exception, PageFault, Reg, Trap, UserContext};
 
 use crate::memory::fault::FaultError;
-use crate::syscall;
+use crate::syscall::{self, Gate};
 use crate::task::exit::thread_ended;
 use crate::task::frame::{Interrupted, Life, deliver};
 use crate::task::process::WaitStatus;
@@ -22,11 +22,10 @@ pub fn start(thread: &Arc<Thread>, cpu: UserContext) {
 
 /// A thread's future: its life, noting who runs each time it does.
 async fn run(thread: Arc<Thread>, cpu: UserContext) {
-    let (process, tid) = (thread.process.pid, thread.tid);
     let kernel = thread.kernel().clone();
-    let mut life = core::pin::pin!(live(thread, cpu));
+    let mut life = core::pin::pin!(live(thread.clone(), cpu));
     core::future::poll_fn(|cx| {
-        kernel.set_current(process, tid);
+        kernel.set_current(Some(&thread));
         life.as_mut().poll(cx)
     })
     .await;
@@ -42,11 +41,10 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
         drop(space);
         let mut interrupted = None;
         match trap {
-            Trap::Syscall => interrupted = system_call(&thread, &mut cpu).await,
+            Trap::Syscall => interrupted = system_call(&thread, &mut cpu, Gate::Linux).await,
             Trap::PageFault(fault) => page_fault(&thread, fault).await,
             Trap::Exception(exception) => thread.force(signal_of(exception, &cpu)),
-            // No program carries the note that opens this gate.
-            Trap::Int80 => cpu.set_reg(Reg::Rax, Errno::ENOSYS.to_result()),
+            Trap::Int80 => interrupted = system_call(&thread, &mut cpu, Gate::Aurora).await,
             Trap::Interrupted => yield_now().await,
         }
         if thread.is_interrupted() || thread.process.state().stopped.is_some() || interrupted.is_some() {
@@ -62,9 +60,9 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
 }
 
 /// Does a system call. Returns how an interrupted one goes on.
-async fn system_call(thread: &Arc<Thread>, cpu: &mut UserContext) -> Option<Interrupted> {
+async fn system_call(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -> Option<Interrupted> {
     let number = cpu.reg(Reg::Rax);
-    let result = syscall::dispatch(thread, cpu).await;
+    let result = syscall::dispatch(thread, cpu, gate).await;
     match result {
         Ok(value) => cpu.set_reg(Reg::Rax, value),
         Err(errno) if errno.number() >= Errno::ERESTARTSYS.number() => {

@@ -16,6 +16,7 @@ pub mod addr;
 pub mod conformance;
 pub mod context;
 pub mod copy;
+pub mod display;
 pub mod frames;
 pub mod paging;
 pub mod time;
@@ -24,6 +25,7 @@ pub mod trap;
 pub use addr::{PAGE_SIZE, PhysAddr, USER_END, VirtAddr, VirtRange};
 pub use context::{FxState, Reg, UserContext};
 pub use copy::CopyFault;
+pub use display::Display;
 pub use frames::{Frame, HostMemory, MemoryRegion, OutOfFrames, PhysMemory};
 pub use paging::{Cursor, Mapping, PageFlags, PageTable, SpaceId};
 pub use time::Instant;
@@ -39,6 +41,8 @@ pub enum Port {
     Console,
     /// The host link: framed requests of whoever started the machine (run this program, here is its input).
     Link,
+    /// The keyboard: scan codes of set 1, as a PC's keyboard controller gives them. Nothing is ever sent.
+    Keyboard,
 }
 
 /// What a kernel asks of what it runs on.
@@ -78,6 +82,11 @@ pub trait Machine: Send + Sync + 'static {
 
     /// Fills `buffer` with unpredictable bytes (with repeatable ones under a fixed seed).
     fn entropy(&self, buffer: &mut [u8]);
+
+    /// The screen, where there is one.
+    fn display(&self) -> Option<&dyn Display> {
+        None
+    }
 
     /// Sends bytes; returns how many were taken. Fewer than given means full: the machine calls the kernel's
     /// `port_ready` when there is room.

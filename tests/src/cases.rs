@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn there_are_enough_cases_and_no_two_have_one_name() {
         let mut names: Vec<String> = all().into_iter().map(|c| c.name).collect();
-        assert!(names.len() >= 60, "{} cases", names.len());
+        assert!(names.len() >= 200, "{} cases", names.len());
         names.sort();
         let count = names.len();
         names.dedup();

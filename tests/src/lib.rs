@@ -6,6 +6,7 @@
 
 pub mod cases;
 pub mod linux;
+pub mod pc;
 pub mod programs;
 
 use std::sync::OnceLock;
@@ -44,5 +45,5 @@ pub fn boot(kind: Kind) -> Running {
 /// `busybox sh -c` with a script.
 pub fn shell(script: &str) -> Spawn {
     let argv = ["busybox", "sh", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec();
-    Spawn { tty: false, cwd: Vec::new(), argv, env: aurora_cli::link::environment(None) }
+    Spawn { tty: None, cwd: Vec::new(), argv, env: aurora_cli::link::environment(None) }
 }

@@ -13,16 +13,29 @@ use std::os::unix::process::ExitStatusExt as _;
 /// Makes the namespace's own `/proc` and the devices the image promises, then starts the program, which must not be
 /// process 1: Linux spares that one most signals. Descriptors the tests happen to have are not its business: the room
 /// of its table shows.
+///
+/// Mounts are the namespace's own, except in a chroot, whose root is no mount that could be made private: there they are
+/// taken back.
 const ENTER: &str = r#"
 root=$1; shift
+mount --make-rprivate / 2>&- || shared=1
 for fd in /proc/self/fd/*; do fd=${fd##*/}; ((fd > 2)) && eval "exec $fd>&-"; done
 device() { mknod -m 666 "$root/dev/$1" c "$2" "$3"; }
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 dev "$root/dev" || exit 98
 device null 1 3; device zero 1 5; device full 1 7; device random 1 8; device urandom 1 9; device tty 5 0
 ln -s /proc/self/fd "$root/dev/fd"
+mkdir "$root/dev/pts" && ln -s pts/ptmx "$root/dev/ptmx" || exit 98
+for options in ,gid=5 ''; do
+  mount -t devpts -o newinstance,ptmxmode=666,mode=620$options devpts "$root/dev/pts" 2>/dev/null && break
+done
 cd "$root" || exit 98
+# With job control, what runs in the background does not ignore the keys that interrupt.
+set -m
 exec 3<&0
 chroot . "$@" <&3 3<&- & wait $!
+status=$?
+cd / && [ -z "$shared" ] || umount -l "$root/proc" "$root/dev"
+exit $status
 "#;
 
 /// A root directory with the image in it, removed when dropped.
@@ -40,6 +53,9 @@ impl Linux {
         std::fs::create_dir_all(&root)?;
         let linux = Self { root };
         crate::image().write_to(&linux.root)?;
+        let answer = linux.output(&crate::shell("true"), b"", Duration::from_secs(60))?;
+        let words = String::from_utf8_lossy(&answer.stderr).into_owned();
+        ensure!(answer.status == Some(Status::Exited(0)) && words.is_empty(), "Linux cannot be asked here: {words}");
         Ok(linux)
     }
 
@@ -53,7 +69,7 @@ impl Linux {
         let mut command = Command::new("unshare");
         // A process id and mount namespace of its own, as a machine is; as an ordinary user, in a user namespace.
         if setup::is_root() {
-            command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+            command.args(["--mount", "--propagation", "unchanged", "--pid", "--fork", "--kill-child"]);
         } else {
             command.args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"]);
         }

@@ -29,7 +29,28 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     let mut gcc = Command::new(setup::program(&["gcc"], "gcc")?);
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-static", "-o"]).arg(&hot).arg(source.join("hot.c"));
     compile(gcc)?;
-    Ok(BUILT.get_or_init(|| vec![("threads", threads), ("musl", musl), ("hot", hot)]))
+    let (gate, greeting) = (made.join("gate"), made.join("greeting"));
+    let mut gcc = Command::new(setup::musl_gcc()?);
+    gcc.args(["-std=gnu11", "-O2", "-Wall", "-static", "-o"]).arg(&gate).arg(source.join("gate.c"));
+    compile(gcc)?;
+    let mut gcc = Command::new(setup::musl_gcc()?);
+    gcc.args(["-nostdlib", "-static", "-o"]).arg(&greeting).arg(source.join("gate.s"));
+    compile(gcc)?;
+    let screen = screen(&source.join("screen"))?;
+    let all = [("threads", threads), ("musl", musl), ("hot", hot), ("gate", gate), ("greeting", greeting), ("screen", screen)];
+    Ok(BUILT.get_or_init(|| all.into()))
+}
+
+/// The one that uses crates: a workspace of its own, because it is linked statically.
+fn screen(folder: &Path) -> Result<PathBuf> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let made = project::made("screen")?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(folder).env("CARGO_TARGET_DIR", &made).env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    cargo.args(["build", "--release", "--locked", "--quiet", "--target", TARGET]);
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    compile(cargo)?;
+    Ok(made.join(TARGET).join("release/screen"))
 }
 
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {

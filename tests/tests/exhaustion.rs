@@ -17,7 +17,7 @@ fn run(machine: &Running, script: &str) -> Output {
 
 fn program(part: &str) -> Spawn {
     let argv = ["/test/musl", part].map(|w| w.as_bytes().to_vec()).to_vec();
-    Spawn { tty: false, cwd: Vec::new(), argv, env: environment(None) }
+    Spawn { tty: None, cwd: Vec::new(), argv, env: environment(None) }
 }
 
 fn assert_goes_on(machine: &Running, after: &str) {

@@ -58,3 +58,43 @@ fn an_idle_machine_burns_no_core() {
 fn a_snapshot_is_restored_in_a_new_worker() {
     page("a_snapshot_is_restored_in_a_new_worker");
 }
+
+#[test]
+fn a_start_shows_its_log_and_how_far_it_is() {
+    page("a_start_shows_its_log_and_how_far_it_is");
+}
+
+#[test]
+fn a_kernel_panic_is_shown_with_its_message_and_place() {
+    page("a_kernel_panic_is_shown_with_its_message_and_place");
+}
+
+#[test]
+fn a_worker_that_hangs_is_named_until_it_answers() {
+    page("a_worker_that_hangs_is_named_until_it_answers");
+}
+
+#[test]
+fn a_worker_that_died_is_noticed_and_can_be_replaced() {
+    page("a_worker_that_died_is_noticed_and_can_be_replaced");
+}
+
+#[test]
+fn a_phone_has_the_keys_it_lacks_and_nothing_is_cut_off() {
+    page("a_phone_has_the_keys_it_lacks_and_nothing_is_cut_off");
+}
+
+#[test]
+fn the_window_tells_the_programs_its_size() {
+    page("the_window_tells_the_programs_its_size");
+}
+
+#[test]
+fn the_settings_are_kept_and_the_theme_follows_them() {
+    page("the_settings_are_kept_and_the_theme_follows_them");
+}
+
+#[test]
+fn text_is_copied_and_pasted() {
+    page("text_is_copied_and_pasted");
+}

@@ -2,6 +2,7 @@
 //
 // All state of the machine but its translated code is in the instance's memory, so `snapshot` is a copy and `restore`
 // writes it into a new one.
+import { pack, unpack } from "./snapshot.js";
 
 /** The machine's byte streams. */
 export const CONSOLE = 0;
@@ -11,36 +12,48 @@ export const LINK = 1;
 export const OFF = -1;
 export const RESTART = -2;
 
-const WASM_PAGE = 65536;
-
 export class Machine {
-  #exports;
+  /** The module's functions. @type {any} */
+  exports;
+  /** @type {WebAssembly.Memory} */
   #memory;
+  /** Which build of the kernel it is. @type {Uint8Array} */
+  #build;
+  /** @type {WebAssembly.Table} */
   #table;
 
-  /** `print` gets a line when the machine cannot start, or when its kernel panics. */
-  static async load(module, print) {
+  /**
+   * `print` gets a line when the machine cannot start, `panicked` what a kernel that panics says, and where.
+   * @param {WebAssembly.Module} module
+   * @param {{ print: (line: string) => void, panicked: (message: string, place: string) => void }} on
+   */
+  static async load(module, { print, panicked }) {
     const machine = new Machine();
-    const bytes = (at, length) => new Uint8Array(machine.#memory.buffer, at, length);
+    const bytes = (/** @type {number} */ at, /** @type {number} */ length) =>
+      new Uint8Array(machine.#memory.buffer, at, length);
+    const text = (/** @type {number} */ at, /** @type {number} */ length) =>
+      new TextDecoder().decode(bytes(at, length));
     const host = {
       clock: () => performance.now(),
       realtime: () => Date.now(),
-      entropy(at, length) {
+      entropy(/** @type {number} */ at, /** @type {number} */ length) {
         // At most this much at a time is what the engine gives.
         for (let done = 0; done < length; done += 65536) {
           crypto.getRandomValues(bytes(at + done, Math.min(65536, length - done)));
         }
       },
-      print_line: (at, length) => print(new TextDecoder().decode(bytes(at, length))),
+      print_line: (/** @type {number} */ at, /** @type {number} */ length) => print(text(at, length)),
+      panicked: (/** @type {[number, number, number, number]} */ ...[message, length, place, placeLength]) =>
+        panicked(text(message, length), text(place, placeLength)),
       // Translated code: modules that share the machine's memory and function table.
-      grow_table(count) {
+      grow_table(/** @type {number} */ count) {
         try {
           return machine.#table.grow(count);
         } catch {
           return -1;
         }
       },
-      install(at, length) {
+      install(/** @type {number} */ at, /** @type {number} */ length) {
         try {
           const shared = { m: machine.#memory, t: machine.#table };
           new WebAssembly.Instance(new WebAssembly.Module(bytes(at, length)), { m: shared });
@@ -50,48 +63,79 @@ export class Machine {
           return 0;
         }
       },
-      clear_slot: (slot) => machine.#table.set(slot, null),
+      clear_slot: (/** @type {number} */ slot) => machine.#table.set(slot, null),
     };
     const { exports } = await WebAssembly.instantiate(module, { host });
-    machine.#exports = exports;
-    machine.#memory = exports.memory;
-    machine.#table = exports.__indirect_function_table;
+    machine.exports = exports;
+    machine.#memory = /** @type {WebAssembly.Memory} */ (exports.memory);
+    machine.#table = /** @type {WebAssembly.Table} */ (exports.__indirect_function_table);
+    machine.#build = new Uint8Array(WebAssembly.Module.customSections(module, "build_id")[0] ?? []);
     return machine;
   }
 
-  /** Turns it on. `archive` is the initial archive's bytes. */
+  /**
+   * Turns it on. `archive` is the initial archive's bytes.
+   * @param {{ megabytes: number, commandLine: string, archive: Uint8Array }} what
+   */
   boot({ megabytes, commandLine, archive }) {
     const line = new TextEncoder().encode(commandLine);
-    const at = this.#exports.aurora_exchange(line.length + archive.byteLength);
-    const exchange = new Uint8Array(this.#memory.buffer, at, line.length + archive.byteLength);
-    exchange.set(line);
-    exchange.set(new Uint8Array(archive), line.length);
-    return this.#exports.aurora_boot(megabytes, line.length, archive.byteLength) === 0;
+    this.exchange(line, archive);
+    return this.exports.aurora_boot(megabytes, line.length, archive.length) === 0;
   }
 
-  /** Runs for about `budget` ms. Returns in how many ms it wants its next turn, or `OFF` or `RESTART`. */
+  /**
+   * Runs for about `budget` ms. Returns in how many ms it wants its next turn, or `OFF` or `RESTART`.
+   * @param {number} budget
+   * @returns {number}
+   */
   run(budget) {
-    return this.#exports.aurora_run(budget);
+    return this.exports.aurora_run(budget);
   }
 
-  /** Gives bytes to a port; returns how many it took. */
+  /**
+   * Puts bytes where the machine finds them; returns how many there are.
+   * @param {Uint8Array[]} parts
+   */
+  exchange(...parts) {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    let at = this.exports.aurora_exchange(length);
+    for (const part of parts) {
+      new Uint8Array(this.#memory.buffer, at, part.length).set(part);
+      at += part.length;
+    }
+    return length;
+  }
+
+  /**
+   * A copy of the first bytes of what the machine put there.
+   * @param {number} length
+   */
+  exchanged(length) {
+    return new Uint8Array(this.#memory.buffer, this.exports.aurora_exchange(length), length).slice();
+  }
+
+  /**
+   * Gives bytes to a port; returns how many it took.
+   * @param {number} port
+   * @param {Uint8Array} bytes
+   * @returns {number}
+   */
   push(port, bytes) {
-    const part = bytes.subarray(0, 65536);
-    const at = this.#exports.aurora_exchange(part.length);
-    new Uint8Array(this.#memory.buffer, at, part.length).set(part);
-    return this.#exports.aurora_push(port, part.length);
+    return this.exports.aurora_push(port, this.exchange(bytes.subarray(0, 65536)));
   }
 
-  /** Takes at most `max` bytes a port sent. */
+  /**
+   * Takes at most `max` bytes a port sent.
+   * @param {number} port
+   * @param {number} max
+   */
   pull(port, max) {
-    const length = this.#exports.aurora_pull(port, max);
-    const at = this.#exports.aurora_exchange(length);
-    return new Uint8Array(this.#memory.buffer, at, length).slice();
+    return this.exchanged(this.exports.aurora_pull(port, max));
   }
 
-  /** Instructions its programs have retired. */
+  /** Instructions its programs have retired. @returns {number} */
   get retired() {
-    return this.#exports.aurora_retired();
+    return this.exports.aurora_retired();
   }
 
   /** Bytes of memory it takes of its host. */
@@ -101,76 +145,92 @@ export class Machine {
 
   /** Everything there is of it. */
   snapshot() {
-    return this.#memory.buffer.slice(0);
+    return pack(this.#memory.buffer, this.#build);
   }
 
-  /** Becomes the machine the snapshot was made of; for a machine that was loaded and not booted. */
+  /**
+   * Becomes the machine the snapshot was made of; for a machine that was loaded and not booted.
+   * @param {Uint8Array} snapshot
+   */
   restore(snapshot) {
-    const missing = snapshot.byteLength - this.#memory.buffer.byteLength;
-    if (missing > 0) this.#memory.grow(missing / WASM_PAGE);
-    new Uint8Array(this.#memory.buffer).set(new Uint8Array(snapshot));
-    this.#exports.aurora_restored();
+    unpack(snapshot, this.#memory, this.#build);
+    this.exports.aurora_restored();
   }
 }
 
 /** The longest turn: the event loop must not be kept waiting. */
 const TURN_MS = 6;
-/** Input that waits outside for a machine that takes none; more is refused. */
-const MAX_WAITING = 1 << 20;
+/** Bytes of a port's output that may be under way. */
+const WINDOW = 32768;
 
 /**
- * Gives a machine its turns. Nothing is queued without bound: what the machine sends to a port is taken only within
- * `window` bytes that `acknowledge` has not yet answered, and the machine itself waits when its ports are full.
+ * What a runner's machine speaks with.
+ *
+ * @typedef {object} RunnerOptions
+ * @property {number[]} ports those whose bytes are carried as they are
+ * @property {(callback: () => void) => void} soon runs it after pending events
+ * @property {() => boolean} [exchange] carries what goes another way, before and after each turn; returns whether there
+ *   was something: then the machine may go on
+ * @property {(port: number, bytes: Uint8Array<ArrayBuffer>) => void} output takes bytes and answers with `acknowledge`
+ * @property {(port: number, bytes: number) => void} taken hears how much input a port took
+ * @property {(code: number) => void} ended hears that the machine is off
+ */
+
+/**
+ * Gives a machine its turns. Nothing is queued without bound: what the machine sends to a port is taken only within a
+ * window of bytes that `acknowledge` has not yet answered, and the machine itself waits when its ports are full.
  */
 export class Runner {
   #machine;
-  #soon;
-  #output;
-  #ended;
-  #window;
+  #on;
   #unacknowledged = [0, 0];
+  /** @type {Uint8Array[][]} */
   #waiting = [[], []];
   #waitingBytes = [0, 0];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #due = false;
   #stopped = false;
-  /** How the machine ended, while its last output is on its way. */
+  /** How the machine ended, while its last output is on its way. @type {number | undefined} */
   #end;
 
   /**
-   * `soon(callback)` runs it after pending events; `output(port, bytes)` takes bytes and answers with `acknowledge`;
-   * `ended(code)` hears that the machine is off.
+   * @param {Machine} machine
+   * @param {RunnerOptions} on
    */
-  constructor(machine, { soon, output, ended, window = 32768 }) {
+  constructor(machine, on) {
     this.#machine = machine;
-    this.#soon = soon;
-    this.#output = output;
-    this.#ended = ended;
-    this.#window = window;
+    this.#on = on;
     this.wake();
   }
 
-  /** Bytes for a port. Returns whether there was room to keep them. */
+  /**
+   * Bytes for a port. Who sends them waits for `taken` before there are too many.
+   * @param {number} port
+   * @param {Uint8Array} bytes
+   */
   input(port, bytes) {
-    if (this.#waitingBytes[port] + bytes.length > MAX_WAITING) return false;
     this.#waiting[port].push(bytes);
     this.#waitingBytes[port] += bytes.length;
     this.wake();
-    return true;
   }
 
-  /** Bytes waiting for a port to take them. */
+  /** Bytes waiting for a port to take them. @param {number} port */
   waiting(port) {
     return this.#waitingBytes[port];
   }
 
-  /** `count` bytes of a port's output have gone where they were to go. */
+  /**
+   * `count` bytes of a port's output have gone where they were to go.
+   * @param {number} port
+   * @param {number} count
+   */
   acknowledge(port, count) {
     this.#unacknowledged[port] -= count;
     this.wake();
   }
 
-  /** Bytes of a port's output that nobody has answered for. */
+  /** Bytes of a port's output that nobody has answered for. @param {number} port */
   unacknowledged(port) {
     return this.#unacknowledged[port];
   }
@@ -180,7 +240,7 @@ export class Runner {
     if (this.#due || this.#stopped) return;
     clearTimeout(this.#timer);
     this.#due = true;
-    this.#soon(() => this.#turn());
+    this.#on.soon(() => this.#turn());
   }
 
   /** No more turns. */
@@ -193,26 +253,30 @@ export class Runner {
     this.#due = false;
     if (this.#stopped) return;
     if (this.#end === undefined) this.#run();
-    for (const port of [CONSOLE, LINK]) this.#take(port);
+    for (const port of this.#on.ports) this.#take(port);
     if (this.#end !== undefined && this.#unacknowledged.every((count) => count === 0)) {
       this.stop();
-      this.#ended(this.#end);
+      this.#on.ended(this.#end);
     }
   }
 
   #run() {
-    for (const port of [CONSOLE, LINK]) this.#give(port);
+    for (const port of this.#on.ports) this.#give(port);
+    this.#on.exchange?.();
     const next = this.#machine.run(TURN_MS);
+    const carried = this.#on.exchange?.() ?? false;
     if (next < 0) this.#end = next;
-    else if (next < 1) this.wake();
+    else if (next < 1 || carried) this.wake();
     else if (next < Infinity) this.#timer = setTimeout(() => this.wake(), Math.min(next, 0x7fffffff));
   }
 
+  /** @param {number} port */
   #give(port) {
     const queue = this.#waiting[port];
     while (queue.length > 0) {
       const taken = this.#machine.push(port, queue[0]);
       this.#waitingBytes[port] -= taken;
+      if (taken > 0) this.#on.taken(port, taken);
       if (taken < queue[0].length) {
         queue[0] = queue[0].subarray(taken);
         return;
@@ -221,12 +285,13 @@ export class Runner {
     }
   }
 
+  /** @param {number} port */
   #take(port) {
-    const room = this.#window - this.#unacknowledged[port];
+    const room = WINDOW - this.#unacknowledged[port];
     if (room <= 0) return;
     const bytes = this.#machine.pull(port, room);
     if (bytes.length === 0) return;
     this.#unacknowledged[port] += bytes.length;
-    this.#output(port, bytes);
+    this.#on.output(port, bytes);
   }
 }

@@ -1,62 +1,302 @@
-// The worker that holds the kernel. It takes its turns between messages, so it is never away from its event loop for
-// long; what it says to the page is answered byte for byte before it says more.
-import { Machine, Runner } from "./machine.js";
+// The worker that holds a machine, the same in a browser and in Node. It gives the machine its turns between messages,
+// so it is never away from its event loop for long; what it says to the page is answered before it says more.
+import { AuroraError } from "./error.js";
+import { Link } from "./link.js";
+import { CONSOLE, LINK, Machine, RESTART, Runner } from "./machine.js";
+import { Requests } from "./requests.js";
 
-let machine;
-let runner;
+/** @import { Ending, WorkerPort } from "./types.js" */
+
+/** Calls of the page that are answered. */
+const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat"];
 
 /** A turn of the event loop without the 4 ms a nested setTimeout takes. */
-const channel = new MessageChannel();
-let turn;
-channel.port1.onmessage = () => turn();
-const soon = (callback) => {
-  turn = callback;
-  channel.port2.postMessage(null);
-};
+function turns() {
+  // Node hands a port up to a thousand messages in a row before anybody else gets a turn.
+  if ("setImmediate" in globalThis) return (/** @type {() => void} */ callback) => void setImmediate(callback);
+  const channel = new MessageChannel();
+  /** @type {() => void} */
+  let turn = () => {};
+  channel.port1.onmessage = () => turn();
+  return (/** @type {() => void} */ callback) => {
+    turn = callback;
+    channel.port2.postMessage(null);
+  };
+}
 
-const fail = (message) => postMessage({ type: "failed", message });
+/** A machine and its messages. */
+class Keeper {
+  #port;
+  /** @type {Machine} */
+  #machine;
+  /** @type {Runner} */
+  #runner;
+  /** @type {Link} */
+  #link;
+  /** @type {Requests} */
+  #files;
+  /** The page's keys of programs, by the link's ids, and the other way round. @type {Map<number, number>} */
+  #keys = new Map();
+  /** @type {Map<number, number>} */
+  #ids = new Map();
+  /** Says that programs can be started. */
+  #started = () => {};
+  /** Why the machine cannot go on, once it said so. @type {Ending | undefined} */
+  #failure;
 
-const handlers = {
-  /** `{wasm, archive, megabytes, commandLine}`, or `{wasm, snapshot}`. */
-  async start({ wasm, archive, megabytes, commandLine, snapshot, window }) {
-    let panic;
-    const print = (line) => ((panic = line), fail(line));
-    const [module, bytes] = await Promise.all([
-      WebAssembly.compileStreaming(fetch(wasm)),
-      snapshot ?? fetch(archive).then((response) => response.arrayBuffer()),
-    ]);
-    machine = await Machine.load(module, print);
-    if (snapshot) machine.restore(snapshot);
-    else if (!machine.boot({ megabytes, commandLine, archive: bytes })) return;
-    runner = new Runner(machine, {
-      window,
+  /** @param {WorkerPort} port */
+  constructor(port) {
+    this.#port = port;
+  }
+
+  /**
+   * @param {string} type
+   * @param {object} [more]
+   * @param {ArrayBuffer[]} [transfer]
+   */
+  #say(type, more, transfer) {
+    this.#port.post({ type, ...more }, transfer);
+  }
+
+  /** @param {any} message */
+  async receive(message) {
+    try {
+      await this.#act(message);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** @param {any} message */
+  #act(message) {
+    const id = this.#ids.get(message.key) ?? 0;
+    const isOfProgram = message.key !== undefined && message.type !== "spawn";
+    // What is said of a program that ended meanwhile is about nobody.
+    if (isOfProgram && id === 0) return undefined;
+    switch (message.type) {
+      case "start":
+        return this.#start(message);
+      case "call":
+        return this.#call(message);
+      case "spawn":
+        return this.#spawn(message);
+      case "stdin":
+        return this.#link.input(id, message.bytes);
+      case "signal":
+        return this.#link.signal(id, message.number);
+      case "resize":
+        return this.#link.resize(id, message.rows, message.cols);
+      case "taken":
+        return this.#link.taken(id, message.stream, message.bytes);
+      case "close output":
+        return this.#link.closeOutput(id, message.stream);
+      case "console":
+        return this.#runner.input(CONSOLE, message.bytes);
+      case "console shown":
+        return this.#runner.acknowledge(CONSOLE, message.bytes);
+      case "console size":
+        return this.#link?.resize(0, message.rows, message.cols);
+      case "link":
+        return this.#runner.input(LINK, message.bytes);
+      case "link shown":
+        return this.#runner.acknowledge(LINK, message.bytes);
+      case "shutdown":
+        return this.#link?.shutdown();
+      case "ping":
+        return this.#say("pong", { instructions: this.#machine?.retired ?? 0 });
+    }
+  }
+
+  /** @param {any} message */
+  async #start({ kernel, image, memory, commandLine, snapshot, carriesLink = false }) {
+    this.#progress("kernel", 0);
+    const module = await this.#compile(kernel);
+    this.#machine = await Machine.load(module, {
+      print: (line) => (this.#failure = { kind: "failed", message: line }),
+      panicked: (message, place) => (this.#failure = { kind: "panic", message, place }),
+    });
+    if (snapshot) {
+      this.#machine.restore(snapshot);
+    } else {
+      const archive = await this.#load(image);
+      this.#progress("system", 0);
+      if (!this.#machine.boot({ megabytes: memory, commandLine, archive }))
+        throw new Error("the machine does not start");
+    }
+    this.#link = new Link(
+      this.#machine,
+      (news) => this.#program(news),
+      () => this.#runner.wake(),
+    );
+    this.#files = new Requests(this.#link);
+    const running = snapshot ? this.#link.adopt() : [];
+    for (const id of running) this.#know(id, id);
+    const ports = carriesLink ? [CONSOLE, LINK] : [CONSOLE];
+    const started = () => this.#say("started", { running, carriesLink });
+    this.#run(ports, started);
+    // A system that was restored, or whose link somebody else reads, says nothing more of its start.
+    if (snapshot || carriesLink) started();
+  }
+
+  /**
+   * @param {number[]} ports
+   * @param {() => void} started
+   */
+  #run(ports, started) {
+    const soon = turns();
+    this.#started = started;
+    this.#runner = new Runner(this.#machine, {
+      ports,
       soon: (callback) =>
         soon(() => {
           try {
             callback();
           } catch (error) {
-            runner.stop();
-            if (panic === undefined) fail(String(error));
+            this.#fail(error);
           }
         }),
-      output: (port, bytes) => postMessage({ type: "output", port, bytes }, [bytes.buffer]),
-      ended: (code) => postMessage({ type: "ended", code }),
+      exchange: ports.includes(LINK) ? undefined : () => this.#link.exchange(),
+      output: (port, bytes) => this.#say(port === CONSOLE ? "console" : "link", { bytes }, [bytes.buffer]),
+      taken: (port, bytes) => this.#say(port === CONSOLE ? "console taken" : "link taken", { bytes }),
+      ended: (code) =>
+        this.#end(
+          code === RESTART
+            ? { kind: "restart", message: "the system asked to be started anew" }
+            : { kind: "off", message: "the system turned itself off" },
+        ),
     });
-    postMessage({ type: "started" });
-  },
-  input: ({ port, bytes }) => runner?.input(port, bytes) || postMessage({ type: "refused", port }),
-  acknowledge: ({ port, count }) => runner.acknowledge(port, count),
-  snapshot() {
-    const memory = machine.snapshot();
-    postMessage({ type: "snapshot", memory }, [memory]);
-  },
-  statistics() {
-    const values = { retired: machine.retired, bytes: machine.bytes };
-    values.unacknowledged = [0, 1].map((port) => runner.unacknowledged(port));
-    values.waiting = [0, 1].map((port) => runner.waiting(port));
-    postMessage({ type: "statistics", values });
-  },
-};
+  }
 
-onmessage = ({ data }) =>
-  Promise.resolve(handlers[data.type](data)).catch((error) => fail(String(error?.message ?? error)));
+  /** @param {any} source */
+  async #compile(source) {
+    if (source instanceof WebAssembly.Module) return source;
+    if (typeof source !== "string") return WebAssembly.compile(await new Response(source).arrayBuffer());
+    const response = await this.#fetch(source);
+    // Only what is declared as WebAssembly may be compiled while it comes.
+    return response.headers.get("content-type") === "application/wasm"
+      ? WebAssembly.compileStreaming(response)
+      : WebAssembly.compile(await response.arrayBuffer());
+  }
+
+  /** @param {string} place */
+  async #fetch(place) {
+    const response = await this.#port.fetch(place);
+    if (!response.ok) throw new AuroraError(`${place}: ${response.status} ${response.statusText}`);
+    return response;
+  }
+
+  /**
+   * Loads an image and says how far it is.
+   * @param {any} source
+   */
+  async #load(source) {
+    const response = typeof source === "string" ? await this.#fetch(source) : new Response(source);
+    const length = response.headers.get("content-length");
+    // The length is of what travels, which may be compressed.
+    const total = length && !response.headers.has("content-encoding") ? Number(length) : undefined;
+    let loaded = 0;
+    const count = new TransformStream({
+      transform: (part, controller) => {
+        loaded += part.length;
+        this.#progress("image", loaded, total);
+        controller.enqueue(part);
+      },
+    });
+    return new Uint8Array(await new Response(response.body?.pipeThrough(count)).arrayBuffer());
+  }
+
+  /** @param {string} stage @param {number} loaded @param {number} [total] */
+  #progress(stage, loaded, total) {
+    this.#say("progress", { progress: { stage, loaded, total } });
+  }
+
+  /** @param {number} key @param {number} id */
+  #know(key, id) {
+    this.#keys.set(id, key);
+    this.#ids.set(key, id);
+  }
+
+  /** @param {any} message */
+  #spawn(message) {
+    const id = this.#link.spawn(message);
+    if (id === 0) this.#say("program", { key: message.key, event: "failed", error: plain(this.#link.error(E2BIG)) });
+    else this.#know(message.key, id);
+  }
+
+  /** @param {import("./link.js").News} news */
+  #program({ event, id, number, bytes }) {
+    if (event === "ready") return this.#started();
+    const key = this.#keys.get(id);
+    if (event === "exit" || event === "failed") {
+      this.#keys.delete(id);
+      this.#ids.delete(/** @type {number} */ (key));
+    }
+    const error = event === "failed" ? plain(this.#link.error(number)) : undefined;
+    this.#say("program", { key, event, error, bytes, number });
+  }
+
+  /** @param {{ call: number, method: string, args: any[] }} message */
+  async #call({ call, method, args }) {
+    try {
+      const value = await this.#answer(method, args);
+      this.#say(
+        "answer",
+        { call, value },
+        value instanceof Uint8Array ? [/** @type {ArrayBuffer} */ (value.buffer)] : [],
+      );
+    } catch (error) {
+      this.#say("answer", { call, error: plain(error) });
+    }
+  }
+
+  /**
+   * @param {string} method
+   * @param {any[]} args
+   * @returns {any}
+   */
+  #answer(method, args) {
+    if (method === "snapshot") return this.#machine.snapshot();
+    if (method === "statistics") {
+      return {
+        instructions: this.#machine.retired,
+        memory: this.#machine.bytes,
+        unshown: this.#runner.unacknowledged(CONSOLE),
+        untaken: this.#runner.waiting(CONSOLE),
+      };
+    }
+    if (FILE_CALLS.includes(method)) return /** @type {any} */ (this.#files)[method](...args);
+    throw new AuroraError(`no call ${method}`);
+  }
+
+  /** @param {unknown} error */
+  #fail(error) {
+    this.#runner?.stop();
+    // The kernel's own last words say more than the trap that followed them.
+    this.#end(this.#failure ?? { kind: "failed", message: error instanceof Error ? error.message : String(error) });
+  }
+
+  /** @param {Ending} ending */
+  #end(ending) {
+    this.#say("ended", { ending });
+  }
+}
+
+const E2BIG = 7;
+
+/**
+ * An error as it crosses threads.
+ * @param {unknown} error
+ */
+function plain(error) {
+  const { message, code, errno } = /** @type {AuroraError} */ (error);
+  return { text: message, errno: code && errno ? { name: code, number: errno } : undefined };
+}
+
+/**
+ * Keeps the machine the page asks for.
+ * @param {WorkerPort} port
+ */
+export function keep(port) {
+  const keeper = new Keeper(port);
+  port.listen((message) => keeper.receive(message));
+}

@@ -3,75 +3,14 @@
 //   node web/test/page.mjs CHROMIUM URL TEST
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
+import { launch, open as openPage } from "./chromium.mjs";
+import { PROMPT, command, pause, prompt, until } from "./console.mjs";
+import { front } from "./front.mjs";
 
 const [executablePath, url, name, ...rest] = process.argv.slice(2);
-const PROMPT = /root@aurora:[^\n]*# ?$/;
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
-
-/** A page that counts what goes wrong on it and what it asks of anyone else. */
-async function open(options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1000, height: 640 }, ...options });
-  const page = await context.newPage();
-  page.on("pageerror", (error) => assert.fail(error));
-  page.on("request", (request) =>
-    assert.ok(new URL(request.url()).origin === new URL(url).origin || /^(data|blob):/.test(request.url()), request.url()),
-  );
-  await page.goto(url);
-  return page;
-}
-
-/** The terminal's text, without the empty rest of the screen. */
-const text = (page) =>
-  page.evaluate(() => {
-    const buffer = window.aurora.terminal.buffer.active;
-    const lines = [];
-    for (let y = 0; y < buffer.length; y++) {
-      const line = buffer.getLine(y);
-      if (line.isWrapped) lines[lines.length - 1] += line.translateToString(true);
-      else lines.push(line.translateToString(true));
-    }
-    return lines.join("\n").trimEnd();
-  });
-
-async function until(page, pattern, what, milliseconds = 30000) {
-  const start = performance.now();
-  for (;;) {
-    const now = await text(page);
-    if (pattern.test(now)) return now;
-    if (performance.now() - start > milliseconds) assert.fail(`no ${what}; the terminal shows:\n${now}`);
-    await page.evaluate(
-      () =>
-        new Promise((resolve) => {
-          const seen = window.aurora.terminal.onWriteParsed(resolve);
-          setTimeout(() => (seen.dispose(), resolve()), 50);
-        }),
-    );
-  }
-}
-const prompt = (page) => until(page, PROMPT, "prompt");
-
-/** Types a line as a person does, and gives what it printed. */
-async function command(page, line) {
-  await page.evaluate(() => window.aurora.terminal.clear());
-  await page.locator("#terminal").click();
-  await page.keyboard.type(line);
-  await page.keyboard.press("Enter");
-  const seen = await until(page, new RegExp(`${PROMPT.source.slice(0, -6)}[^\\n]*\\n[^]*${PROMPT.source}`), `end of ${line}`);
-  return seen.split("\n").slice(1, -1).join("\n");
-}
+const browser = await launch(executablePath);
+const open = (options) => openPage(browser, url, options);
 
 /** CPU seconds all of the browser's processes have used. */
 function cpuSeconds() {
@@ -91,9 +30,9 @@ function cpuSeconds() {
   return ticks / 100;
 }
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
 const tests = {
+  ...front(open),
+
   async boots_types_reads_and_reloads() {
     const page = await open();
     assert.match(await prompt(page), /Aurora/);
@@ -102,9 +41,9 @@ const tests = {
     await page.reload();
     await prompt(page);
     assert.match(await command(page, "cat /tmp/f"), /No such file/);
-    assert.equal(await page.locator("#status").textContent(), "running");
+    assert.equal(await page.locator("#status").textContent(), "Running");
     await page.evaluate(() => window.aurora.type("poweroff\r"));
-    await page.locator("#status", { hasText: "powered off" }).waitFor();
+    await page.locator("#status", { hasText: "Powered off" }).waitFor();
   },
 
   async control_c_ends_a_busy_loop_within_100_ms() {
@@ -158,9 +97,12 @@ const tests = {
     );
     console.log(`worst lateness: ${late.toFixed(1)} ms`);
     assert.ok(late <= 50, `${late}`);
-    const { retired } = await page.evaluate(() => window.aurora.statistics());
+    const { instructions } = await page.evaluate(() => window.aurora.statistics());
     await pause(300);
-    assert.ok((await page.evaluate(() => window.aurora.statistics())).retired > retired, "the program was running");
+    assert.ok(
+      (await page.evaluate(() => window.aurora.statistics())).instructions > instructions,
+      "the program was running",
+    );
   },
 
   async output_nobody_looks_at_grows_no_queue() {
@@ -181,9 +123,9 @@ const tests = {
     await pause(60000);
     const after = { heap: await heap(), ...(await page.evaluate(() => window.aurora.statistics())) };
     console.log(`before ${JSON.stringify(before)} after ${JSON.stringify(after)}`);
-    assert.ok(after.unacknowledged[0] <= 32768);
-    assert.equal(after.waiting[0], 0);
-    assert.equal(after.bytes, before.bytes, "the machine's memory did not grow");
+    assert.ok(after.unshown <= 32768);
+    assert.equal(after.untaken, 0);
+    assert.equal(after.memory, before.memory, "the machine's memory did not grow");
     assert.ok(after.heap - before.heap < 8 << 20, "the page's memory did not grow");
     await page.bringToFront();
     await page.evaluate(() => window.aurora.type("\x03"));
@@ -208,7 +150,7 @@ const tests = {
     await page.evaluate(() => window.aurora.snapshot());
     await command(page, "x=changed; rm /tmp/f; cd /");
     await page.evaluate(() => window.aurora.restore());
-    await page.locator("#status", { hasText: "running" }).waitFor();
+    await page.locator("#status", { hasText: "Running" }).waitFor();
     assert.equal(await command(page, "echo $x; cat /tmp/f; pwd; sleep 0.1; echo on"), "remembered\non disk\n/tmp\non");
   },
 
@@ -228,18 +170,29 @@ const tests = {
     console.log(JSON.stringify(times));
   },
 
-  /** Not a test: a picture of the page, after the commands given. */
-  async picture() {
-    const [file, colorScheme = "dark", ...lines] = rest;
-    const page = await open({ colorScheme, deviceScaleFactor: 2, viewport: { width: 900, height: 560 } });
-    await prompt(page);
-    for (const line of lines) {
-      await page.keyboard.type(line);
-      await page.keyboard.press("Enter");
-      await pause(1500);
-      await prompt(page);
+  /** Not a test: pictures of the page, wide and on a phone, dark and light, after the commands given. */
+  async pictures() {
+    const [folder, ...lines] = rest;
+    const wide = { viewport: { width: 900, height: 560 } };
+    const phone = { viewport: { width: 360, height: 640 }, isMobile: true, hasTouch: true };
+    for (const [name, size, shown] of [
+      ["page", wide, lines],
+      ["phone", phone, lines.slice(0, 3)],
+    ]) {
+      for (const colorScheme of ["dark", "light"]) {
+        const page = await open({ ...size, colorScheme, deviceScaleFactor: 2 });
+        await prompt(page);
+        await page.evaluate(() => window.aurora.terminal.clear());
+        for (const line of shown) {
+          await page.keyboard.type(line);
+          await page.keyboard.press("Enter");
+          await pause(1500);
+          await prompt(page);
+        }
+        writeFileSync(`${folder}/${name}-${colorScheme}.png`, await page.screenshot());
+        await page.context().close();
+      }
     }
-    writeFileSync(file, await page.screenshot());
   },
 };
 

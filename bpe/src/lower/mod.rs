@@ -169,17 +169,23 @@ impl Lowering<'_> {
         }
         if narrow {
             self.op.attributes |= Op::NARROW;
-            let op = &self.op;
-            let partial = Op { src: segment, run: transfer::partial_address::<u32>, ..*op };
+            let partial = Op { src: segment, imm: self.popped(), run: transfer::partial_address::<u32>, ..self.op };
             self.partial(partial);
         } else if segment != slot::ZERO {
             if op.base == slot::ZERO {
                 op.base = segment;
             } else {
-                let partial = Op { src: segment, run: transfer::partial_address::<u64>, ..*op };
+                let partial = Op { src: segment, imm: self.popped(), run: transfer::partial_address::<u64>, ..self.op };
                 self.partial(partial);
             }
         }
+    }
+
+    /// What `POP` has added to RSP before it works out an address that builds upon it; a partial address comes before that.
+    fn popped(&self) -> u64 {
+        let pops = self.insn.mnemonic() == Mnemonic::Pop;
+        let builds = matches!(self.insn.memory_base(), Register::RSP | Register::ESP);
+        if pops && builds { self.insn.stack_pointer_increment() as u64 } else { 0 }
     }
 
     /// An absolute address under an address-size prefix.

@@ -60,10 +60,10 @@ pub(crate) fn lea<W: Int>(core: &mut Core, op: &Op) -> Flow {
     Ok(())
 }
 
-/// Puts the address, of 32 bits if `W` says so, into `op.dst`: the first op of an instruction whose address has more
-/// parts than an op.
+/// Puts the address plus `op.imm`, of 32 bits if `W` says so, into `op.dst`: the first op of an instruction whose address
+/// has more parts than an op.
 pub(crate) fn partial_address<W: Int>(core: &mut Core, op: &Op) -> Flow {
-    let addr = core.address(op) & W::MASK;
+    let addr = core.address(op).wrapping_add(op.imm) & W::MASK;
     core.set(op.dst, addr.wrapping_add(core.get(op.src)));
     Ok(())
 }

@@ -1,26 +1,35 @@
-//! The host link's kernel side: starts programs for whoever started the machine (`aurora_abi::link`).
+//! The host link's kernel side: starts programs for whoever started the machine, and works on files for them
+//! (`aurora_abi::link`).
 //!
 //! One job reads frames. For each program there are jobs that carry its output, and one that waits for its end. A
-//! program's `Exit` comes after all output it wrote before it ended.
+//! program's `Exit` comes after all output it wrote before it ended. File operations are done by a process of the link's
+//! own, which no table lists and which runs no program: what it may do is in its credentials and capabilities.
+
+mod output;
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aurora_abi::Errno;
-use aurora_abi::link::{Decoder, Frame, Kind, ProtocolError, Spawn, encode};
+use aurora_abi::link::{Decoder, Frame, Kind, ProtocolError, Request, Spawn, encode};
 use aurora_machine::Port;
 
-use crate::boot::{FirstProgram, start_program};
+use crate::boot::{FirstProgram, new_process, start_program};
 use crate::ipc::pipe::{Pipe, PipeEnd};
 use crate::memory::IoBuf;
 use crate::sync::{Mutex, WaitQueue};
 use crate::task::process::WaitStatus;
-use crate::task::{Pid, Process, SigInfo, Signal};
+use crate::task::{Pid, Process, SigInfo, Signal, Thread};
+use crate::tty::pty::OtherSide;
 use crate::tty::{Tty, TtyDriver, TtyFile};
 use crate::vfs::{Fd, FdTable, FileKind, FileOps, OpenFile, OpenFlags};
-use crate::{Kernel, Next, klog};
+use crate::{Kernel, Next, klog, syscall};
+use output::{Output, OutputWindow, Unfinished, carry_output, flush_terminal};
 
 /// Bytes of input the host may have under way for one program.
 const WINDOW: usize = 64 * 1024;
@@ -28,9 +37,10 @@ const WINDOW: usize = 64 * 1024;
 const OUTPUT_LIMIT: usize = 128 * 1024;
 
 /// Starts the link.
-pub(crate) fn start(kernel: &Arc<Kernel>) {
+pub(crate) fn start(kernel: &Arc<Kernel>) -> Result<(), Errno> {
     let link = Arc::new(Link {
         kernel: kernel.clone(),
+        worker: new_process(kernel, Pid(0), Arc::new(FdTable::default()))?,
         output: Mutex::default(),
         drained: WaitQueue::new(),
         programs: Mutex::default(),
@@ -40,10 +50,13 @@ pub(crate) fn start(kernel: &Arc<Kernel>) {
     link.send(Kind::Ready, 0, &[]);
     kernel.scheduler.spawn(write_output(link.clone()));
     kernel.scheduler.spawn(read_frames(link));
+    Ok(())
 }
 
 struct Link {
     kernel: Arc<Kernel>,
+    /// On whose behalf files are opened, read and written.
+    worker: Arc<Thread>,
     /// Encoded frames the port has not taken.
     output: Mutex<VecDeque<u8>>,
     /// Woken when there is output to send, and when there is room for more.
@@ -61,6 +74,7 @@ struct Program {
     /// Woken when input came.
     input_came: WaitQueue,
     tty: Option<Arc<Tty>>,
+    windows: Arc<[OutputWindow; 2]>,
     /// Set when the process has ended: output jobs finish what is there.
     ended: AtomicBool,
 }
@@ -149,6 +163,16 @@ fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
             begin(link, frame.id, spawn);
             return Ok(());
         }
+        Kind::Request => {
+            let request = Request::decode(&frame.payload)?;
+            link.kernel.scheduler.spawn(answer(link.clone(), frame.id, request));
+            return Ok(());
+        }
+        Kind::Resize if frame.id == 0 => {
+            let (rows, columns) = size(&frame)?;
+            link.kernel.resize_console(rows, columns);
+            return Ok(());
+        }
         Kind::Shutdown => {
             link.closing.store(true, Ordering::Release);
             if link.flush() {
@@ -183,30 +207,64 @@ fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
             }
         }
         Kind::Resize => {
-            let [r0, r1, c0, c1] = frame.payload.as_slice() else { return Err(ProtocolError) };
-            let (rows, columns) = (u16::from_le_bytes([*r0, *r1]), u16::from_le_bytes([*c0, *c1]));
-            if let Some(group) = program.tty.as_ref().and_then(|t| t.resize(rows, columns)) {
-                link.kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGWINCH));
+            let (rows, columns) = size(&frame)?;
+            if let Some(tty) = &program.tty {
+                tty.resize(rows, columns);
             }
         }
+        Kind::Taken => {
+            let [stream, bytes] = frame.as_numbers().ok_or(ProtocolError)?;
+            program.window(stream)?.grant(crate::num::to_usize(u64::from(bytes)));
+        }
+        Kind::CloseOutput => program.window(frame.as_number().ok_or(ProtocolError)?)?.close(),
         // What only the kernel sends.
         _ => return Err(ProtocolError),
     }
     Ok(())
 }
 
+fn size(frame: &Frame) -> Result<(u16, u16), ProtocolError> {
+    let [r0, r1, c0, c1] = frame.payload.as_slice() else { return Err(ProtocolError) };
+    Ok((u16::from_le_bytes([*r0, *r1]), u16::from_le_bytes([*c0, *c1])))
+}
+
+impl Program {
+    /// The window of a stream, by its kind of frame.
+    fn window(&self, stream: u32) -> Result<&OutputWindow, ProtocolError> {
+        let [stdout, stderr] = &*self.windows;
+        match stream {
+            s if s == Kind::Stdout as u32 => Ok(stdout),
+            s if s == Kind::Stderr as u32 => Ok(stderr),
+            _ => Err(ProtocolError),
+        }
+    }
+}
+
+/// Does a file operation and tells the host what came of it.
+async fn answer(link: Arc<Link>, id: u32, request: Request) {
+    let mut work = pin!(syscall::host::request(&link.worker, request));
+    let result = poll_fn(|cx| {
+        // No program is at work: `/proc/self` is nobody.
+        link.kernel.set_current(None);
+        work.as_mut().poll(cx)
+    })
+    .await;
+    let (errno, answer) = result.map_or_else(|e| (e.number(), Vec::new()), |answer| (0, answer));
+    link.room().await;
+    link.send(Kind::Reply, id, &[&u32::from(errno).to_le_bytes(), answer.as_slice()].concat());
+}
+
 /// A program's side of its streams, and the kernel's.
 struct Streams {
     files: Arc<FdTable>,
     stdin: Option<(Arc<Pipe>, Arc<PipeEnd>)>,
-    outputs: Vec<(Arc<Pipe>, Arc<PipeEnd>, Kind)>,
-    tty: Option<Arc<Tty>>,
+    outputs: Vec<Output>,
+    terminal: Option<OtherSide>,
 }
 
 fn new_file(kernel: &Kernel, ops: Arc<dyn FileOps>, kind: FileKind, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
     let charge = kernel.memory.charge(crate::vfs::file::FILE_COST)?;
-    let mode = if kind == FileKind::CharDevice { 0o620 } else { 0o600 };
-    let inode = kernel.anonymous.create(kind, mode, 0, 0, kernel.now());
+    let inode = kernel.anonymous.create(kind, 0o600, 0, 0, kernel.now());
     Ok(OpenFile::new(None, inode, ops, flags, charge))
 }
 
@@ -223,18 +281,27 @@ impl Streams {
             files.replace(Fd(fd), write_end, false, 3)?;
             outputs.push((pipe.clone(), pipe.end(true, false), kind));
         }
-        Ok(Self { files, stdin: Some((stdin.clone(), stdin.end(false, true))), outputs, tty: None })
+        Ok(Self { files, stdin: Some((stdin.clone(), stdin.end(false, true))), outputs, terminal: None })
     }
 
-    fn terminal(link: &Arc<Link>, id: u32) -> Result<Self, Errno> {
+    fn terminal(
+        link: &Arc<Link>,
+        id: u32,
+        windows: &Arc<[OutputWindow; 2]>,
+        (rows, columns): (u16, u16),
+    ) -> Result<Self, Errno> {
         let files = Arc::new(FdTable::default());
-        let driver = LinkDriver { link: link.clone(), id };
-        let tty = Tty::new(Arc::new(driver), super::LINK_TTY);
-        let file = new_file(&link.kernel, Arc::new(TtyFile::new(&tty)), FileKind::CharDevice, OpenFlags::RDWR)?;
+        let driver = LinkDriver { link: link.clone(), id, windows: windows.clone() };
+        let side = OtherSide::new(&link.kernel, Arc::new(driver), (0, 0), false)?;
+        side.pty.tty.resize(rows, columns);
+        side.pty.tty.speak_utf8();
+        let name = format!("/dev/pts/{}", side.pty.number);
+        let ops = Arc::new(TtyFile::new(&side.pty.tty));
+        let file = super::open_device(&link.kernel, name.as_bytes(), ops)?;
         for fd in 0..3 {
             files.replace(Fd(fd), file.clone(), false, 3)?;
         }
-        Ok(Self { files, stdin: None, outputs: Vec::new(), tty: Some(tty) })
+        Ok(Self { files, stdin: None, outputs: Vec::new(), terminal: Some(side) })
     }
 }
 
@@ -242,13 +309,19 @@ impl Streams {
 struct LinkDriver {
     link: Arc<Link>,
     id: u32,
+    windows: Arc<[OutputWindow; 2]>,
 }
 
 impl TtyDriver for LinkDriver {
     fn write(&self, bytes: &[u8]) -> usize {
+        let [window, _] = &*self.windows;
+        if window.is_closed() {
+            return bytes.len();
+        }
         let room = OUTPUT_LIMIT.saturating_sub(self.link.output.lock().len());
-        let now = bytes.get(..bytes.len().min(room)).unwrap_or_default();
+        let now = bytes.get(..bytes.len().min(room).min(window.room())).unwrap_or_default();
         if !now.is_empty() {
+            window.use_up(now.len());
             self.link.send(Kind::Stdout, self.id, now);
         }
         now.len()
@@ -257,7 +330,11 @@ impl TtyDriver for LinkDriver {
 
 /// Makes a program known, so that frames for it find it, and starts it.
 fn begin(link: &Arc<Link>, id: u32, spawn: Spawn) {
-    let streams = if spawn.tty { Streams::terminal(link, id) } else { Streams::pipes(&link.kernel) };
+    let windows = Arc::new([OutputWindow::new(), OutputWindow::new()]);
+    let streams = match spawn.tty {
+        Some(size) => Streams::terminal(link, id, &windows, size),
+        None => Streams::pipes(&link.kernel),
+    };
     let streams = match streams {
         Ok(streams) => streams,
         Err(errno) => return link.send(Kind::SpawnFailed, id, &u32::from(errno.number()).to_le_bytes()),
@@ -267,7 +344,8 @@ fn begin(link: &Arc<Link>, id: u32, spawn: Spawn) {
         early_signals: Mutex::default(),
         input: Mutex::default(),
         input_came: WaitQueue::new(),
-        tty: streams.tty.clone(),
+        tty: streams.terminal.as_ref().map(|side| side.pty.tty.clone()),
+        windows,
         ended: AtomicBool::new(false),
     });
     link.programs.lock().insert(id, program.clone());
@@ -302,12 +380,11 @@ async fn run(link: Arc<Link>, id: u32, spawn: Spawn, program: Arc<Program>, stre
 
 async fn live(link: &Arc<Link>, id: u32, program: &Arc<Program>, process: Arc<Process>, streams: Streams) {
     let kernel = &link.kernel;
-    let Streams { files, stdin, outputs, tty } = streams;
+    let Streams { files, stdin, outputs, terminal } = streams;
     // The program has its own reference to its descriptors.
     drop(files);
-    if let Some(tty) = &tty {
-        tty.start_session(process.pid);
-        *process.terminal.lock() = Some(tty.clone());
+    if let Some(tty) = &program.tty {
+        tty.start_session(&process);
         kernel.scheduler.spawn(flush_terminal(link.clone(), tty.clone(), program.clone()));
     }
     *program.process.lock() = Some(process.clone());
@@ -317,20 +394,19 @@ async fn live(link: &Arc<Link>, id: u32, program: &Arc<Program>, process: Arc<Pr
     }
     link.send(Kind::Window, id, &u32::try_from(WINDOW).unwrap_or(0).to_le_bytes());
     kernel.scheduler.spawn(carry_input(link.clone(), id, program.clone(), stdin));
-    let finished = Arc::new((Mutex::new(outputs.len()), WaitQueue::new()));
-    for (pipe, end, kind) in outputs {
-        let job = carry_output(link.clone(), id, program.clone(), (pipe, end, kind), finished.clone());
-        kernel.scheduler.spawn(job);
+    let unfinished: Unfinished = Arc::new((Mutex::new(outputs.len()), WaitQueue::new()));
+    for output in outputs {
+        kernel.scheduler.spawn(carry_output(link.clone(), id, program.clone(), output, unfinished.clone()));
     }
     kernel.process_ended.wait(|| process.is_zombie().then_some(())).await;
     program.ended.store(true, Ordering::Release);
     program.input_came.wake_all();
     kernel.process_ended.wake_all();
-    finished.1.wait(|| (*finished.0.lock() == 0).then_some(())).await;
-    if let Some(tty) = &tty {
+    unfinished.1.wait(|| (*unfinished.0.lock() == 0).then_some(())).await;
+    if let Some(tty) = &program.tty {
         tty.changed.wait(|| (tty.flush(), tty.is_drained()).1.then_some(())).await;
-        tty.hang_up();
     }
+    drop(terminal);
     link.programs.lock().remove(&id);
     let status = process.state().ended.unwrap_or(WaitStatus::Exited(0));
     kernel.set_awaited(process.pid, false);
@@ -360,7 +436,7 @@ async fn carry_input(link: Arc<Link>, id: u32, program: Arc<Program>, stdin: Opt
             (None, Some(tty)) => {
                 let room = || Some(tty.input_room().min(chunk.len())).filter(|&r| r > 0);
                 let room = tty.changed.wait(room).await;
-                tty.input(chunk.get(..room).unwrap_or_default(), &link.kernel.processes);
+                tty.input(chunk.get(..room).unwrap_or_default());
                 room
             }
             (None, None) => return,
@@ -383,61 +459,4 @@ async fn write_pipe(program: &Program, pipe: &Pipe, chunk: &[u8]) -> Option<usiz
         }
     };
     pipe.changed.wait(write).await
-}
-
-type Finished = Arc<(Mutex<usize>, WaitQueue)>;
-
-/// Brings a program's output to the host until all writers are gone, or the program has ended and nothing is left.
-async fn carry_output(
-    link: Arc<Link>,
-    id: u32,
-    program: Arc<Program>,
-    (pipe, end, kind): (Arc<Pipe>, Arc<PipeEnd>, Kind),
-    finished: Finished,
-) {
-    let mut buffer = alloc::vec![0; 16 * 1024];
-    loop {
-        link.room().await;
-        let read = || match pipe.try_read(&mut IoBuf::kernel_out(&mut buffer)) {
-            Ok(n) => Some(n),
-            Err(_) if program.ended.load(Ordering::Acquire) => Some(0),
-            Err(_) => None,
-        };
-        let n = wait_both(&pipe.changed, &link.kernel.process_ended, read).await;
-        if n == 0 {
-            break;
-        }
-        link.send(kind, id, buffer.get(..n).unwrap_or_default());
-    }
-    drop(end);
-    *finished.0.lock() -= 1;
-    finished.1.wake_all();
-}
-
-/// Waits until `look` gives a value, looking whenever either queue is woken.
-async fn wait_both<T>(a: &WaitQueue, b: &WaitQueue, mut look: impl FnMut() -> Option<T>) -> T {
-    let (mut first, mut second) = (a.ticket(), b.ticket());
-    core::future::poll_fn(|cx| {
-        first.register(cx.waker());
-        second.register(cx.waker());
-        look().map_or(core::task::Poll::Pending, core::task::Poll::Ready)
-    })
-    .await
-}
-
-/// Lets a terminal's output go on whenever the link has room again.
-async fn flush_terminal(link: Arc<Link>, tty: Arc<Tty>, program: Arc<Program>) {
-    loop {
-        let has_room = || link.output.lock().len() < OUTPUT_LIMIT;
-        let over = || program.ended.load(Ordering::Acquire) && tty.is_drained();
-        let next = || (over() || has_room() && !tty.is_drained()).then(over);
-        if wait_both(&link.drained, &tty.changed, next).await {
-            return;
-        }
-        tty.flush();
-        // A terminal stopped with ^S keeps its output: wait for a change, not in a circle.
-        if !tty.is_drained() {
-            crate::task::scheduler::yield_now().await;
-        }
-    }
 }

@@ -7,22 +7,24 @@ use aurora_abi::types::Timespec;
 use aurora_machine::Machine;
 
 use crate::memory::{IoBuf, IoError};
-use crate::tty::{Tty, TtyFile};
+use crate::tty::{Consoles, TtyFile};
 use crate::vfs::inode::DeviceId;
 use crate::vfs::{FileKind, FileOps, Inode, NewInode, OpenFile};
 
 /// `/dev/tty`: whatever terminal controls the process that opens it.
 pub const CONTROLLING_TTY: DeviceId = DeviceId::new(5, 0);
 
-const DEVICES: [(&[u8], u32, DeviceId); 8] = [
+const DEVICES: [(&[u8], u32, DeviceId); 10] = [
     (b"null", 0o666, DeviceId::new(1, 3)),
     (b"zero", 0o666, DeviceId::new(1, 5)),
     (b"full", 0o666, DeviceId::new(1, 7)),
     (b"random", 0o666, DeviceId::new(1, 8)),
     (b"urandom", 0o666, DeviceId::new(1, 9)),
     (b"tty", 0o666, CONTROLLING_TTY),
+    (b"ptmx", 0o666, crate::tty::pty::MASTER),
     (b"console", 0o600, DeviceId::new(5, 1)),
     (b"ttyS0", 0o620, DeviceId::new(4, 64)),
+    (b"tty1", 0o620, DeviceId::new(4, 1)),
 ];
 
 const LINKS: [(&[u8], &[u8]); 4] = [
@@ -41,14 +43,16 @@ pub fn populate(root: &Arc<dyn Inode>, now: Timespec) -> Result<(), Errno> {
     for (name, target) in LINKS {
         root.create(name, &new(FileKind::Symlink.bits() | 0o777, DeviceId::default(), target))?;
     }
-    root.create(b"shm", &new(FileKind::Directory.bits() | 0o1777, DeviceId::default(), &[]))?;
+    for (name, mode) in [(&b"shm"[..], 0o1777), (b"pts", 0o755)] {
+        root.create(name, &new(FileKind::Directory.bits() | mode, DeviceId::default(), &[]))?;
+    }
     Ok(())
 }
 
 /// Opens a device by its number.
 pub fn open(
     machine: &Arc<dyn Machine>,
-    console: &Arc<Tty>,
+    consoles: &Consoles,
     kind: FileKind,
     id: DeviceId,
 ) -> Result<Arc<dyn FileOps>, Errno> {
@@ -60,7 +64,9 @@ pub fn open(
         (1, 5) => Arc::new(Zero { full: false }),
         (1, 7) => Arc::new(Zero { full: true }),
         (1, 8 | 9) => Arc::new(Random { machine: machine.clone() }),
-        (5, 1) | (4, 64) => Arc::new(TtyFile::new(console)),
+        (5, 1) => Arc::new(TtyFile::console(&consoles.console)),
+        (4, 64) => Arc::new(TtyFile::new(&consoles.serial)),
+        (4, 1) => Arc::new(TtyFile::new(&consoles.screen.as_ref().ok_or(Errno::ENXIO)?.1)),
         _ => return Err(Errno::ENXIO),
     })
 }

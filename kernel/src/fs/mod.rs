@@ -2,6 +2,7 @@
 
 pub mod anonymous;
 pub mod devfs;
+pub mod devpts;
 pub mod initramfs;
 pub mod procfs;
 pub mod tmpfs;

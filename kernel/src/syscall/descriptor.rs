@@ -15,6 +15,7 @@ use crate::syscall::lock::{Command, record_lock};
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::Resource;
 use crate::tty::TtyFile;
+use crate::tty::pty::MasterFile;
 use crate::vfs::file::{FILE_COST, IoctlArgs};
 use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
@@ -36,10 +37,21 @@ pub(super) async fn openat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr>,
         flags &= OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
     }
     let name = cx.path(path).await?;
-    let file = open_path(cx, dirfd, &name, flags, mode).await?;
-    let limit = cx.thread.process.limits.get(Resource::Files);
-    let fd = cx.thread.files().add(file, flags.contains(OpenFlags::CLOEXEC), 0, limit)?;
+    let fd = open_at(cx, dirfd, &name, flags, mode).await?;
     Ok(u64::from(fd.0.cast_unsigned()))
+}
+
+/// Opens what a path names and gives it a descriptor.
+pub(super) async fn open_at(
+    cx: &Context<'_>,
+    dirfd: Fd,
+    name: &[u8],
+    flags: OpenFlags,
+    mode: u32,
+) -> Result<Fd, Errno> {
+    let file = open_path(cx, dirfd, name, flags, mode).await?;
+    let limit = cx.thread.process.limits.get(Resource::Files);
+    cx.thread.files().add(file, flags.contains(OpenFlags::CLOEXEC), 0, limit)
 }
 
 async fn open_path(
@@ -86,7 +98,7 @@ async fn open_path(
     }
     let kept = flags - (OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC);
     let file = OpenFile::new(Some(place), inode, ops, kept, charge);
-    if let Some(tty) = file.ops.terminal().filter(|_| !flags.contains(OpenFlags::NOCTTY)) {
+    if let Some(tty) = file.ops.terminal().filter(|_| reads && !flags.contains(OpenFlags::NOCTTY)) {
         // The first terminal a session's leader opens becomes its own; for others nothing happens.
         let _ = tty.become_controlling(cx.thread, false);
     }
@@ -166,6 +178,10 @@ async fn operations(
     if is_device && place.inode().metadata().rdev == crate::fs::devfs::CONTROLLING_TTY {
         let tty = cx.thread.process.terminal.lock().clone().ok_or(Errno::ENXIO)?;
         return Ok(Arc::new(TtyFile::new(&tty)));
+    }
+    if is_device && place.inode().metadata().rdev == crate::tty::pty::MASTER {
+        let credentials = cx.thread.process.credentials();
+        return Ok(Arc::new(MasterFile::open(cx.kernel(), (credentials.fsuid, credentials.fsgid))?));
     }
     if let Some(pipe) = place.inode().fifo() {
         return open_fifo(cx, &pipe, flags, reads, writes).await;

@@ -14,7 +14,7 @@ use crate::syscall::{Context, SysResult};
 use crate::vfs::inode::{DeviceId, S_ISVTX};
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::{Follow, Target};
-use crate::vfs::{AT_FDCWD, DirEntry, Fd, FileKind, PathRef};
+use crate::vfs::{AT_FDCWD, DirEntry, Fd, FileKind, OpenFile, PathRef};
 
 const AT_SYMLINK_FOLLOW: u32 = 0x400;
 const AT_REMOVEDIR: u32 = 0x200;
@@ -26,13 +26,19 @@ pub(super) async fn mkdir(cx: &mut Context<'_>, path: UserPtr<CStr>, mode: u32) 
 
 pub(super) async fn mkdirat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr>, mode: u32) -> SysResult {
     let name = cx.path(path).await?;
-    let target = cx.target(dirfd, &name)?;
+    make_directory(cx, dirfd, &name, mode)?;
+    Ok(0)
+}
+
+/// Makes a directory.
+pub(super) fn make_directory(cx: &Context<'_>, dirfd: Fd, name: &[u8], mode: u32) -> Result<(), Errno> {
+    let target = cx.target(dirfd, name)?;
     if target.found.is_some() {
         return Err(Errno::EEXIST);
     }
     let bits = mode & (0o777 | S_ISVTX) & !cx.thread.fs().umask();
     cx.make(&target, FileKind::Directory.bits() | bits, DeviceId::default(), &[])?;
-    Ok(0)
+    Ok(())
 }
 
 pub(super) async fn mknod(cx: &mut Context<'_>, path: UserPtr<CStr>, mode: u32, dev: u64) -> SysResult {
@@ -146,11 +152,16 @@ pub(super) async fn unlinkat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr
     if flags & !AT_REMOVEDIR != 0 {
         return Err(Errno::EINVAL);
     }
-    let directory = flags & AT_REMOVEDIR != 0;
     let name = cx.path(path).await?;
-    let target = cx.target(dirfd, &name)?;
+    remove(cx, dirfd, &name, flags & AT_REMOVEDIR != 0)?;
+    Ok(0)
+}
+
+/// Removes a name: of an empty directory if `directory`, else of anything else.
+pub(super) fn remove(cx: &Context<'_>, dirfd: Fd, name: &[u8], directory: bool) -> Result<(), Errno> {
+    let target = cx.target(dirfd, name)?;
     if target.name.is_empty() {
-        return Err(unnameable(&name, directory));
+        return Err(unnameable(name, directory));
     }
     let found = removable(cx, &target)?;
     let is_dir = found.inode().metadata().is_dir();
@@ -162,7 +173,7 @@ pub(super) async fn unlinkat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr
     }
     target.parent.inode().unlink(&target.name, directory, cx.kernel().now())?;
     target.parent.dentry.forget(&target.name, &cx.kernel().vfs.recent);
-    Ok(0)
+    Ok(())
 }
 
 /// Why `.`, `..` and `/` cannot be removed.
@@ -339,6 +350,14 @@ const DIRENT_HEADER: usize = 19;
 
 pub(super) async fn getdents64(cx: &mut Context<'_>, fd: Fd, buffer: VirtAddr, size: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
+    let entries = read_entries(cx, &file, size)?;
+    cx.space()?.copy_out(buffer, &entries.bytes).await?;
+    *file.offset.lock() = entries.next;
+    Ok(entries.bytes.len() as u64)
+}
+
+/// The next entries of an open directory that fit `size` bytes; none at the end.
+pub(super) fn read_entries(cx: &Context<'_>, file: &OpenFile, size: u32) -> Result<Entries, Errno> {
     if !file.inode.metadata().is_dir() {
         return Err(Errno::ENOTDIR);
     }
@@ -356,19 +375,15 @@ pub(super) async fn getdents64(cx: &mut Context<'_>, fd: Fd, buffer: VirtAddr, s
     if !out.refused {
         file.inode.read_dir(out.next.max(2), &mut |entry| out.add(&entry))?;
     }
-    if out.bytes.is_empty() {
-        return if out.refused { Err(Errno::EINVAL) } else { Ok(0) };
-    }
-    cx.space()?.copy_out(buffer, &out.bytes).await?;
-    *file.offset.lock() = out.next;
-    Ok(out.bytes.len() as u64)
+    if out.bytes.is_empty() && out.refused { Err(Errno::EINVAL) } else { Ok(out) }
 }
 
 /// Directory entries in the layout of getdents64(2).
-struct Entries {
-    bytes: Vec<u8>,
+pub(super) struct Entries {
+    pub(super) bytes: Vec<u8>,
     room: usize,
-    next: u64,
+    /// Where the next read goes on.
+    pub(super) next: u64,
     refused: bool,
 }
 

@@ -2,10 +2,11 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::task::Poll;
 
 use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
-use aurora_machine::{PAGE_SIZE, USER_END, VirtAddr};
+use aurora_machine::{Instant, PAGE_SIZE, USER_END, VirtAddr};
 
 use crate::memory::io::{Segment, Segments};
 use crate::memory::{AddressSpace, IoBuf, IoError, PageCache, UserPtr};
@@ -13,7 +14,8 @@ use crate::num::{low16, to_usize};
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::{SigInfo, Signal, Thread};
-use crate::tty::file::check_background;
+use crate::tty::Tty;
+use crate::tty::job::check_background;
 use crate::vfs::{AttributeChange, Events, Fd, FileKind, OpenFile, OpenFlags, SetTime};
 
 /// Most segments of readv(2): `IOV_MAX`.
@@ -103,6 +105,26 @@ async fn many(cx: &Context<'_>, vector: UserPtr<IoVec>, count: u64) -> Result<Se
     Ok(Segments::Many(segments))
 }
 
+/// Reads from a descriptor into the kernel's own memory.
+pub(super) async fn read_into(cx: &Context<'_>, fd: Fd, out: &mut [u8]) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    if !file.can_read() {
+        return Err(Errno::EBADF);
+    }
+    let mut buffer = IoBuf::kernel_out(out);
+    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Way::Read, At::Position, UNLIMITED).await
+}
+
+/// Writes bytes of the kernel's own to a descriptor.
+pub(super) async fn write_from(cx: &Context<'_>, fd: Fd, bytes: &[u8]) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    if !file.can_write() {
+        return Err(Errno::EBADF);
+    }
+    let mut buffer = IoBuf::kernel_in(bytes);
+    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Way::Write, At::Position, UNLIMITED).await
+}
+
 /// Moves bytes between a file and a program's buffers.
 async fn transfer(cx: &mut Context<'_>, fd: Fd, segments: &Segments, way: Way, place: At) -> SysResult {
     let thread = cx.thread;
@@ -142,8 +164,9 @@ async fn move_bytes(
     limit: u64,
 ) -> SysResult {
     let terminal = file.ops.terminal();
-    let timeout = terminal.filter(|_| way == Way::Read).and_then(|t| t.read_timeout());
-    let deadline = timeout.map(|ns| thread.kernel().machine.now() + ns);
+    // Until when a reader waits for a terminal's first byte; set when it first has to.
+    let mut deadline = None;
+    let mut patient = true;
     loop {
         if let Some(tty) = terminal {
             let signal = match way {
@@ -156,7 +179,10 @@ async fn move_bytes(
             }
         }
         let before = buffer.done();
-        let step = step(thread, file, buffer, way, place, limit);
+        let step = match patient {
+            true => step(thread, file, buffer, way, place, limit),
+            false => file.ops.read_now(file, buffer),
+        };
         let progress = buffer.done() > 0;
         match step {
             Err(IoError::Fault) => {
@@ -176,12 +202,24 @@ async fn move_bytes(
                 if progress && way == Way::Read {
                     break;
                 }
+                let typing = terminal.filter(|_| way == Way::Read);
+                // A terminal's reader that cannot go on waiting takes what it did not want to go with.
+                let some_typed = typing.is_some_and(|tty| tty.input_state(buffer.remaining()).0 > 0);
+                if file.nonblocking() && some_typed {
+                    patient = false;
+                    continue;
+                }
                 if file.nonblocking() {
                     return if progress { Ok(buffer.done() as u64) } else { Err(Errno::EAGAIN) };
                 }
-                match wait_ready(thread, file, way, deadline).await {
+                let wake = match typing {
+                    Some(tty) => wait_typed(thread, file, tty, buffer.remaining(), &mut deadline).await,
+                    None => wait_ready(thread, file, way).await,
+                };
+                match wake {
                     Wake::Ready => {}
-                    Wake::TimedOut => return Ok(0),
+                    Wake::TimedOut => patient = false,
+                    Wake::Signal if some_typed => patient = false,
                     Wake::Signal if progress => break,
                     Wake::Signal => return Err(Errno::ERESTARTSYS),
                 }
@@ -285,41 +323,49 @@ enum Wake {
     Signal,
 }
 
-async fn wait_ready(thread: &Thread, file: &OpenFile, way: Way, deadline: Option<aurora_machine::Instant>) -> Wake {
+async fn wait_ready(thread: &Thread, file: &OpenFile, way: Way) -> Wake {
     let Some(queue) = file.ops.wait_queue() else { return Wake::Ready };
     let wanted = match way {
         Way::Read => Events::READABLE | Events::HUP,
         Way::Write => Events::WRITABLE | Events::ERR | Events::HUP,
     };
-    let kernel = thread.kernel();
     let mut looks = 0;
     let ready = queue.wait(|| {
-        // A terminal may be "ready" in ways a reader is not: whoever was woken tries again. The queue has looked twice
-        // by the time it waits.
+        // A pipe may be "ready" in ways a writer is not: whoever was woken tries again. The queue has looked twice by
+        // the time it waits.
         let ready = file.ops.readiness(file).intersects(wanted);
         looks += 1;
         (ready || looks > 2).then_some(())
     });
-    let wait = async {
-        match deadline {
-            None => {
-                ready.await;
-                Wake::Ready
-            }
-            Some(at) => {
-                let mut ready = core::pin::pin!(ready);
-                let mut sleep = core::pin::pin!(kernel.sleep_until(at));
-                core::future::poll_fn(|cx| {
-                    use core::task::Poll;
-                    if ready.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Wake::Ready);
-                    }
-                    sleep.as_mut().poll(cx).map(|()| Wake::TimedOut)
-                })
-                .await
-            }
+    thread.interruptible(ready).await.map_or(Wake::Signal, |()| Wake::Ready)
+}
+
+/// Waits until a terminal has what a reader with room for `wanted` bytes waits for, or more than before, or the time its
+/// settings give is over: from the first wait on (`deadline`), or since the last byte.
+async fn wait_typed(
+    thread: &Thread,
+    file: &OpenFile,
+    tty: &Arc<Tty>,
+    wanted: usize,
+    deadline: &mut Option<Instant>,
+) -> Wake {
+    let kernel = thread.kernel();
+    let (queued, _) = tty.input_state(wanted);
+    let until = tty.read_timeout().map(|ns| kernel.machine.now() + ns);
+    // Between bytes the clock starts anew.
+    *deadline = if queued > 0 { until } else { deadline.or(until) };
+    let mut came = core::pin::pin!(tty.changed.wait(|| {
+        let (now, enough) = tty.input_state(wanted);
+        let over = file.ops.readiness(file).contains(Events::HUP);
+        (enough || now != queued || over).then_some(())
+    }));
+    let mut sleep = core::pin::pin!(kernel.sleep_until(deadline.unwrap_or(Instant::NEVER)));
+    let wait = core::future::poll_fn(|cx| {
+        if came.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Wake::Ready);
         }
-    };
+        sleep.as_mut().poll(cx).map(|()| Wake::TimedOut)
+    });
     thread.interruptible(wait).await.unwrap_or(Wake::Signal)
 }
 

@@ -20,7 +20,7 @@ const AT_NO_AUTOMOUNT: u32 = 0x800;
 const AT_EMPTY_PATH: u32 = 0x1000;
 const AT_STATX_SYNC: u32 = 0x6000;
 
-fn to_stat(m: &Metadata) -> Stat {
+pub(super) fn to_stat(m: &Metadata) -> Stat {
     Stat {
         dev: m.dev,
         ino: m.ino,

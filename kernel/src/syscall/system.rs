@@ -155,6 +155,10 @@ pub(super) async fn mount(
             crate::fs::devfs::populate(&root, cx.kernel().now())?;
             (root, "devtmpfs")
         }
+        b"devpts" => {
+            devpts_options(cx, &data)?;
+            (crate::fs::devpts::root(&cx.kernel().ptys, cx.kernel().now()), "devpts")
+        }
         _ => return Err(Errno::ENODEV),
     };
     vfs.mount(root, place, &shown, kind, options)?;
@@ -177,6 +181,24 @@ fn tmpfs_options(cx: &Context<'_>, data: &[u8]) -> Result<(u64, u32), Errno> {
         }
     }
     Ok((pages, mode))
+}
+
+/// `gid=`, `mode=` and `ptmxmode=` of devpts; there is one instance, so they are everybody's.
+fn devpts_options(cx: &Context<'_>, data: &[u8]) -> Result<(), Errno> {
+    let mut options = cx.kernel().ptys.options.lock();
+    for option in data.split(|&b| b == b',').filter(|o| !o.is_empty()) {
+        let text = core::str::from_utf8(option).map_err(|_| Errno::EINVAL)?;
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        let mode = || u32::from_str_radix(value, 8).map(|m| m & 0o7777).map_err(|_| Errno::EINVAL);
+        match name {
+            "gid" => options.gid = Some(value.parse().map_err(|_| Errno::EINVAL)?),
+            "mode" => options.mode = mode()?,
+            "ptmxmode" => options.master_mode = mode()?,
+            "newinstance" | "rw" => {}
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    Ok(())
 }
 
 fn parse_size(text: &str, total: u64) -> Result<u64, Errno> {

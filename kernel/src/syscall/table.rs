@@ -1,53 +1,13 @@
-//! The table of system calls (`syscalls(2)`; numbers of arch/x86/entry/syscalls/syscall_64.tbl).
-
-use alloc::sync::Arc;
+//! The Linux gate: system calls through SYSCALL (`syscalls(2)`; numbers of arch/x86/entry/syscalls/syscall_64.tbl).
 
 use aurora_abi::Errno;
-use aurora_machine::{Reg, UserContext};
 
 use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, capability, check, descriptor, directory, file, futex, identity, lock, memory, poll,
-    process, registers, resources, signal, stat, system, time, trace,
+    process, resources, signal, stat, system, time,
 };
-use crate::task::Thread;
-
-macro_rules! needed {
-    () => {
-        None
-    };
-    ($kind:ident $right:ident) => {
-        Some((Kind::$kind, Rights::$right))
-    };
-}
-
-/// One line a call: `number name(arguments) [capability right] = handler`.
-macro_rules! syscalls {
-    ($($number:literal $name:ident($($arg:ident),*) [$($kind:ident $right:ident)?] = $family:ident::$handler:ident;)*) => {
-        /// Every row, by number.
-        pub const ROWS: &[Row] = &[$(Row {
-            number: $number,
-            name: stringify!($name),
-            arguments: &[$(stringify!($arg)),*],
-            capability: needed!($($kind $right)?),
-        }),*];
-
-        async fn call(cx: &mut Context<'_>, number: u64, args: [u64; 6]) -> SysResult {
-            match number {
-                $($number => {
-                    check(cx.thread, needed!($($kind $right)?))?;
-                    #[allow(unused_mut)]
-                    let mut args = args.into_iter();
-                    $(let $arg = Argument::from_register(args.next().unwrap_or_default());)*
-                    let _ = args;
-                    $family::$handler(cx, $($arg),*).await
-                })*
-                _ => Err(Errno::ENOSYS),
-            }
-        }
-    };
-}
 
 syscalls! {
     0 read(fd, buffer, count) [VfsRead READ] = file::read;
@@ -228,27 +188,4 @@ syscalls! {
     439 faccessat2(dirfd, path, mode, flags) [] = stat::faccessat2;
     1000 cap_query(pid, out) [] = capability::cap_query;
     1001 cap_drop(slot, rights) [] = capability::cap_drop;
-}
-
-/// Does the system call the thread's registers ask for.
-pub async fn dispatch(thread: &Arc<Thread>, cpu: &mut UserContext) -> SysResult {
-    let number = cpu.reg(Reg::Rax);
-    let args = registers(cpu);
-    let mut cx = Context { thread, cpu };
-    let result = call(&mut cx, number, args).await;
-    if thread.kernel().is_tracing() {
-        let row = ROWS.binary_search_by_key(&number, |r| r.number).ok().and_then(|i| ROWS.get(i));
-        trace(thread, row, &args, number, &result);
-    }
-    result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_in_order_of_their_numbers() {
-        assert!(ROWS.is_sorted_by_key(|r| r.number));
-    }
 }

@@ -161,7 +161,12 @@ fn fork_process(
     let flags = request.flags;
     let space = parent.space()?;
     let actions = process.actions.lock().clone();
-    let father = if flags.contains(CloneFlags::PARENT) { process.parent() } else { Some(process.clone()) };
+    // A sibling's end is told as the caller's own would be: nobody chooses a signal for somebody else's child.
+    let (father, exit_signal) = if flags.contains(CloneFlags::PARENT) {
+        (process.parent(), process.exit_signal.load(Ordering::Relaxed))
+    } else {
+        (Some(process.clone()), request.exit_signal)
+    };
     let child = Process::new(
         parent.kernel(),
         NewProcess {
@@ -176,7 +181,7 @@ fn fork_process(
             limits: process.limits.fork(),
             credentials: process.credentials(),
             capabilities: process.capabilities.fork(),
-            exit_signal: request.exit_signal,
+            exit_signal,
             charge,
         },
     );

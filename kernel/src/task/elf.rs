@@ -31,6 +31,7 @@ const ET_DYN: u16 = 3;
 const EM_X86_64: u16 = 62;
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
+const PT_NOTE: u32 = 4;
 const PT_PHDR: u32 = 6;
 const PT_GNU_STACK: u32 = 0x6474_e551;
 /// Linux reads at most a page of program headers and so do we, a little more generously.
@@ -66,6 +67,8 @@ pub struct Elf {
     pub headers_at: u64,
     /// How many there are.
     pub header_count: u16,
+    /// Carries the note that opens `INT 0x80`, see [`opens_aurora_gate`].
+    pub opens_aurora_gate: bool,
     /// Wants an executable stack.
     pub executable_stack: bool,
 }
@@ -109,6 +112,7 @@ impl Elf {
             interpreter: interpreter(cache, &headers)?,
             headers_at: self_at.unwrap_or(first.vaddr.wrapping_sub(first.offset).wrapping_add(header.phoff)),
             header_count: header.phnum,
+            opens_aurora_gate: notes(cache, &headers)?.iter().any(|notes| opens_aurora_gate(notes)),
             executable_stack: headers.iter().find(|h| h.kind == PT_GNU_STACK).is_none_or(|h| h.flags & 1 != 0),
             segments,
         })
@@ -151,6 +155,43 @@ fn load_segments(headers: &[ProgramHeader]) -> Result<Vec<LoadSegment>, Errno> {
     Ok(segments)
 }
 
+/// Most bytes of notes that are looked at.
+const MAX_NOTES: u64 = 4096;
+
+/// The note segments.
+fn notes(cache: &PageCache, headers: &[ProgramHeader]) -> Result<Vec<Vec<u8>>, Errno> {
+    let segments = headers.iter().filter(|h| h.kind == PT_NOTE && h.filesz <= MAX_NOTES);
+    let read = |header: &ProgramHeader| {
+        let mut bytes = alloc::vec![0; crate::num::to_usize(header.filesz)];
+        let n = read_file(cache, header.offset, &mut bytes)?;
+        bytes.truncate(n);
+        Ok(bytes)
+    };
+    segments.map(read).collect()
+}
+
+/// The owner of our notes, with the NUL the format wants.
+const NOTE_OWNER: &[u8] = b"Aurora\0";
+/// The type of the note that opens `INT 0x80`. Its descriptor is the version of the table as a 32-bit number: 1.
+const NOTE_GATE: u32 = 1;
+const GATE_VERSION: u32 = 1;
+
+/// Whether notes (elf(5), "Notes") have the one that opens `INT 0x80`.
+fn opens_aurora_gate(mut notes: &[u8]) -> bool {
+    let word = |at: usize, notes: &[u8]| notes.get(at..at + 4).map(u32::load);
+    let padded = |len: u32| usize::try_from(len).ok().and_then(|n| n.checked_next_multiple_of(4));
+    while let (Some(owner_len), Some(len), Some(kind)) = (word(0, notes), word(4, notes), word(8, notes)) {
+        let (Some(owner_room), Some(room)) = (padded(owner_len), padded(len)) else { return false };
+        let rest = notes.get(12..).unwrap_or_default();
+        let (Some(owner), Some(descriptor)) = (rest.get(..owner_room), rest.get(owner_room..)) else { return false };
+        if owner.starts_with(NOTE_OWNER) && owner_len == 7 && kind == NOTE_GATE {
+            return len == 4 && word(0, descriptor) == Some(GATE_VERSION);
+        }
+        notes = descriptor.get(room..).unwrap_or_default();
+    }
+    false
+}
+
 fn interpreter(cache: &PageCache, headers: &[ProgramHeader]) -> Result<Option<Vec<u8>>, Errno> {
     let Some(header) = headers.iter().find(|h| h.kind == PT_INTERP) else { return Ok(None) };
     if !(2..=4096).contains(&header.filesz) {
@@ -161,5 +202,37 @@ fn interpreter(cache: &PageCache, headers: &[ProgramHeader]) -> Result<Option<Ve
     match path.pop() {
         Some(0) => Ok(Some(path)),
         _ => Err(Errno::ENOEXEC),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(owner: &[u8], kind: u32, descriptor: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let length = |part: &[u8]| u32::try_from(part.len()).unwrap();
+        for number in [length(owner), length(descriptor), kind] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for part in [owner, descriptor] {
+            bytes.extend(part);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn only_our_note_of_this_version_opens_the_gate() {
+        let ours = note(b"Aurora\0", 1, &[1, 0, 0, 0]);
+        assert!(opens_aurora_gate(&ours));
+        assert!(opens_aurora_gate(&[note(b"GNU\0", 1, &[9; 13]), ours.clone()].concat()));
+        assert!(!opens_aurora_gate(&note(b"Aurora\0", 1, &[2, 0, 0, 0])));
+        assert!(!opens_aurora_gate(&note(b"Aurora\0", 2, &[1, 0, 0, 0])));
+        assert!(!opens_aurora_gate(&note(b"Aurorae\0", 1, &[1, 0, 0, 0])));
+        for len in 0..ours.len() {
+            assert!(!opens_aurora_gate(&ours[..len]));
+        }
+        assert!(!opens_aurora_gate(&[0xff; 64]));
     }
 }

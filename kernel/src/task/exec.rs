@@ -53,6 +53,8 @@ pub struct Loaded {
     pub credentials: Credentials,
     /// It runs with more than its caller had.
     pub is_privileged: bool,
+    /// It carries the note that opens `INT 0x80`.
+    pub opens_aurora_gate: bool,
     /// Last component of the path, the thread's name.
     pub name: Vec<u8>,
 }
@@ -170,7 +172,9 @@ async fn load_elf(
     let rsp = stack.fill(&program, &auxiliary, &random).await?;
     let mut cpu = UserContext::new(start.0, rsp.0);
     cpu.set_flags(0);
-    Ok(Loaded { space, cpu, executable: program.path, credentials: identity, is_privileged, name })
+    let opens_aurora_gate = elf.opens_aurora_gate;
+    let credentials = identity;
+    Ok(Loaded { space, cpu, executable: program.path, credentials, is_privileged, opens_aurora_gate, name })
 }
 
 /// A file that ends before its segments do has passed for a program: as on Linux, whose old memory is gone by then, the
@@ -389,6 +393,8 @@ pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Progr
     process.set_credentials(loaded.credentials);
     *process.executable.lock() = Some(loaded.executable);
     process.has_executed.store(true, Ordering::Relaxed);
+    process.opens_aurora_gate.store(loaded.opens_aurora_gate, Ordering::Relaxed);
+    process.exit_signal.store(u32::from(Signal::SIGCHLD.number()), Ordering::Relaxed);
     *cpu = loaded.cpu;
     Ok(())
 }

@@ -8,6 +8,7 @@ use aurora_machine::VirtAddr;
 use crate::task::process::WaitStatus;
 use crate::task::signal::{SigInfo, flags};
 use crate::task::{Pid, Process, Signal, Thread, signal};
+use crate::tty::job::leave_terminal;
 
 /// Ends a thread whose loop is over; the last one ends the process.
 pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
@@ -48,11 +49,15 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
     process.alarm.set(None, 0);
     *process.executable.lock() = None;
     kernel.record_locks.release_all(process.pid);
-    leave_session(process);
+    leave_terminal(process, true);
     let children = core::mem::take(&mut *process.children.lock());
     let heir = kernel.processes.process(Pid(1)).filter(|init| !Arc::ptr_eq(init, process) && !init.is_zombie());
     for child in children {
         give_away(&child, heir.as_ref());
+        hang_up_orphans(&child, process, None);
+    }
+    if let Some(parent) = process.parent() {
+        hang_up_orphans(process, &parent, Some(process.pid));
     }
     process.state().ended = Some(status);
     report_end(process, status);
@@ -62,6 +67,8 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
 /// A child whose parent ended goes to init; without one, nobody waits for it.
 fn give_away(child: &Arc<Process>, heir: Option<&Arc<Process>>) {
     child.set_parent(heir);
+    // Whoever inherits it did not ask for another signal.
+    child.exit_signal.store(u32::from(Signal::SIGCHLD.number()), Ordering::Relaxed);
     match heir {
         Some(init) => {
             init.children.lock().push(child.clone());
@@ -75,31 +82,17 @@ fn give_away(child: &Arc<Process>, heir: Option<&Arc<Process>>) {
     }
 }
 
-/// The end of a session's leader hangs up its terminal; a stopped group nobody can continue is hung up, too.
-fn leave_session(process: &Arc<Process>) {
-    let kernel = &process.kernel;
-    if process.session() == process.pid
-        && let Some(tty) = process.terminal.lock().take()
+/// Where this end leaves `member`'s group without anybody who could continue it, because `parent` did or `leaving` was in
+/// it, the group is hung up if something in it is stopped (Linux's `kill_orphaned_pgrp`).
+fn hang_up_orphans(member: &Process, parent: &Process, leaving: Option<Pid>) {
+    let (table, group) = (&member.kernel.processes, member.group());
+    let kept = parent.group() != group && parent.session() == member.session();
+    if kept
+        && table.is_orphaned_without(group, leaving)
+        && table.group(group).iter().any(|p| p.state().stopped.is_some())
     {
-        let foreground = tty.foreground();
-        tty.end_session(process.pid);
-        if let Some(group) = foreground {
-            kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGHUP));
-            kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGCONT));
-        }
-    }
-    // Groups of our children may have lost the one member whose parent could continue them.
-    let groups: alloc::vec::Vec<Pid> = process.children.lock().iter().map(|c| c.group()).collect();
-    for group in groups.into_iter().filter(|&g| g != process.group()) {
-        let members = kernel.processes.group(group);
-        let stopped = members.iter().any(|p| p.state().stopped.is_some());
-        let others = members.iter().filter(|p| p.parent().is_none_or(|q| !Arc::ptr_eq(&q, process)));
-        let has_keeper = others
-            .into_iter()
-            .any(|p| p.parent().is_some_and(|q| q.group() != group && q.session() == p.session() && q.pid != Pid(1)));
-        if stopped && !has_keeper {
-            kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGHUP));
-            kernel.processes.signal_group(group, SigInfo::kernel(Signal::SIGCONT));
+        for signal in [Signal::SIGHUP, Signal::SIGCONT] {
+            table.signal_group(group, SigInfo::kernel(signal));
         }
     }
 }

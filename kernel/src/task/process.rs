@@ -73,6 +73,8 @@ pub struct Process {
     pub capabilities: CapabilityTable,
     /// The terminal that controls its session.
     pub terminal: Mutex<Option<Arc<Tty>>>,
+    /// For the leader of a session whose terminal was hung up: the group that was in the foreground.
+    pub lost_foreground: Mutex<Option<Pid>>,
     /// The file it executes.
     pub executable: Mutex<Option<PathRef>>,
     /// Sent to the parent at the end; 0 for none.
@@ -83,6 +85,8 @@ pub struct Process {
     state: Mutex<State>,
     /// Executed a program since it was forked.
     pub has_executed: AtomicBool,
+    /// Its program carries the note that opens `INT 0x80`.
+    pub opens_aurora_gate: AtomicBool,
     /// Privileges do not grow by execve (prctl `PR_SET_NO_NEW_PRIVS`).
     pub no_new_privs: AtomicBool,
     /// Processor time of threads that ended, in nanoseconds.
@@ -166,7 +170,9 @@ impl Process {
             group: inherit(|p| p.group().0),
             session: inherit(|p| p.session().0),
             terminal: Mutex::new(parent.and_then(|p| p.terminal.lock().clone())),
+            lost_foreground: Mutex::default(),
             executable: Mutex::new(parent.and_then(|p| p.executable.lock().clone())),
+            opens_aurora_gate: AtomicBool::new(parent.is_some_and(|p| p.opens_aurora_gate.load(Ordering::Relaxed))),
             no_new_privs: AtomicBool::new(parent.is_some_and(|p| p.no_new_privs.load(Ordering::Relaxed))),
             pid: new.pid,
             kernel: kernel.clone(),

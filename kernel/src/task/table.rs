@@ -98,6 +98,10 @@ impl ProcessTable {
     pub fn group(&self, group: Pid) -> Vec<Arc<Process>> {
         self.processes().into_iter().filter(|p| p.group() == group).collect()
     }
+    /// Processes of a session, also those that ended.
+    pub fn session(&self, session: Pid) -> Vec<Arc<Process>> {
+        self.processes().into_iter().filter(|p| p.session() == session).collect()
+    }
     /// Sends a signal to every process of a group. Returns whether there is one.
     pub fn signal_group(&self, group: Pid, info: SigInfo) -> bool {
         let members = self.group(group);
@@ -107,11 +111,16 @@ impl ProcessTable {
         !members.is_empty()
     }
     /// Whether the group has no member whose parent is in another group of the same session: nobody could let it go
-    /// on again (credentials(7), "orphaned process group").
-    pub fn is_orphaned(&self, group: Pid) -> bool {
-        self.group(group).iter().filter(|p| !p.is_zombie()).all(|p| match p.parent() {
-            Some(parent) => parent.group() == group || parent.session() != p.session(),
-            None => true,
+    /// on again (credentials(7), "orphaned process group"). `leaving`, if given, does not count any more.
+    pub fn is_orphaned_without(&self, group: Pid, leaving: Option<Pid>) -> bool {
+        let members = self.group(group);
+        let members = members.iter().filter(|p| Some(p.pid) != leaving && !p.is_zombie());
+        members.filter_map(|p| Some((p, p.parent()?))).all(|(member, parent)| {
+            parent.pid == Pid(1) || parent.group() == group || parent.session() != member.session()
         })
+    }
+    /// Whether the group is orphaned.
+    pub fn is_orphaned(&self, group: Pid) -> bool {
+        self.is_orphaned_without(group, None)
     }
 }

@@ -45,6 +45,8 @@ pub struct Thread {
     pub robust_list: AtomicU64,
     /// How an interrupted call goes on.
     pub restart: Mutex<Option<crate::syscall::Restart>>,
+    /// The system call it is in, a [`crate::syscall::Call`].
+    pub call: AtomicU64,
     /// Must end though the process goes on: it called exit(2), or another thread called execve(2).
     pub must_end: AtomicBool,
     /// What it called exit(2) with.
@@ -88,6 +90,7 @@ impl Thread {
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             restart: Mutex::default(),
+            call: AtomicU64::new(0),
             must_end: AtomicBool::new(false),
             exit_code: AtomicU8::new(0),
         })

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use aurora_abi::Errno;
 
 use crate::task::process::WaitStatus;
-use crate::task::{Pid, Process, Thread};
+use crate::task::{Pid, Process, Signal, Thread};
 
 /// Which children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +73,14 @@ fn look_once(parent: &Arc<Process>, which: Which, options: WaitOptions) -> Resul
         Which::Process(pid) => c.pid == pid,
         Which::Group(group) => c.group() == group,
     };
+    // A child whose end another signal tells is waited for only by those who ask for such.
+    let chooses_clones = options.contains(WaitOptions::CLONE);
+    let of_kind = |c: &&Arc<Process>| {
+        let clone = c.exit_signal.load(Ordering::Relaxed) != u32::from(Signal::SIGCHLD.number());
+        options.contains(WaitOptions::ALL) || clone == chooses_clones
+    };
     let mut any = false;
-    for child in children.iter().filter(matching) {
+    for child in children.iter().filter(matching).filter(of_kind) {
         any = true;
         let mut state = child.state();
         let ended = state.ended.filter(|_| options.contains(WaitOptions::EXITED));

@@ -11,7 +11,6 @@ pub const ICRNL: u32 = 0o400;
 pub const IUCLC: u32 = 0o1000;
 pub const IXON: u32 = 0o2000;
 pub const IXANY: u32 = 0o4000;
-pub const IMAXBEL: u32 = 0o20000;
 pub const IUTF8: u32 = 0o40000;
 
 pub const OPOST: u32 = 0o1;
@@ -20,6 +19,8 @@ pub const ONLCR: u32 = 0o4;
 pub const OCRNL: u32 = 0o10;
 pub const ONOCR: u32 = 0o20;
 pub const ONLRET: u32 = 0o40;
+/// Tabs become spaces; the whole field, as Linux compares it.
+pub const XTABS: u32 = 0o14000;
 
 pub const ISIG: u32 = 0o1;
 pub const ICANON: u32 = 0o2;
@@ -30,6 +31,7 @@ pub const ECHONL: u32 = 0o100;
 pub const NOFLSH: u32 = 0o200;
 pub const TOSTOP: u32 = 0o400;
 pub const ECHOCTL: u32 = 0o1000;
+pub const ECHOPRT: u32 = 0o2000;
 pub const ECHOKE: u32 = 0o4000;
 pub const IEXTEN: u32 = 0o100000;
 
@@ -56,7 +58,7 @@ pub enum Key {
 
 /// What a new terminal has: Linux's `tty_std_termios`.
 pub const INITIAL: Termios = Termios {
-    iflag: ICRNL | IXON | IUTF8,
+    iflag: ICRNL | IXON,
     oflag: OPOST | ONLCR,
     cflag: 0o277, // 38400 baud, 8 bits, receiver on
     lflag: ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,

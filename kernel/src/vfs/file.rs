@@ -37,6 +37,10 @@ pub trait FileOps: Send + Sync {
         let _ = (file, offset, out);
         Err(Errno::EINVAL.into())
     }
+    /// Reads what there is, though a reader might have waited for more (a terminal's `VTIME` is over).
+    fn read_now(&self, file: &OpenFile, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
+        self.read_at(file, 0, out)
+    }
     /// Writes at `offset` (which streams ignore).
     fn write_at(&self, file: &OpenFile, offset: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
         let _ = (file, offset, input);

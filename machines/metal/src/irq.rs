@@ -2,11 +2,14 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use aurora_handover::acpi::Tables;
 use aurora_machine::{PhysAddr, Port};
+use spin::Once;
 use x86_64::instructions::port::Port as IoPort;
 
 use crate::layout::DEVICE_MAP;
-use crate::{apic, entropy, serial};
+use crate::serial::Line;
+use crate::{apic, entropy, ps2, serial};
 
 /// The timer of this processor.
 pub(crate) const TIMER: u64 = 0xf0;
@@ -14,9 +17,10 @@ pub(crate) const TIMER: u64 = 0xf0;
 pub(crate) const SPURIOUS: u64 = 0xff;
 const COM1: u64 = 0x24;
 const COM2: u64 = 0x23;
+const KEYBOARD: u64 = 0x21;
 
-/// Where PCs and QEMU's machines have the first I/O APIC. Its inputs 3 and 4 are the ISA lines of the serial ports.
-pub(crate) const IO_APIC: PhysAddr = PhysAddr(0xfec0_0000);
+/// The first I/O APIC. Its inputs 1, 3 and 4 are the ISA lines of the keyboard and the serial ports.
+static IO_APIC: Once<PhysAddr> = Once::new();
 
 /// One bit per port that has something for the kernel.
 static PENDING: AtomicU8 = AtomicU8::new(0);
@@ -30,8 +34,9 @@ pub(crate) fn handle(vector: u64) {
     entropy::stir();
     match vector {
         TIMER => apic::timer_fired(),
-        COM1 => serial_interrupt(Port::Console),
-        COM2 => serial_interrupt(Port::Link),
+        COM1 => pend(Port::Console, serial::interrupt(Line::Console)),
+        COM2 => pend(Port::Link, serial::interrupt(Line::Link)),
+        KEYBOARD => pend(Port::Keyboard, ps2::interrupt()),
         // Not acknowledged, by the manual.
         SPURIOUS => return,
         _ => {}
@@ -39,8 +44,13 @@ pub(crate) fn handle(vector: u64) {
     apic::end_of_interrupt();
 }
 
-fn serial_interrupt(port: Port) {
-    if serial::interrupt(port) {
+/// Where ACPI says it is, else where PCs have it.
+pub(crate) fn find_io_apic(tables: &Tables) -> PhysAddr {
+    *IO_APIC.call_once(|| tables.io_apic.unwrap_or(PhysAddr(0xfec0_0000)))
+}
+
+fn pend(port: Port, ready: bool) {
+    if ready {
         PENDING.fetch_or(bit(port), Ordering::Relaxed);
     }
 }
@@ -53,7 +63,7 @@ pub(crate) fn is_pending() -> bool {
 /// Takes the ports that wait for the kernel.
 pub(crate) fn take_pending() -> impl Iterator<Item = Port> {
     let taken = PENDING.swap(0, Ordering::Relaxed);
-    [Port::Console, Port::Link].into_iter().filter(move |&port| taken & bit(port) != 0)
+    [Port::Console, Port::Link, Port::Keyboard].into_iter().filter(move |&port| taken & bit(port) != 0)
 }
 
 /// Silences the old interrupt controllers and routes the serial lines to this processor.
@@ -61,6 +71,11 @@ pub(crate) fn init() {
     mask_pics();
     route(4, COM1);
     route(3, COM2);
+    if ps2::init() {
+        route(1, KEYBOARD);
+        // What was typed while nobody listened would keep the edge from coming.
+        pend(Port::Keyboard, ps2::interrupt());
+    }
 }
 
 /// The 8259s could still raise a spurious interrupt: it must not look like an exception.
@@ -90,8 +105,17 @@ fn route(input: u32, vector: u64) {
     write_io_apic(entry, vector as u32);
 }
 
+/// Sends an edge-triggered input to this processor as an NMI.
+pub(crate) fn route_as_nmi(input: u32) {
+    const NMI: u32 = 4 << 8;
+    let entry = 0x10 + input * 2;
+    write_io_apic(entry + 1, apic::id() << 24);
+    write_io_apic(entry, NMI);
+}
+
 fn write_io_apic(register: u32, value: u32) {
-    let base = (DEVICE_MAP + IO_APIC.0) as *mut u32;
+    let Some(at) = IO_APIC.get() else { return };
+    let base = (DEVICE_MAP + at.0) as *mut u32;
     // SAFETY: paging.rs mapped the I/O APIC here: an index register, and 16 bytes further a window on what it names.
     unsafe {
         base.write_volatile(register);

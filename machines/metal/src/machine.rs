@@ -6,16 +6,18 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use aurora_machine::{
-    BootInfo, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
+    BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
 };
 use raw_cpuid::{CpuId, Hypervisor};
 use x86_64::instructions::interrupts;
 
-use crate::layout::{DIRECT_MAP, KERNEL_BASE, direct, image_end, image_start};
-use crate::memory_map::MemoryMap;
-use crate::pvh::{Archive, Loaded};
+use aurora_handover::{Archive, Handover, MemoryMap, Window};
+
+use crate::layout::{direct, direct_map, image_end, image_phys, image_start, text_start};
+use crate::paging::Device;
+use crate::serial::Line;
 use crate::user::Spaces;
-use crate::{apic, clock, entropy, heap, irq, paging, power, serial};
+use crate::{apic, clock, display, entropy, heap, irq, paging, power, ps2, serial, watchdog};
 
 const MIB: u64 = 1 << 20;
 
@@ -28,41 +30,46 @@ pub(crate) struct Metal {
 }
 
 /// Turns what the loader left into a machine, and what the kernel is told.
-pub(crate) fn set_up(loaded: Loaded) -> (Metal, BootInfo) {
-    let mut free = loaded.ram.clone();
-    free.remove(image_start() - KERNEL_BASE, image_end() - KERNEL_BASE);
-    if let Some(archive) = loaded.archive {
+pub(crate) fn set_up(window: &Window, handover: Handover, random: u64) -> (Metal, BootInfo) {
+    let tables = handover.acpi.map(|root| root.tables(window)).unwrap_or_default();
+    let mut free = handover.ram.clone();
+    free.remove(image_phys(image_start()), image_phys(image_end()));
+    if let Some(archive) = handover.archive {
         let end = archive.start.0 + archive.len;
-        assert!(loaded.ram.contains(archive.start.0, end), "the initial archive is not in RAM");
+        assert!(handover.ram.contains(archive.start.0, end), "the initial archive is not in RAM");
         free.remove(archive.start.0, end);
     }
-    let devices = [apic::base(), irq::IO_APIC, PhysAddr(power::MICROVM_SLEEP.0)];
-    let root = paging::build(&loaded.ram, &mut free, &devices);
+    let registers = [apic::base(), irq::find_io_apic(&tables)].into_iter().chain(power::find_registers(&tables));
+    let pixels = handover.screen.map(|s| Device::Pixels(s.start, u64::from(s.pitch) * u64::from(s.height)));
+    let root = paging::build(&handover.ram, &mut free, registers.map(Device::Registers).chain(pixels), random);
+    handover.screen.into_iter().for_each(display::init);
+    // boot.s has done its work.
+    free.add(image_phys(image_start()), image_phys(text_start()));
     apic::init();
     irq::init();
     clock::init();
     entropy::init();
-    let heap = set_up_heap(&loaded, &mut free);
+    let heap = set_up_heap(&handover, &mut free);
     let info = BootInfo {
-        command_line: String::from_utf8_lossy(loaded.command_line()).into_owned(),
-        initramfs: loaded.archive.map(copy_archive).unwrap_or_default(),
+        command_line: String::from_utf8_lossy(handover.command_line.as_bytes()).into_owned(),
+        initramfs: handover.archive.map(copy_archive).unwrap_or_default(),
     };
-    if let Some(archive) = loaded.archive {
+    if let Some(archive) = handover.archive {
         free.add(archive.start.0, archive.start.0 + archive.len);
     }
     // SAFETY: the direct map shows all RAM, and `free` holds only what nobody else uses: not the image, the tables, the
     // heap, nor any more the archive. The loader's own structures in it have been copied.
     let memory = unsafe { PhysMemory::new(direct(PhysAddr(0)), free.ranges(), Some(root)) };
-    debug_assert!(memory.window() as u64 == DIRECT_MAP);
+    debug_assert!(memory.window() as u64 == direct_map());
     let metal = Metal { memory, heap, processor: processor_name(), spaces: Spaces::new(root) };
     (metal, info)
 }
 
 /// An eighth of RAM, between 16 MiB and 1 GiB; more by what boot puts there: the archive, and 8 bytes per frame.
-fn set_up_heap(loaded: &Loaded, free: &mut MemoryMap) -> u64 {
-    let ram = loaded.ram.bytes();
-    let last = loaded.ram.ranges().iter().map(|r| r.end.frame_number()).max().unwrap_or(0);
-    let archive = loaded.archive.map_or(0, |a| a.len);
+fn set_up_heap(handover: &Handover, free: &mut MemoryMap) -> u64 {
+    let ram = handover.ram.bytes();
+    let last = handover.ram.ranges().iter().map(|r| r.end.frame_number()).max().unwrap_or(0);
+    let archive = handover.archive.map_or(0, |a| a.len);
     let wanted = (ram / 8).clamp(16 * MIB, 1024 * MIB) + archive + last * 9;
     let bytes = wanted.next_multiple_of(PAGE_SIZE);
     let Some(start) = free.take(bytes, PAGE_SIZE, u64::MAX) else {
@@ -102,6 +109,7 @@ impl Metal {
             apic::arm(until);
             interrupts::enable_and_hlt();
             interrupts::disable();
+            watchdog::alive();
         }
     }
 }
@@ -137,10 +145,21 @@ impl Machine for Metal {
     fn entropy(&self, buffer: &mut [u8]) {
         entropy::fill(buffer);
     }
+    fn display(&self) -> Option<&dyn Display> {
+        display::get().map(|screen| screen as &dyn Display)
+    }
     fn port_write(&self, port: Port, bytes: &[u8]) -> usize {
-        serial::write(port, bytes)
+        match port {
+            Port::Console => serial::write(Line::Console, bytes),
+            Port::Link => serial::write(Line::Link, bytes),
+            Port::Keyboard => bytes.len(),
+        }
     }
     fn port_read(&self, port: Port, buffer: &mut [u8]) -> usize {
-        serial::read(port, buffer)
+        match port {
+            Port::Console => serial::read(Line::Console, buffer),
+            Port::Link => serial::read(Line::Link, buffer),
+            Port::Keyboard => ps2::read(buffer),
+        }
     }
 }

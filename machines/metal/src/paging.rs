@@ -6,14 +6,17 @@
 use aurora_machine::{PAGE_SIZE, PhysAddr};
 use raw_cpuid::CpuId;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr3Flags, Cr4, Cr4Flags};
+use x86_64::registers::model_specific::Msr;
 use x86_64::structures::paging::PhysFrame;
 
-use crate::layout::{self, DEVICE_MAP, DIRECT_MAP, KERNEL_BASE, direct};
-use crate::memory_map::MemoryMap;
+use aurora_handover::MemoryMap;
+
+use crate::layout::{self, BOOT_MAP, DEVICE_MAP, direct, image_phys};
 
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
-const UNCACHED: u64 = 1 << 3 | 1 << 4;
+const WRITE_THROUGH: u64 = 1 << 3;
+const UNCACHED: u64 = WRITE_THROUGH | 1 << 4;
 const HUGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const NO_EXECUTE: u64 = 1 << 63;
@@ -23,26 +26,53 @@ const CODE: u64 = PRESENT | GLOBAL;
 const CONSTANTS: u64 = PRESENT | GLOBAL | NO_EXECUTE;
 const DATA: u64 = PRESENT | GLOBAL | NO_EXECUTE | WRITE;
 const DEVICE: u64 = DATA | UNCACHED;
+/// Writes are gathered: `protect` gives write-through's place in the PAT to write-combining, which nobody else uses.
+const GATHERED: u64 = DATA | WRITE_THROUGH;
 
 /// The boot tables map this much at the direct map; new tables are taken from below it.
-const BOOT_MAPPED: u64 = 1 << 32;
+pub(crate) const BOOT_MAPPED: u64 = 1 << 32;
 const GIB: u64 = 1 << 30;
 const MIB_2: u64 = 1 << 21;
 
-/// Builds the tables, loads them and turns on the processor's protections. Returns the root.
-pub(crate) fn build(ram: &MemoryMap, free: &mut MemoryMap, devices: &[PhysAddr]) -> PhysAddr {
+/// Device memory to be mapped.
+pub(crate) enum Device {
+    /// A page of registers.
+    Registers(PhysAddr),
+    /// Pixels.
+    Pixels(PhysAddr, u64),
+}
+
+/// Builds the tables, loads them and turns on the processor's protections. Returns the root. `random` decides where the
+/// direct map is.
+pub(crate) fn build(
+    ram: &MemoryMap,
+    free: &mut MemoryMap,
+    devices: impl Iterator<Item = Device>,
+    random: u64,
+) -> PhysAddr {
     let huge_gib = CpuId::new().get_extended_processor_and_feature_identifiers().is_some_and(|f| f.has_1gib_pages());
     let root = new_table(free);
+    let direct_map = direct_map(ram, random);
     let mut mapper = Mapper { root, free, huge_gib };
     mapper.map_image();
-    mapper.map_ram(ram);
+    mapper.map_ram(ram, direct_map);
     for device in devices {
-        mapper.map(DEVICE_MAP + device.0, device.0, PAGE_SIZE, DEVICE);
+        mapper.map_device(device);
     }
-    // SAFETY: the tables map the running code, its stack and data where they are now.
-    unsafe { load_root(root) };
     protect();
+    // SAFETY: the tables map the running code, its stack and data where they are now. Of what the direct map shows
+    // nothing is in use yet.
+    unsafe { load_root(root) };
+    layout::set_direct_map(direct_map);
     root
+}
+
+/// One of the top-level entries between the boot map and the device map, so that all RAM fits.
+fn direct_map(ram: &MemoryMap, random: u64) -> u64 {
+    const ENTRY: u64 = 1 << 39;
+    let last = ram.ranges().iter().map(|r| r.end.0).max().unwrap_or(0);
+    let places = (DEVICE_MAP - BOOT_MAP) / ENTRY;
+    BOOT_MAP + random % (places - last.div_ceil(ENTRY).min(places - 1)) * ENTRY
 }
 
 /// Switches to another top-level table, forgetting all translations that are not global.
@@ -74,11 +104,15 @@ fn protect() {
         | Cr0Flags::WRITE_PROTECT
         | Cr0Flags::ALIGNMENT_MASK
         | Cr0Flags::PAGING;
-    // SAFETY: paging stays as it is; the rest are protections the kernel's mappings and code respect (it never touches
+    const PAT: u32 = 0x277;
+    const WRITE_COMBINING: u64 = 1;
+    // SAFETY: only `GATHERED` uses this type of memory. Paging stays as it is; the rest are protections the kernel's mappings and code respect (it never touches
     // a user address), and the FPU and SSE state that programs use.
     unsafe {
         Cr0::write_raw(cr0.bits());
         Cr4::write_raw(cr4.bits());
+        let mut pat = Msr::new(PAT);
+        pat.write(pat.read() & !0xff00 | WRITE_COMBINING << 8);
     }
 }
 
@@ -105,24 +139,34 @@ struct Mapper<'a> {
 impl Mapper<'_> {
     fn map_image(&mut self) {
         let pieces = [
-            (layout::image_start(), layout::rodata_start(), CODE),
+            (layout::text_start(), layout::rodata_start(), CODE),
             (layout::rodata_start(), layout::data_start(), CONSTANTS),
             (layout::data_start(), layout::stack_guard(), DATA),
             (layout::stack_bottom(), layout::image_end(), DATA),
         ];
         for (start, end, flags) in pieces {
-            self.map(start, start - KERNEL_BASE, end - start, flags);
+            self.map(start, image_phys(start), end - start, flags);
         }
     }
 
-    fn map_ram(&mut self, ram: &MemoryMap) {
-        let (fixed, fixed_end) = (layout::image_start() - KERNEL_BASE, layout::data_start() - KERNEL_BASE);
+    fn map_ram(&mut self, ram: &MemoryMap, direct_map: u64) {
+        let (fixed, fixed_end) = (image_phys(layout::text_start()), image_phys(layout::data_start()));
         let mut writable = ram.clone();
         writable.remove(fixed, fixed_end);
         for range in writable.ranges() {
-            self.map(DIRECT_MAP + range.start.0, range.start.0, range.end.0 - range.start.0, DATA);
+            self.map(direct_map + range.start.0, range.start.0, range.end.0 - range.start.0, DATA);
         }
-        self.map(DIRECT_MAP + fixed, fixed, fixed_end - fixed, CONSTANTS);
+        self.map(direct_map + fixed, fixed, fixed_end - fixed, CONSTANTS);
+    }
+
+    fn map_device(&mut self, device: Device) {
+        let (start, len, flags) = match device {
+            Device::Registers(at) => (at.0, PAGE_SIZE, DEVICE),
+            Device::Pixels(at, len) => (at.0, len, GATHERED),
+        };
+        let first = start & !(PAGE_SIZE - 1);
+        let len = (start + len).next_multiple_of(PAGE_SIZE) - first;
+        self.map(DEVICE_MAP + first, first, len, flags);
     }
 
     /// Maps with the largest pages that fit. All arguments are page-aligned, and nothing in the range is mapped yet.

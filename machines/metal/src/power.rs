@@ -1,36 +1,43 @@
-//! How a machine ends: off, anew, or broken.
+//! How a machine ends: off, anew, or broken. ACPI's tables say how the first two are done.
 
+use aurora_handover::acpi::{Command, Register, Tables};
 use aurora_machine::PhysAddr;
+use spin::Once;
 use x86_64::instructions::port::Port;
 use x86_64::instructions::{hlt, interrupts};
 
 use crate::layout::DEVICE_MAP;
 use crate::serial;
 
-/// The ACPI sleep control of QEMU's microvm (its generic event device's register block).
-pub(crate) const MICROVM_SLEEP: PhysAddr = PhysAddr(0xfea0_0000);
-const MICROVM_SLEEP_OFFSET: u64 = 0x200;
-/// Sleep type 5 and the bit that makes it so (ACPI 6.4, section 4.8.3.7).
-const SLEEP_NOW: u8 = 5 << 2 | 1 << 5;
+static TABLES: Once<Tables> = Once::new();
+
+/// Remembers what the tables say. Returns the registers that have to be mapped for it.
+pub(crate) fn find_registers(tables: &Tables) -> impl Iterator<Item = PhysAddr> + use<> {
+    TABLES.call_once(|| *tables);
+    [tables.off, tables.off_too, tables.reset].into_iter().flatten().filter_map(|command| match command.register {
+        Register::Memory(at) => Some(at),
+        Register::Port(_) => None,
+    })
+}
 
 /// Turns the machine off, after all output has left it.
 pub(crate) fn off() -> ! {
     serial::drain();
-    // PM1a_CNT of QEMU's q35 and pc, of older pc firmware, and of VirtualBox: SLP_EN with the type that means off.
-    for port in [0x604, 0xb004] {
-        // SAFETY: nothing else answers at these ports.
-        unsafe { Port::<u16>::new(port).write(0x2000) };
+    if let Some(tables) = TABLES.get() {
+        for command in [tables.off, tables.off_too].into_iter().flatten() {
+            give(command, !tables.hardware_reduced);
+        }
     }
-    // SAFETY: as above.
-    unsafe { Port::<u16>::new(0x4004).write(0x3400) };
-    // SAFETY: paging.rs mapped this page; on machines without the device the write goes nowhere.
-    unsafe { ((DEVICE_MAP + MICROVM_SLEEP.0 + MICROVM_SLEEP_OFFSET) as *mut u8).write_volatile(SLEEP_NOW) };
     halt()
 }
 
-/// Starts the machine anew: the chip set's reset, the keyboard controller's, and a fault nobody can handle.
+/// Starts the machine anew: as ACPI says, else by the chip set's reset, the keyboard controller's, and a fault nobody can
+/// handle.
 pub(crate) fn restart() -> ! {
     serial::drain();
+    if let Some(command) = TABLES.get().and_then(|tables| tables.reset) {
+        give(command, false);
+    }
     // SAFETY: the machine ends here.
     unsafe {
         Port::<u8>::new(0xcf9).write(6);
@@ -40,6 +47,17 @@ pub(crate) fn restart() -> ! {
     }
     x86_64::instructions::interrupts::int3();
     halt()
+}
+
+fn give(command: Command, wide: bool) {
+    // SAFETY: the firmware says this register ends the machine, and its page is mapped if it is in memory.
+    unsafe {
+        match command.register {
+            Register::Port(port) if wide => Port::<u16>::new(port).write(command.value),
+            Register::Port(port) => Port::<u8>::new(port).write(command.value as u8),
+            Register::Memory(at) => ((DEVICE_MAP + at.0) as *mut u8).write_volatile(command.value as u8),
+        }
+    }
 }
 
 /// Stops after a failure. Under `-device isa-debug-exit` (at its usual port) QEMU exits with status 1.

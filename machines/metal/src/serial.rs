@@ -4,7 +4,6 @@
 //! input that finds the ring full stays in the UART, whose other side then waits. A port that is not there swallows
 //! output and has no input.
 
-use aurora_machine::Port;
 use spin::Mutex;
 use x86_64::instructions::port::Port as IoPort;
 
@@ -49,11 +48,15 @@ struct Uart {
     taken: usize,
 }
 
-fn uart(port: Port) -> spin::MutexGuard<'static, Uart> {
-    match port {
-        Port::Console => PORTS[0].lock(),
-        Port::Link => PORTS[1].lock(),
-    }
+fn uart(line: Line) -> spin::MutexGuard<'static, Uart> {
+    PORTS[line as usize].lock()
+}
+
+/// Which of the two.
+#[derive(Clone, Copy)]
+pub(crate) enum Line {
+    Console,
+    Link,
 }
 
 /// Sets up both ports.
@@ -64,18 +67,18 @@ pub(crate) fn init() {
 }
 
 /// Handles a port's interrupt. Returns whether it has something for the kernel: input, or room for output.
-pub(crate) fn interrupt(port: Port) -> bool {
-    uart(port).interrupt()
+pub(crate) fn interrupt(line: Line) -> bool {
+    uart(line).interrupt()
 }
 
 /// Sends what the UART takes now.
-pub(crate) fn write(port: Port, bytes: &[u8]) -> usize {
-    uart(port).write(bytes)
+pub(crate) fn write(line: Line, bytes: &[u8]) -> usize {
+    uart(line).write(bytes)
 }
 
 /// Takes input that arrived.
-pub(crate) fn read(port: Port, buffer: &mut [u8]) -> usize {
-    uart(port).read(buffer)
+pub(crate) fn read(line: Line, buffer: &mut [u8]) -> usize {
+    uart(line).read(buffer)
 }
 
 /// Waits until everything written has left the machine, unless nobody takes it for a long time.

@@ -10,10 +10,10 @@ use aurora_machine::{Reg, UserContext};
 use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::registers::control::Cr2;
-use x86_64::registers::model_specific::{LStar, Msr, SFMask};
+use x86_64::registers::model_specific::{Efer, EferFlags, LStar, Msr, SFMask};
 use x86_64::registers::rflags::RFlags;
 
-use crate::{gdt, irq, layout};
+use crate::{gdt, irq, layout, watchdog};
 
 /// Not a vector: `SYSCALL`, as `user::enter` reports it.
 pub(crate) const SYSCALL: u64 = 256;
@@ -120,6 +120,8 @@ pub(crate) fn load() {
         asm!("lidt [{}]", "lldt {:x}", in(reg) &register, in(reg) 0u16, options(nostack, readonly, preserves_flags));
         Msr::new(STAR).write(u64::from(gdt::SYSRET_BASE) << 48 | u64::from(gdt::KERNEL_CS) << 32);
     }
+    // SAFETY: SYSCALL has its entry and segments now; without this bit it is an invalid opcode.
+    unsafe { Efer::update(|flags| flags.insert(EferFlags::SYSTEM_CALL_EXTENSIONS)) };
     LStar::write(VirtAddr::new(syscall_entry as *const () as u64));
     SFMask::write(flags);
 }
@@ -156,7 +158,7 @@ struct KernelFrame {
 #[unsafe(no_mangle)]
 extern "C" fn kernel_trap(frame: &KernelFrame) {
     match frame.vector {
-        NMI => {}
+        NMI => watchdog::tick(frame.rip),
         EXCEPTIONS.. => irq::handle(frame.vector),
         _ => die(frame),
     }

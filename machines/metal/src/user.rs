@@ -11,7 +11,7 @@ use x86_64::registers::control::Cr2;
 use x86_64::registers::model_specific::{FsBase, GsBase};
 use x86_64::registers::segmentation::SegmentSelector;
 
-use crate::{apic, clock, irq, paging, trap};
+use crate::{apic, clock, irq, paging, trap, watchdog};
 
 /// Which address space the processor is in.
 pub(crate) struct Spaces {
@@ -95,6 +95,11 @@ impl Spaces {
             }
             apic::arm(until);
             let left = self.enter_once(cpu);
+            watchdog::alive();
+            // The watchdog's, which is none of the program's business.
+            if left.vector == trap::NMI {
+                continue;
+            }
             if left.vector == irq::TIMER {
                 // Early when it had been set for something else: back to the program.
                 irq::handle(left.vector);
@@ -159,7 +164,6 @@ fn reason(left: Left) -> Trap {
         trap::SYSCALL => return Trap::Syscall,
         trap::INT80 => return Trap::Int80,
         trap::PAGE_FAULT => return Trap::PageFault(page_fault(left.error)),
-        trap::NMI => return Trap::Interrupted,
         trap::EXCEPTIONS.. => {
             irq::handle(left.vector);
             return Trap::Interrupted;

@@ -1,4 +1,4 @@
-//! The two byte ports, each a bounded queue per direction.
+//! The byte ports, each a bounded queue per direction.
 //!
 //! What always holds: a queue never exceeds [`PORT_CAPACITY`]; whoever was refused room, or found nothing, hears of it
 //! when that changes (the kernel through the driver, the host by asking after each turn).
@@ -11,7 +11,7 @@ use aurora_machine::Port;
 /// Bytes a port holds in each direction.
 pub const PORT_CAPACITY: usize = 64 * 1024;
 
-const PORTS: [Port; 2] = [Port::Console, Port::Link];
+const PORTS: [Port; 3] = [Port::Console, Port::Link, Port::Keyboard];
 
 #[derive(Default)]
 struct Lines {
@@ -26,10 +26,10 @@ struct Outgoing {
     refused: bool,
 }
 
-/// Both ports.
+/// All ports.
 #[derive(Default)]
 pub(crate) struct Ports {
-    lines: [Lines; 2],
+    lines: [Lines; PORTS.len()],
     /// A bit per port about which the kernel has to be told.
     news: AtomicU8,
 }

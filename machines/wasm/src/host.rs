@@ -1,4 +1,4 @@
-//! What the engine gives the machine: seven functions, imported from the module `host`.
+//! What the engine gives the machine: a few functions, imported from the module `host`.
 
 use alloc::boxed::Box;
 
@@ -12,8 +12,11 @@ unsafe extern "C" {
     safe fn realtime() -> f64;
     /// Fills memory with unpredictable bytes.
     fn entropy(at: *mut u8, len: usize);
-    /// A line for the people who run the engine: why the machine did not start, or a panic.
+    /// A line for the people who run the engine: why the machine did not start.
     fn print_line(at: *const u8, len: usize);
+    /// The kernel panicked: what it said, and where in its source.
+    #[link_name = "panicked"]
+    fn engine_panicked(message: *const u8, message_len: usize, place: *const u8, place_len: usize);
     /// Makes so many new slots in our function table; returns the first, or -1.
     safe fn grow_table(count: u32) -> i32;
     /// Instantiates a module that shares our memory and table; returns whether that worked.
@@ -70,4 +73,10 @@ impl Engine for EngineHost {
 pub(crate) fn print(line: &str) {
     // SAFETY: the host only reads these bytes.
     unsafe { print_line(line.as_ptr(), line.len()) }
+}
+
+/// Tells the host of a panic.
+pub(crate) fn panicked(message: &str, place: &str) {
+    // SAFETY: the host only reads these bytes.
+    unsafe { engine_panicked(message.as_ptr(), message.len(), place.as_ptr(), place.len()) }
 }

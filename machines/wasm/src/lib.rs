@@ -11,6 +11,7 @@
 extern crate alloc;
 
 mod host;
+mod link;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -50,6 +51,15 @@ pub extern "C" fn aurora_exchange(len: usize) -> *mut u8 {
         *buffer = vec![0; len];
     }
     buffer.as_mut_ptr()
+}
+
+/// Hands bytes to the engine.
+fn exchange(bytes: &[u8]) {
+    let mut buffer = EXCHANGE.lock();
+    if buffer.len() < bytes.len() {
+        *buffer = vec![0; bytes.len()];
+    }
+    buffer[..bytes.len()].copy_from_slice(bytes);
 }
 
 /// Turns the machine on with `megabytes` of RAM. The exchange buffer holds the command line, `line` bytes, and after it
@@ -152,6 +162,7 @@ pub extern "C" fn aurora_retired() -> f64 {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    host::print(&alloc::format!("{info}"));
+    let place = info.location().map_or_else(String::new, |place| alloc::format!("{place}"));
+    host::panicked(&alloc::format!("{}", info.message()), &place);
     core::arch::wasm32::unreachable()
 }

@@ -36,7 +36,8 @@ static int numbers(int argc, char **argv) {
 static const struct part own_parts[] = {{"numbers", numbers}, {0, 0}};
 
 int main(int argc, char **argv) {
-  const struct part *all[] = {own_parts, memory_parts, signal_parts, process_parts, file_parts, exhaust_parts};
+  const struct part *all[] = {own_parts, memory_parts, signal_parts, process_parts, file_parts, exhaust_parts,
+                              terminal_parts};
   for (size_t i = 0; argc > 1 && i < sizeof all / sizeof *all; i++)
     for (const struct part *part = all[i]; part->name; part++)
       if (!strcmp(part->name, argv[1])) return part->run(argc, argv);

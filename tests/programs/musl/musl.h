@@ -34,4 +34,4 @@ struct part {
   const char *name;
   int (*run)(int argc, char **argv);
 };
-extern const struct part memory_parts[], signal_parts[], process_parts[], file_parts[], exhaust_parts[];
+extern const struct part memory_parts[], signal_parts[], process_parts[], file_parts[], exhaust_parts[], terminal_parts[];

@@ -1,6 +1,7 @@
 //! procfs, proc(5): the system and its processes as files whose text is made when they are opened.
 
 mod process;
+mod sysrq;
 mod system;
 
 use alloc::format;
@@ -9,7 +10,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use aurora_abi::Errno;
-use aurora_abi::types::Statfs;
+use aurora_abi::types::{Statfs, Timespec};
 
 use crate::Kernel;
 use crate::memory::{IoBuf, IoError};
@@ -41,6 +42,8 @@ enum Node {
     /// A directory of fixed files.
     Directory(&'static [(&'static str, Node)]),
     Text(SystemText),
+    /// `/proc/sysrq-trigger`.
+    SysRq,
     /// A link to this text.
     Link(&'static str),
     /// `/proc/self`: depends on who asks, so it is resolved by number.
@@ -68,6 +71,7 @@ impl Node {
             }
             Self::Descriptors(_) => FileKind::Directory.bits() | 0o500,
             Self::Text(_) => FileKind::Regular.bits() | 0o444,
+            Self::SysRq => FileKind::Regular.bits() | 0o200,
             Self::ProcessText(_, _, mode) => FileKind::Regular.bits() | mode,
             Self::Link(_) | Self::SelfLink(_) | Self::Place(..) => FileKind::Symlink.bits() | 0o777,
             Self::Descriptor(..) => FileKind::Symlink.bits() | 0o700,
@@ -101,6 +105,7 @@ impl Node {
             Self::Place(..) => 8,
             Self::Descriptors(_) => 9,
             Self::Tasks(_) => 10,
+            Self::SysRq => 12,
             Self::Task(_) => 11,
             Self::Descriptor(_, fd) => 1000 + u64::from(fd.0.cast_unsigned()),
         };
@@ -292,7 +297,16 @@ impl Inode for ProcInode {
         }
     }
 
-    fn open(&self, _readable: bool, writable: bool) -> Option<Result<Arc<dyn FileOps>, Errno>> {
+    /// There is nothing to cut off what is only ever written.
+    fn truncate(&self, _: u64, _: Timespec) -> Result<(), Errno> {
+        if matches!(self.node, Node::SysRq) { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+
+    fn open(&self, readable: bool, writable: bool) -> Option<Result<Arc<dyn FileOps>, Errno>> {
+        if matches!(self.node, Node::SysRq) {
+            let open = |kernel| Arc::new(sysrq::SysRq { kernel }) as Arc<dyn FileOps>;
+            return Some(if readable { Err(Errno::EIO) } else { self.kernel().map(open) });
+        }
         let text = match self.node {
             Node::Text(text) => self.kernel().map(|k| text(&k)),
             Node::ProcessText(pid, text, _) => self.process(pid).and_then(|p| text(&p)),

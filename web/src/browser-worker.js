@@ -1,0 +1,8 @@
+// The worker's entry in a browser.
+import { keep } from "./worker.js";
+
+keep({
+  post: (message, transfer = []) => self.postMessage(message, { transfer }),
+  listen: (receive) => (self.onmessage = ({ data }) => receive(data)),
+  fetch: (place) => fetch(place),
+});

@@ -1,0 +1,20 @@
+// Aurora in a browser: the machine is in a dedicated worker.
+import { install } from "./aurora.js";
+
+export { Aurora } from "./aurora.js";
+export { AuroraError } from "./error.js";
+
+install({
+  // As bundlers want it written, so that they find the files that belong to the package.
+  kernel: new URL("./aurora.wasm", import.meta.url),
+  locate: (place) => new URL(place, document.baseURI).href,
+  startWorker(receive, failed) {
+    const worker = new Worker(new URL("./browser-worker.js", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }) => receive(data);
+    worker.onerror = (event) => failed(event.message ?? "the worker did not load");
+    return {
+      post: (message, transfer = []) => worker.postMessage(message, transfer),
+      stop: () => worker.terminate(),
+    };
+  },
+});

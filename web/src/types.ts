@@ -1,0 +1,156 @@
+// The shapes of the API. Types only: the code is in the JavaScript files beside this one, checked against these.
+
+/** Where bytes come from: themselves, or a place they are read from. In Node a string without a scheme is a path. */
+export type Source = string | URL | Uint8Array | ArrayBuffer | Blob;
+
+/** What the console is shown on. xterm.js's `Terminal` is one. */
+export interface Terminal {
+  readonly rows: number;
+  readonly cols: number;
+  /** Shows bytes; calls `done` once it did. Until then only so much more follows. */
+  write(data: Uint8Array, done: () => void): void;
+  onData(listener: (text: string) => void): Disposable;
+  onBinary?(listener: (text: string) => void): Disposable;
+  onResize?(listener: (size: Size) => void): Disposable;
+}
+
+/** Something that can be ended. */
+export interface Disposable {
+  dispose(): void;
+}
+
+/** Rows and columns of a terminal. */
+export interface Size {
+  rows: number;
+  cols: number;
+}
+
+/** How far a start has come. */
+export interface Progress {
+  /** What is going on now: loading the kernel or the image, or starting the system. */
+  stage: "kernel" | "image" | "system";
+  /** Bytes loaded. */
+  loaded: number;
+  /** Bytes there are, if the server said so. */
+  total?: number;
+}
+
+/** A machine that does not answer. */
+export interface Hang {
+  /** For how long it has not, in milliseconds. */
+  milliseconds: number;
+  /** Instructions its programs had retired when it last answered. */
+  instructions: number;
+}
+
+/** What a machine is shown on and heard by, started or restored. */
+export interface Surroundings {
+  /** The console: a terminal for init's shell. */
+  terminal?: Terminal;
+  /** Hears each line that appears on the console: the kernel's log, and what programs print there. */
+  onLog?: (line: string) => void;
+  /** Hears how far the start has come. */
+  onProgress?: (progress: Progress) => void;
+  /** Hears of a machine that stopped answering, and with `null` that it answers again. */
+  onHang?: (hang: Hang | null) => void;
+  /** Where the kernel is, if not beside this module. */
+  kernel?: Source | WebAssembly.Module;
+}
+
+/** What to start. */
+export interface BootOptions extends Surroundings {
+  /** The root file system: a cpio archive (newc), plain or gzip. `aurora image build` makes one. */
+  image: Source;
+  /** MiB of memory, 256 unless given. */
+  memory?: number;
+  /** The first program, on the console; none with `false`. Default: `/sbin/init` if there is a terminal, else none. */
+  init?: string | false;
+  /** More words for the kernel's command line, `trace=syscalls` for example. */
+  commandLine?: string;
+}
+
+/** How to start a program. */
+export interface SpawnOptions {
+  /** Environment on top of PATH, HOME, USER, LOGNAME and, with a terminal, TERM. */
+  env?: Record<string, string>;
+  /** Working directory, `/` unless given. */
+  cwd?: string;
+  /** Gives the program a terminal, of this size or of 24 by 80. Its output is then all in `stdout`. */
+  tty?: boolean | Size;
+}
+
+/** How a program ended: by itself with a code, or by a signal. */
+export interface ExitStatus {
+  code: number | null;
+  signal: string | null;
+}
+
+/** How a machine ended. */
+export interface Ending {
+  /** It was turned off, asks to be started anew, panicked, or could not go on for another reason. */
+  kind: "off" | "restart" | "panic" | "failed";
+  /** What there is to say. */
+  message: string;
+  /** Where in the kernel's source, after a panic. */
+  place?: string;
+}
+
+/** What a file is. */
+export type FileKind = "file" | "directory" | "link" | "fifo" | "socket" | "character device" | "block device";
+
+/** A name in a directory. */
+export interface DirectoryEntry {
+  name: string;
+  kind: FileKind;
+}
+
+/** What stat(2) tells. */
+export interface Stats {
+  kind: FileKind;
+  size: number;
+  /** Permission bits. */
+  mode: number;
+  uid: number;
+  gid: number;
+  inode: number;
+  links: number;
+  accessed: Date;
+  modified: Date;
+  changed: Date;
+}
+
+/** A look inside. */
+export interface Statistics {
+  /** Instructions the machine's programs have retired. */
+  instructions: number;
+  /** Bytes of memory the machine takes of its host. */
+  memory: number;
+  /** Bytes of console output the terminal has not shown yet. */
+  unshown: number;
+  /** Bytes of console input the machine has not taken yet. */
+  untaken: number;
+}
+
+/** What a platform (a browser, Node) gives: a worker to keep the machine in, and where files are. */
+export interface Platform {
+  /** Starts the worker; `failed` hears why it ended if nobody ended it. */
+  startWorker(receive: (message: any) => void, failed: (reason: string) => void): WorkerHandle;
+  /** Where the kernel is. */
+  kernel: URL;
+  /** The place a string or URL means, as the worker reads it. */
+  locate(place: string | URL): string;
+}
+
+/** A started worker. */
+export interface WorkerHandle {
+  post(message: object, transfer?: ArrayBuffer[]): void;
+  stop(): void;
+}
+
+/** What a platform gives the worker's side. */
+export interface WorkerPort {
+  post(message: object, transfer?: ArrayBuffer[]): void;
+  listen(receive: (message: any) => void): void;
+  /** Reads what `Platform.locate` gave. */
+  fetch(place: string): Promise<Response>;
+}
