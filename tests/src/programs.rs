@@ -37,7 +37,14 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     gcc.args(["-nostdlib", "-static", "-o"]).arg(&greeting).arg(source.join("gate.s"));
     compile(gcc)?;
     let screen = screen(&source.join("screen"))?;
-    let all = [("threads", threads), ("musl", musl), ("hot", hot), ("gate", gate), ("greeting", greeting), ("screen", screen)];
+    let all = [
+        ("threads", threads),
+        ("musl", musl),
+        ("hot", hot),
+        ("gate", gate),
+        ("greeting", greeting),
+        ("screen", screen),
+    ];
     Ok(BUILT.get_or_init(|| all.into()))
 }
 
