@@ -37,7 +37,7 @@ const USER: Target = Target { name: "x86_64-unknown-linux-musl", folder: "user",
 /// In the folder of `WASM`, whose libraries it shares.
 const ENGINE: Target = Target {
     name: "wasm32-unknown-unknown",
-    folder: "tests/engine",
+    folder: "bpe/engine",
     product: "aurora_engine.wasm",
     made: "wasm32-unknown-unknown",
 };

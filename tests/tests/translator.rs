@@ -4,7 +4,7 @@
 //! `AURORA_SEQUENCES` says how many sequences, `AURORA_SEED` where cases start; a failure names the seed that gives it
 //! first.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
-#![allow(missing_docs, unreachable_pub, clippy::undocumented_unsafe_blocks)]
+#![allow(missing_docs, unreachable_pub)]
 
 #[path = "../../bpe/tests/differential/compare.rs"]
 mod compare;
@@ -115,7 +115,7 @@ fn one_process(all: &[Ran], name: &str) -> Vec<(Outcome, u64)> {
     all.iter().for_each(|ran| encode(ran, &mut bytes));
     std::fs::write(&cases, bytes).expect("cases are written");
     let mut node = Command::new(aurora_cli::setup::node().expect("node"));
-    node.arg(aurora_cli::project::root().join("tests/engine/run.mjs")).arg(wasm).arg(&cases).arg(&answers);
+    node.arg(aurora_cli::project::root().join("bpe/engine/run.mjs")).arg(wasm).arg(&cases).arg(&answers);
     assert!(node.status().expect("node runs").success(), "node failed");
     let bytes = std::fs::read(&answers).expect("answers");
     assert_eq!(bytes.len(), all.len() * ANSWER, "an answer for each case");

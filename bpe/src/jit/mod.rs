@@ -1,13 +1,15 @@
 //! The translator: hot guest code becomes WebAssembly functions that call each other.
 //!
 //! [`code`] finds a function's blocks, [`graph`] and [`flow`] analyse them, [`function`] and [`emit`] (with [`translate`],
-//! [`vector`], [`flags`], [`memory`], [`branch`]) write them, [`module`] packs functions, and here clusters of functions
+//! [`vector`], [`flags`], [`memory`], [`branch`]) write them (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of functions
 //! are kept. [`runtime`] is what translated code calls.
 //!
 //! What always holds: a cluster belongs to the physical frames its code was read from and goes when one of them is
 //! written. It may be entered at a virtual address only if the pages around are those frames; the jump table holds only
 //! addresses for which that was so under its key.
 
+mod arithmetic;
+mod bits;
 mod branch;
 mod code;
 mod emit;
@@ -22,6 +24,7 @@ mod memory;
 mod module;
 mod plan;
 mod runtime;
+mod transfer;
 mod translate;
 mod vector;
 

@@ -518,7 +518,7 @@ impl Emitter<'_> {
 
 /// Which bytes a shuffle takes: below 16 from the destination, the others from the source.
 fn lanes(insn: &Instruction) -> [Lane; 16] {
-    let imm = insn.immediate8_or_zero();
+    let imm = immediate_or_zero(insn);
     let field = |i: u8| imm >> (2 * i) & 3;
     let by = |bytes: u8, pick: &dyn Fn(u8) -> u8| {
         let mut lanes = [0; 16];
@@ -558,15 +558,10 @@ fn lanes(insn: &Instruction) -> [Lane; 16] {
     }
 }
 
-trait Immediate {
-    fn immediate8_or_zero(&self) -> u8;
-}
-impl Immediate for Instruction {
-    /// The last operand, if it is an immediate.
-    fn immediate8_or_zero(&self) -> u8 {
-        match self.op_count().checked_sub(1).map(|i| self.op_kind(i)) {
-            Some(OpKind::Immediate8) => self.immediate8(),
-            _ => 0,
-        }
+/// The last operand, if it is an immediate.
+fn immediate_or_zero(insn: &Instruction) -> u8 {
+    match insn.op_count().checked_sub(1).map(|i| insn.op_kind(i)) {
+        Some(OpKind::Immediate8) => insn.immediate8(),
+        _ => 0,
     }
 }

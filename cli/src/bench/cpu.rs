@@ -15,7 +15,7 @@ use crate::machines::{Boot, Kind, Running};
 use crate::{image, project, setup, ui};
 
 /// How often each test runs in each column. The first time in a machine is its cold pass.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// The longest a test may take.
 const LIMIT: Duration = Duration::from_secs(300);
 

@@ -19,9 +19,9 @@ use aurora_machine::{
 };
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
-#[path = "../../../bpe/tests/differential/layout.rs"]
+#[path = "../../tests/differential/layout.rs"]
 mod layout;
-#[path = "../../../bpe/tests/differential/random.rs"]
+#[path = "../../tests/differential/random.rs"]
 #[allow(dead_code)]
 mod random;
 
