@@ -12,6 +12,8 @@ pub mod limine;
 mod memory_map;
 pub mod multiboot2;
 pub mod pvh;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use aurora_machine::PhysAddr;

@@ -155,7 +155,7 @@ impl Iterator for Frames {
         // The stacks, the kernel's and those of traps, are all in the image's data.
         let stacks = layout::data_start()..layout::image_end() - 16;
         let guard = layout::stack_guard()..layout::stack_bottom();
-        if !stacks.contains(&self.pointer) || guard.contains(&self.pointer) || self.pointer % 8 != 0 {
+        if !stacks.contains(&self.pointer) || guard.contains(&self.pointer) || !self.pointer.is_multiple_of(8) {
             return None;
         }
         let frame = self.pointer as *const u64;
