@@ -4,6 +4,7 @@ pub mod cpu;
 
 use std::collections::HashMap;
 use std::io::Read as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Serialize, Serializer};
 
 use crate::machines::{Kind, Running};
+use crate::pc::Pc;
 use crate::server::PageServer;
 use crate::{build, image, machines, project, setup, ui};
 
@@ -175,6 +177,26 @@ pub fn pictures() -> Result<()> {
     node.args(["uname -srm", "ls /", "ps | head -4", "sha256sum /bin/busybox", awk]);
     let out = node.output().context("cannot run node")?;
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    pc_picture(&folder.join("pc.png"))?;
     ui::say(&format!("they are in {}", folder.display()));
     Ok(())
+}
+
+/// A PC's screen, started from a disc.
+fn pc_picture(file: &Path) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let disc = project::made("pictures")?.join("aurora.iso");
+    image::iso::make(&image::base()?.to_cpio(), "init=/sbin/init", &disc)?;
+    let mut pc = Pc::start(&["-vga".into(), "std".into(), "-cdrom".into(), disc.display().to_string()])?;
+    pc.wait_for("# ", PATIENCE)?;
+    pc.keys("uname -a\nls /\nps\nfree\nls /none; echo done >/dev/ttyS0\n")?;
+    pc.wait_for("done", PATIENCE)?;
+    // The last prompt comes after what was waited for, and stays.
+    let (mut before, mut same) = (pc.picture()?, 0);
+    while same < 30 {
+        let now = pc.picture()?;
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+    }
+    pc.write_picture(file)
 }

@@ -12,6 +12,7 @@ pub mod image;
 pub mod link;
 pub mod long;
 pub mod machines;
+pub mod pc;
 pub mod project;
 pub mod run;
 pub mod serve;

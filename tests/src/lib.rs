@@ -6,7 +6,6 @@
 
 pub mod cases;
 pub mod linux;
-pub mod pc;
 pub mod programs;
 
 use std::sync::OnceLock;

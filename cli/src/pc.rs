@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aurora_cli::setup;
-use aurora_machine::Display;
+
+use crate::setup;
 
 /// A running PC; ends when dropped.
 pub struct Pc {
@@ -117,6 +117,11 @@ impl Pc {
         Picture::read(&file)
     }
 
+    /// Writes what the screen shows to a PNG file.
+    pub fn write_picture(&mut self, file: &Path) -> Result<()> {
+        self.ask("screendump", &serde_json::json!({ "filename": file, "format": "png" }))
+    }
+
     /// Takes pictures until one is as wanted.
     pub fn wait_for_picture(&mut self, patience: Duration, wanted: impl Fn(&Picture) -> bool) -> Result<()> {
         let until = Instant::now() + patience;
@@ -161,27 +166,17 @@ impl Picture {
         Ok(Self { width, pixels })
     }
 
-    /// What a screen of our own shows after this output.
-    pub fn of(output: &str, width: u32, height: u32) -> Self {
-        struct Canvas(std::sync::Mutex<Picture>, u32, u32);
-        impl Display for Canvas {
-            fn size(&self) -> (u32, u32) {
-                (self.1, self.2)
-            }
-            fn draw(&self, x: u32, y: u32, width: u32, pixels: &[u32]) {
-                let mut picture = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                for (row, line) in pixels.chunks(width as usize).enumerate() {
-                    let at = (y as usize + row) * picture.width + x as usize;
-                    picture.pixels[at..at + line.len()].copy_from_slice(line);
-                }
-            }
+    /// Pixels of this size, all black.
+    pub fn black(width: usize, height: usize) -> Self {
+        Self { width, pixels: vec![0; width * height] }
+    }
+
+    /// Puts a rectangle of pixels, `width` in a row, where it belongs.
+    pub fn put(&mut self, x: usize, y: usize, width: usize, pixels: &[u32]) {
+        for (row, line) in pixels.chunks(width).enumerate() {
+            let at = (y + row) * self.width + x;
+            self.pixels[at..at + line.len()].copy_from_slice(line);
         }
-        let empty = Self { width: width as usize, pixels: vec![0; (width * height) as usize] };
-        let canvas = Canvas(std::sync::Mutex::new(empty), width, height);
-        let mut screen = aurora_kernel::tty::screen::Screen::new(&canvas);
-        screen.write(output.as_bytes());
-        screen.paint(&canvas);
-        canvas.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The share of pixels whose colours differ by more than an eye would see.
