@@ -99,10 +99,11 @@ fn fuzz(seed: u64) -> Result<Outcome> {
     finish(cargo)
 }
 
-/// Runs a test to its end; the last lines it says are the report.
+/// Runs a test to its end; the last lines it says are the report. Where the repository lies is no part of it.
 fn finish(mut command: Command) -> Result<Outcome> {
     let out = command.current_dir(project::root()).output().context("cannot run cargo")?;
     let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+    let said = said.replace(&*std::fs::canonicalize(project::root())?.to_string_lossy(), ".");
     let lines: Vec<&str> = said.lines().collect();
     let text = lines[lines.len().saturating_sub(40)..].join("\n");
     Ok(Outcome { passed: out.status.success(), text })

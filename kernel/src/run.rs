@@ -45,7 +45,10 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
             Trap::PageFault(fault) => page_fault(&thread, fault).await,
             Trap::Exception(exception) => thread.force(signal_of(exception, &cpu)),
             Trap::Int80 => interrupted = system_call(&thread, &mut cpu, Gate::Aurora).await,
-            Trap::Interrupted => yield_now().await,
+            Trap::Interrupted => {
+                thread.process.check_processor_time();
+                yield_now().await;
+            }
         }
         if thread.is_interrupted() || thread.process.state().stopped.is_some() || interrupted.is_some() {
             if deliver(&thread, &mut cpu, interrupted).await == Life::Ends {

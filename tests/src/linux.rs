@@ -29,10 +29,9 @@ for options in ,gid=5 ''; do
   mount -t devpts -o newinstance,ptmxmode=666,mode=620$options devpts "$root/dev/pts" 2>/dev/null && break
 done
 cd "$root" || exit 98
-# With job control, what runs in the background does not ignore the keys that interrupt.
-set -m
 exec 3<&0
-chroot . "$@" <&3 3<&- & wait $!
+# Not in the background, where the signals of the keys that interrupt are ignored, and not in place of the shell.
+chroot . "$@" <&3 3<&-
 status=$?
 cd / && [ -z "$shared" ] || umount -l "$root/proc" "$root/dev"
 exit $status

@@ -4,6 +4,7 @@ use aurora_abi::Errno;
 use aurora_abi::types::Rlimit;
 
 use crate::sync::Mutex;
+use crate::task::Signal;
 
 /// No limit.
 pub const UNLIMITED: u64 = u64::MAX;
@@ -73,6 +74,22 @@ impl Limits {
     /// Both limits of a resource by its number.
     pub fn read(&self, resource: u32) -> Result<Rlimit, Errno> {
         self.table.lock().get(crate::num::to_usize(u64::from(resource))).copied().ok_or(Errno::EINVAL)
+    }
+
+    /// What is to be done about `used` nanoseconds of processor time: at the soft limit a warning, again each second, at
+    /// the hard one the end (setrlimit(2)).
+    pub fn signal_for_time(&self, used: u64) -> Option<Signal> {
+        let mut table = self.table.lock();
+        let limit = table.get_mut(Resource::Cpu as usize)?;
+        let seconds = used / 1_000_000_000;
+        if seconds >= limit.max {
+            return Some(Signal::SIGKILL);
+        }
+        if seconds < limit.current {
+            return None;
+        }
+        limit.current = seconds + 1;
+        Some(Signal::SIGXCPU)
     }
 
     /// Sets both limits; raising the maximum needs `privileged`.

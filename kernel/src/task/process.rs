@@ -11,9 +11,9 @@ use crate::memory::AddressSpace;
 use crate::memory::account::Charge;
 use crate::security::{CapabilityTable, Credentials};
 use crate::sync::{Mutex, WaitQueue};
-use crate::task::limits::Limits;
+use crate::task::limits::{Limits, Resource, UNLIMITED};
 use crate::task::signal::{Actions, PendingSignals};
-use crate::task::{Signal, Thread};
+use crate::task::{SigInfo, Signal, Thread};
 use crate::tty::Tty;
 use crate::vfs::PathRef;
 
@@ -258,6 +258,14 @@ impl Process {
     pub fn used_ns(&self) -> u64 {
         let living: u64 = self.threads.lock().iter().map(|t| t.task.used_ns()).sum();
         self.used_before.load(Ordering::Relaxed) + living
+    }
+    /// Minds the limit of processor time.
+    pub fn check_processor_time(self: &Arc<Self>) {
+        if self.limits.get(Resource::Cpu) != UNLIMITED
+            && let Some(signal) = self.limits.signal_for_time(self.used_ns())
+        {
+            let _ = self.send(SigInfo::kernel(signal));
+        }
     }
     /// Makes all threads end with `status`. The first call decides.
     pub fn begin_end(&self, status: WaitStatus) {

@@ -297,12 +297,12 @@ impl Inode for ProcInode {
         }
     }
 
-    /// There is nothing to cut off what is only ever written.
+    /// There is nothing to cut off.
     fn truncate(&self, _: u64, _: Timespec) -> Result<(), Errno> {
-        if matches!(self.node, Node::SysRq) { Ok(()) } else { Err(Errno::EINVAL) }
+        Ok(())
     }
 
-    fn open(&self, readable: bool, writable: bool) -> Option<Result<Arc<dyn FileOps>, Errno>> {
+    fn open(&self, readable: bool, _writable: bool) -> Option<Result<Arc<dyn FileOps>, Errno>> {
         if matches!(self.node, Node::SysRq) {
             let open = |kernel| Arc::new(sysrq::SysRq { kernel }) as Arc<dyn FileOps>;
             return Some(if readable { Err(Errno::EIO) } else { self.kernel().map(open) });
@@ -312,9 +312,6 @@ impl Inode for ProcInode {
             Node::ProcessText(pid, text, _) => self.process(pid).and_then(|p| text(&p)),
             _ => return None,
         };
-        if writable {
-            return Some(Err(Errno::EACCES));
-        }
         Some(text.map(|text| Arc::new(TextFile { text }) as Arc<dyn FileOps>))
     }
 }
@@ -331,6 +328,10 @@ impl FileOps for TextFile {
         let want = rest.len().min(out.remaining());
         let moved = out.put(rest.get(..want).unwrap_or_default());
         if moved < want { out.stopped(start) } else { Ok(moved) }
+    }
+    fn write_at(&self, _: &OpenFile, _: u64, _: &mut IoBuf<'_>) -> Result<usize, IoError> {
+        // Only the superuser gets so far.
+        Err(Errno::EIO.into())
     }
     fn seekable(&self) -> bool {
         true

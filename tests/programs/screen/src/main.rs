@@ -31,7 +31,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Nothing for this long means that nothing will come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
