@@ -40,14 +40,14 @@ impl Processor {
         }
         let jit = self.jit.as_ref()?;
         if jit.find(at, self.core.rip).is_some() {
-            // It is mapped otherwise here.
-            block.patience.set(FOREVER);
+            // Some of its pages are not mapped here, or not yet.
+            block.patience.set(PATIENCE);
             return None;
         }
-        let version = jit.patience(at);
-        let waited = u32::from(block.waited.get());
-        if waited < u32::from(version.min(5)) && !self.eager {
-            block.waited.set(block.waited.get() + 1);
+        // A function that was translated before has to be hotter each time to be translated anew.
+        let waited = block.waited.get();
+        if waited < jit.patience(at).min(5) && !self.eager {
+            block.waited.set(waited + 1);
             block.patience.set(PATIENCE << (2 * waited));
             return None;
         }

@@ -266,7 +266,7 @@ impl Emitter<'_> {
     fn exit_sets(&self, shape: &Shape) -> Vec<Set> {
         let mut sets: Vec<Set> = vec![0];
         for (b, block) in self.function.blocks.iter().enumerate() {
-            if block.insns.iter().any(|i| i.may_exit) {
+            if block.insns.iter().any(|i| i.may_exit) || self.graph.cut.iter().any(|c| c.0 == b) {
                 sets.push(self.flow.spill[b]);
             }
             if shape.loops[b] {
@@ -404,6 +404,12 @@ impl Emitter<'_> {
         if self.graph.cut.contains(&(from, to)) {
             self.pay();
             let number = shape.entries.iter().position(|&e| e == to).unwrap_or(0);
+            // The root's loop has no header to poll at.
+            self.is_out_of_fuel();
+            self.open_if(BlockType::Empty);
+            let (offset, set) = (self.function.blocks[to].at, self.flow.spill[from]);
+            self.out_of_fuel(offset, set);
+            self.close();
             let label = self.label(shape.loop_level[self.graph.root()]);
             self.i().i32_const(number as i32).local_set(param::ENTRY).br(label);
             return;

@@ -83,9 +83,10 @@ struct Translated {
     slot: u32,
     /// Offsets that can be entered, the first by calls.
     entries: Vec<i64>,
-    /// The range of its instructions.
-    first: i64,
-    last: i64,
+    /// The pages its code and that of functions it calls directly is in.
+    pages: BTreeMap<i64, PhysAddr>,
+    /// Where its instructions are.
+    ranges: Vec<(i64, i64)>,
     version: u8,
 }
 
@@ -180,8 +181,9 @@ impl Jit {
         if base >> 46 != 0 {
             return None;
         }
-        let frames = &self.clusters.get(&entry.cluster)?.frames;
-        Some((Place { slot: entry.slot, entry: entry.number, base }, frames))
+        let functions = &self.clusters.get(&entry.cluster)?.functions;
+        let function = functions.iter().find(|f| f.slot == entry.slot)?;
+        Some((Place { slot: entry.slot, entry: entry.number, base }, &function.pages))
     }
 
     /// Notes that the indirect jump at `at` went `distance` bytes from itself.
@@ -200,7 +202,7 @@ impl Jit {
             let Some(cluster) = self.clusters.get(&id) else { continue };
             for (&page, _) in cluster.frames.iter().filter(|(_, f)| f.0 == frame) {
                 let offset = page + (at.0 - frame) as i64;
-                let around = |f: &&Translated| (f.first..=f.last).contains(&offset);
+                let around = |f: &&Translated| f.ranges.iter().any(|&(from, to)| (from..to).contains(&offset));
                 if let Some(function) = cluster.functions.iter().find(around) {
                     let entries = function.entries.iter().map(|e| e - offset).collect();
                     return Some((function.version, entries));
@@ -286,13 +288,13 @@ impl Jit {
         self.bytes += bytes.len();
         self.by_frame.extend(frames.values().map(|f| (f.0, id)));
         let mut cluster = Cluster { functions: Vec::new(), frames, bytes: bytes.len(), _keep: Vec::new() };
-        for ((body, &slot), function) in bodies.into_iter().zip(&slots).zip(functions) {
+        let mut pages = pages(functions);
+        for (((body, &slot), function), pages) in bodies.into_iter().zip(&slots).zip(functions).zip(&mut pages) {
             self.add_entries(&cluster, id, slot, &body.entries);
-            let places = || function.blocks.iter().flat_map(|b| b.insns.iter().map(|i| i.at()));
             cluster.functions.push(Translated {
                 slot,
-                first: places().min().unwrap_or(0),
-                last: places().max().unwrap_or(0),
+                pages: pages.iter().filter_map(|page| Some((*page, *cluster.frames.get(page)?))).collect(),
+                ranges: ranges(function),
                 entries: body.entries,
                 version,
             });
@@ -361,6 +363,55 @@ impl Jit {
             self.seen.remove(&at);
         }
     }
+}
+
+/// Most bytes of a function that have not run between two parts that have.
+const MOST_GAP: i64 = 256;
+
+/// Where a function's instructions are, with the gaps between them as far as they are likely to belong to it.
+fn ranges(function: &Function) -> Vec<(i64, i64)> {
+    let mut blocks: Vec<(i64, i64)> =
+        function.blocks.iter().filter_map(|b| Some((b.insns.first()?.at(), b.insns.last()?.next()))).collect();
+    blocks.sort_unstable();
+    let mut all: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in blocks {
+        match all.last_mut() {
+            Some(last) if from - last.1 <= MOST_GAP => last.1 = last.1.max(to),
+            _ => all.push((from, to)),
+        }
+    }
+    all
+}
+
+/// For each function the pages it and those it calls are in: what must be mapped as it was to enter it.
+fn pages(functions: &[Function]) -> Vec<BTreeSet<i64>> {
+    let page = |at: i64| at & !(PAGE_SIZE as i64 - 1);
+    let own = |f: &Function| {
+        f.blocks.iter().flat_map(|b| &b.insns).flat_map(|i| [page(i.at()), page(i.next() - 1)]).collect()
+    };
+    let mut all: Vec<BTreeSet<i64>> = functions.iter().map(own).collect();
+    let start = |f: &Function| f.blocks[f.entries[0]].at;
+    let calls: Vec<(usize, usize)> = functions
+        .iter()
+        .enumerate()
+        .flat_map(|(caller, f)| f.blocks.iter().map(move |b| (caller, &b.end)))
+        .filter_map(|(caller, end)| match end {
+            End::Call { target: Some(target), .. } => {
+                Some((caller, functions.iter().position(|f| start(f) == *target)?))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for &(caller, callee) in &calls {
+            let more: Vec<i64> = all[callee].difference(&all[caller]).copied().collect();
+            changed |= !more.is_empty();
+            all[caller].extend(more);
+        }
+    }
+    all
 }
 
 /// Where things are; the linear memory has 32-bit addresses.

@@ -78,7 +78,7 @@ impl Host {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handler as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            for signal in [libc::SIGTRAP, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS] {
+            for signal in [libc::SIGTRAP, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS, libc::SIGVTALRM] {
                 libc::sigaction(signal, &action, ptr::null_mut());
             }
             *SHARED.0.get() = Some(Box::new(Exchange {
@@ -128,6 +128,21 @@ impl Host {
         unsafe { std::slice::from_raw_parts((DATA + page * PAGE) as *const u8, PAGE as usize) }
     }
 
+    /// The same, but for at most a hundredth of a second: `None` if it took longer.
+    #[allow(dead_code)]
+    pub fn run_briefly(&self, state: &State) -> Option<Outcome> {
+        let timer = |us| {
+            let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
+            let limit = libc::itimerval { it_interval: zero, it_value: libc::timeval { tv_sec: 0, tv_usec: us } };
+            // SAFETY: a plain system call. Its signal ends a run as any other does; outside one it would be lost.
+            unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &limit, ptr::null_mut()) };
+        };
+        timer(10_000);
+        let outcome = self.run(state);
+        timer(0);
+        (outcome.vector != LATE).then_some(outcome)
+    }
+
     /// Runs from `state` until a signal.
     pub fn run(&self, state: &State) -> Outcome {
         // SAFETY: the handler runs on this thread, inside the asm block only, and restores every register.
@@ -163,7 +178,10 @@ fn map_code() -> *mut u8 {
     }
 }
 
-extern "C" fn handler(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+/// The vector of a run that took too long.
+const LATE: u8 = 255;
+
+extern "C" fn handler(signal: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel gives a valid frame; the exchange is not in use by the interrupted code.
     unsafe {
         let context = &mut *context.cast::<libc::ucontext_t>();
@@ -171,6 +189,9 @@ extern "C" fn handler(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_voi
         let fx = context.uc_mcontext.fpregs.cast::<[u8; 512]>();
         let gregs = &mut context.uc_mcontext.gregs;
         if !exchange.running {
+            if signal == libc::SIGVTALRM {
+                return;
+            }
             exchange.running = true;
             exchange.saved.uc_mcontext.gregs = *gregs;
             exchange.saved_fx = *fx;
@@ -193,9 +214,11 @@ extern "C" fn handler(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_voi
         outcome.state.rip = gregs[libc::REG_RIP as usize] as u64;
         outcome.state.rflags = gregs[libc::REG_EFL as usize] as u64;
         outcome.state.fx = FxState::from_bytes(&*fx);
-        outcome.vector = gregs[libc::REG_TRAPNO as usize] as u8;
+        outcome.vector = if signal == libc::SIGVTALRM { LATE } else { gregs[libc::REG_TRAPNO as usize] as u8 };
         outcome.error = gregs[libc::REG_ERR as usize] as u64;
         outcome.address = gregs[libc::REG_CR2 as usize] as u64;
+        // From here on a late timer finds nothing running.
+        exchange.running = false;
         *gregs = exchange.saved.uc_mcontext.gregs;
         *fx = exchange.saved_fx;
     }
