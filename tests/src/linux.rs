@@ -30,8 +30,9 @@ for options in ,gid=5 ''; do
 done
 cd "$root" || exit 98
 exec 3<&0
+# Signals that whoever runs the tests ignores (nohup does) are not its business either.
 # Not in the background, where the signals of the keys that interrupt are ignored, and not in place of the shell.
-chroot . "$@" <&3 3<&-
+env --default-signal chroot . "$@" <&3 3<&-
 status=$?
 cd / && [ -z "$shared" ] || umount -l "$root/proc" "$root/dev"
 exit $status
