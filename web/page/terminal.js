@@ -75,14 +75,17 @@ function apply(terminal, fit, { theme, fontSize, screenReader }) {
   fit.fit();
 }
 
-/** ^C is a signal here, so the clipboard is on the keys other terminals have it on. */
+/**
+ * ^C is a signal here, so the clipboard is on the keys other terminals have it on. Pasting by key is left to the browser:
+ * it asks for no permission, and what is typed after it comes after it.
+ */
 function shortcut(terminal, event) {
-  if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey) return false;
-  const act = { KeyC: copy, KeyV: paste }[event.code];
-  if (!act) return false;
-  event.preventDefault();
-  act(terminal);
-  return true;
+  if (!event.ctrlKey || !event.shiftKey) return false;
+  if (event.code === "KeyC" && event.type === "keydown") {
+    event.preventDefault();
+    copy(terminal);
+  }
+  return event.code === "KeyC" || event.code === "KeyV";
 }
 
 /** What is selected, or the whole screen. */
