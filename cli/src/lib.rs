@@ -18,5 +18,6 @@ pub mod run;
 pub mod serve;
 pub mod server;
 pub mod setup;
+pub mod symbols;
 pub mod terminal;
 pub mod ui;

@@ -105,8 +105,9 @@ fn ten_boots_are_at_ten_addresses_and_a_panic_says_where_it_was() -> Result<()> 
         let said = machine.explain(&error.context("the machine goes on")?);
         assert!(said.contains("Aurora stopped: sysrq triggered crash"), "{said}");
         assert!(said.contains("at kernel/src/fs/procfs/sysrq.rs") && said.contains("in write"), "{said}");
-        let frames = said.lines().filter(|line| line.starts_with("  0xffffffff8")).count();
-        assert!(frames > 5, "{said}");
+        let frames: Vec<&str> = said.lines().filter(|line| line.starts_with("  0xffffffff8")).collect();
+        assert!(frames.len() > 5 && frames.iter().all(|frame| frame.contains("+0x")), "{said}");
+        assert!(frames.iter().any(|frame| frame.contains("procfs::sysrq")), "{said}");
         let (_, rest) = said.split_once("The kernel is at ").context("no address")?;
         addresses.insert(rest.split('.').next().unwrap_or_default().to_owned());
     }
