@@ -115,12 +115,38 @@ fn ten_boots_are_at_ten_addresses_and_a_panic_says_where_it_was() -> Result<()> 
     Ok(())
 }
 
+/// What `stty size` says on a serial line whose other end says this when it is asked for its size.
+fn serial_size(answer: &str, size: &str) -> Result<()> {
+    let kernel = build::metal()?.display().to_string();
+    let archive = image_file("serial.cpio")?;
+    let _alone = alone();
+    let mut pc = Pc::start(&words(&["-kernel", &kernel, "-initrd", &archive, "-append", "init=/sbin/init"]))?;
+    pc.wait_for("\x1b[18t", PATIENCE)?;
+    pc.send(answer)?;
+    pc.wait_for(PROMPT, SOON)?;
+    pc.send("stty size\n")?;
+    pc.wait_for(&format!("stty size\r\n{size}\r\n"), SOON)?;
+    Ok(())
+}
+
+#[test]
+fn the_terminal_on_a_serial_line_is_asked_for_its_size() -> Result<()> {
+    serial_size("\x1b[8;33;101t", "33 101")?;
+    // Told by nobody, it is unknown, as on Linux.
+    serial_size("", "stty: standard input")
+}
+
+/// The base image in a file QEMU can load.
+fn image_file(name: &str) -> Result<String> {
+    let archive = project::made("programs")?.join(name);
+    project::write_whole(&archive, &image::base()?.to_cpio())?;
+    Ok(archive.display().to_string())
+}
+
 #[test]
 fn the_watchdog_names_a_kernel_that_hangs() -> Result<()> {
     let kernel = build::metal()?.display().to_string();
-    let archive = project::made("programs")?.join("hang.cpio");
-    project::write_whole(&archive, &image::base()?.to_cpio())?;
-    let archive = archive.display().to_string();
+    let archive = image_file("hang.cpio")?;
     let _alone = alone();
     let mut pc = Pc::start(&words(&["-kernel", &kernel, "-initrd", &archive, "-append", "hang link"]))?;
     let took = pc.wait_for("Aurora stopped: the kernel has hung for ten seconds, at 0xffffffff", PATIENCE)?;
