@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod build;
 pub mod cpio;
+pub mod debian;
 pub mod doctor;
 pub mod image;
 pub mod link;
