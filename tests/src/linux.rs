@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use aurora_cli::image::Image;
 use aurora_cli::link::{Output, Spawn, Status};
 use aurora_cli::setup;
 use std::os::unix::process::ExitStatusExt as _;
@@ -44,16 +45,22 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// Unpacks the image.
+    /// Unpacks the tests' image.
     pub fn new() -> Result<Self> {
+        Self::with(crate::image())
+    }
+
+    /// Unpacks an image.
+    pub fn with(image: &Image) -> Result<Self> {
         use std::sync::atomic::{AtomicU32, Ordering};
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("aurora-linux-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&root)?;
         let linux = Self { root };
-        crate::image().write_to(&linux.root)?;
-        let answer = linux.output(&crate::shell("true"), b"", Duration::from_secs(60))?;
+        image.write_to(&linux.root)?;
+        let nothing = Spawn { argv: vec![b"sh".to_vec(), b"-c".to_vec(), b"true".to_vec()], ..crate::shell("") };
+        let answer = linux.output(&nothing, b"", Duration::from_secs(60))?;
         let words = String::from_utf8_lossy(&answer.stderr).into_owned();
         ensure!(answer.status == Some(Status::Exited(0)) && words.is_empty(), "Linux cannot be asked here: {words}");
         Ok(linux)
