@@ -131,6 +131,7 @@ impl Kernel {
             ports: device::Ports::new(options.quiet),
             consoles,
             log: crate::log::Log::default(),
+            unhandled: crate::task::unhandled::RateLimit::default(),
             shared_memory: PageQuota::new(frames),
             open_device: open_device.clone(),
             process_ended: WaitQueue::new(),

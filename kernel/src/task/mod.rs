@@ -15,6 +15,7 @@ pub mod table;
 pub mod thread;
 pub mod timer;
 pub mod trace;
+pub mod unhandled;
 pub mod uts;
 pub mod wait;
 
