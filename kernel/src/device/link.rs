@@ -452,7 +452,7 @@ async fn write_pipe(program: &Program, pipe: &Pipe, chunk: &[u8]) -> Option<usiz
         if program.ended.load(Ordering::Acquire) {
             return Some(None);
         }
-        match pipe.try_write(&mut IoBuf::kernel_in(chunk), false) {
+        match pipe.try_write(&mut IoBuf::kernel_in(chunk), false, false) {
             Ok(n) => Some(Some(n)),
             Err(crate::memory::IoError::WouldBlock) => None,
             Err(_) => Some(None),

@@ -9,11 +9,14 @@ pub mod limits;
 pub mod load;
 pub mod process;
 pub mod scheduler;
+pub mod seccomp;
 pub mod signal;
 pub mod table;
 pub mod thread;
 pub mod timer;
+pub mod trace;
 pub mod unhandled;
+pub mod uts;
 pub mod wait;
 
 pub use process::{Pid, Process};
