@@ -212,6 +212,7 @@ impl Kernel {
     pub(crate) fn set_realtime_ns(&self, ns: u64) {
         let offset = i128::from(ns) - i128::from(self.machine.realtime_ns());
         self.clock_offset.store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
+        self.timers.clock_was_set();
     }
 
     /// Real time as files carry it.

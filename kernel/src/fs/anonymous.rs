@@ -33,6 +33,12 @@ impl AnonymousInodes {
         let ino = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         Arc::new(AnonymousInode { ino, mode: kind.bits() | permissions, uid, gid, made })
     }
+
+    /// A new inode of what is no kind of file at all: eventfds and the like, whose mode has no type.
+    pub fn unnamed(&self, made: Timespec) -> Arc<dyn Inode> {
+        let ino = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        Arc::new(AnonymousInode { ino, mode: 0o600, uid: 0, gid: 0, made })
+    }
 }
 
 impl Inode for AnonymousInode {

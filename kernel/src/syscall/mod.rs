@@ -13,6 +13,8 @@ mod descriptor;
 mod directory;
 #[cfg(test)]
 mod documentation;
+mod epoll;
+mod event;
 mod file;
 mod futex;
 pub(crate) mod host;

@@ -5,8 +5,8 @@ use aurora_abi::Errno;
 use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
-    Context, Row, SysResult, capability, check, descriptor, directory, file, futex, identity, lock, memory, poll,
-    process, resources, signal, stat, system, time,
+    Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, file, futex, identity, lock,
+    memory, poll, process, resources, signal, stat, system, time,
 };
 
 syscalls! {
@@ -142,15 +142,23 @@ syscalls! {
     202 futex(addr, operation, value, timeout, second, value3) [] = futex::futex;
     203 sched_setaffinity(tid, size, mask) [] = resources::sched_setaffinity;
     204 sched_getaffinity(tid, size, mask) [] = resources::sched_getaffinity;
+    213 epoll_create(size) [] = epoll::epoll_create;
     217 getdents64(fd, buffer, size) [VfsRead READ] = directory::getdents64;
     218 set_tid_address(addr) [] = process::set_tid_address;
     219 restart_syscall() [] = process::restart_syscall;
     221 fadvise64(fd, offset, len, advice) [] = file::fadvise64;
+    222 timer_create(clock, event, out) [] = time::timer_create;
+    223 timer_settime(timer, flags, new, old) [] = time::timer_settime;
+    224 timer_gettime(timer, out) [] = time::timer_gettime;
+    225 timer_getoverrun(timer) [] = time::timer_getoverrun;
+    226 timer_delete(timer) [] = time::timer_delete;
     227 clock_settime(clock, time) [Time WRITE] = time::clock_settime;
     228 clock_gettime(clock, out) [] = time::clock_gettime;
     229 clock_getres(clock, out) [] = time::clock_getres;
     230 clock_nanosleep(clock, flags, time, remaining) [] = time::clock_nanosleep;
     231 exit_group(status) [] = process::exit_group;
+    232 epoll_wait(epfd, events, most, timeout) [] = epoll::epoll_wait;
+    233 epoll_ctl(epfd, operation, fd, event) [] = epoll::epoll_ctl;
     234 tgkill(pid, tid, signal) [] = signal::tgkill;
     235 utimes(path, times) [VfsWrite WRITE] = stat::utimes;
     247 waitid(kind, id, info, options, usage) [] = process::waitid;
@@ -171,7 +179,16 @@ syscalls! {
     271 ppoll(fds, count, timeout, mask, size) [] = poll::ppoll;
     273 set_robust_list(head, len) [] = process::set_robust_list;
     280 utimensat(dirfd, path, times, flags) [VfsWrite WRITE] = stat::utimensat;
+    281 epoll_pwait(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait;
+    282 signalfd(fd, mask, size) [] = event::signalfd;
+    283 timerfd_create(clock, flags) [] = event::timerfd_create;
+    284 eventfd(count) [] = event::eventfd;
     285 fallocate(fd, mode, offset, len) [VfsWrite WRITE] = file::fallocate;
+    286 timerfd_settime(fd, flags, new, old) [] = event::timerfd_settime;
+    287 timerfd_gettime(fd, out) [] = event::timerfd_gettime;
+    289 signalfd4(fd, mask, size, flags) [] = event::signalfd4;
+    290 eventfd2(count, flags) [] = event::eventfd2;
+    291 epoll_create1(flags) [] = epoll::epoll_create1;
     292 dup3(old, new, flags) [] = descriptor::dup3;
     293 pipe2(fds, flags) [] = descriptor::pipe2;
     295 preadv(fd, vector, count, offset) [VfsRead READ] = file::preadv;
@@ -183,9 +200,13 @@ syscalls! {
     322 execveat(dirfd, path, argv, env, flags) [] = process::execveat;
     324 membarrier(command, flags) [] = system::membarrier;
     332 statx(dirfd, path, flags, mask, out) [] = stat::statx;
+    424 pidfd_send_signal(fd, signal, info, flags) [] = event::pidfd_send_signal;
+    434 pidfd_open(pid, flags) [] = event::pidfd_open;
     435 clone3(args, size) [] = process::clone3;
     436 close_range(first, last, flags) [] = descriptor::close_range;
+    438 pidfd_getfd(fd, target, flags) [] = event::pidfd_getfd;
     439 faccessat2(dirfd, path, mode, flags) [] = stat::faccessat2;
+    441 epoll_pwait2(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait2;
     1000 cap_query(pid, out) [] = capability::cap_query;
     1001 cap_drop(slot, rights) [] = capability::cap_drop;
 }

@@ -1,6 +1,7 @@
 //! Open files: what a descriptor refers to, open(2).
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use aurora_abi::Errno;
@@ -77,6 +78,19 @@ pub trait FileOps: Send + Sync {
     fn terminal(&self) -> Option<&Arc<crate::tty::Tty>> {
         None
     }
+    /// What `/proc/PID/fd` calls it if it has no path (`[eventfd]`).
+    fn kind(&self) -> Option<&'static str> {
+        None
+    }
+    /// Lines of its own in `/proc/PID/fdinfo`.
+    fn fdinfo(&self, file: &OpenFile) -> alloc::string::String {
+        let _ = file;
+        alloc::string::String::new()
+    }
+    /// For down-casts to what only some calls work on: sockets, epolls.
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        None
+    }
     /// The pipe this is an end of, if it is one.
     fn pipe(&self) -> Option<&Arc<crate::ipc::pipe::Pipe>> {
         None
@@ -94,7 +108,22 @@ pub struct OpenFile {
     /// Where the next read or write is.
     pub offset: Mutex<u64>,
     flags: AtomicU32,
+    /// Told when the last descriptor is gone.
+    watchers: Mutex<Vec<Weak<dyn CloseWatcher>>>,
     _charge: Charge,
+}
+
+/// Wants to know when an open file is closed for good: an epoll that watches it forgets it then.
+pub trait CloseWatcher: Send + Sync {
+    /// It is closed.
+    fn closed(&self, file: &OpenFile);
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let watchers = core::mem::take(&mut *self.watchers.lock());
+        watchers.iter().filter_map(Weak::upgrade).for_each(|w| w.closed(self));
+    }
 }
 
 /// Kernel heap an open file is charged.
@@ -110,7 +139,13 @@ impl OpenFile {
         charge: Charge,
     ) -> Arc<Self> {
         let flags = AtomicU32::new(flags.bits());
-        Arc::new(Self { path, inode, ops, offset: Mutex::new(0), flags, _charge: charge })
+        Arc::new(Self { path, inode, ops, offset: Mutex::new(0), flags, watchers: Mutex::default(), _charge: charge })
+    }
+    /// Tells `watcher` when it is closed.
+    pub fn watch_close(&self, watcher: Weak<dyn CloseWatcher>) {
+        let mut watchers = self.watchers.lock();
+        watchers.retain(|w| w.strong_count() > 0);
+        watchers.push(watcher);
     }
     /// Its flags.
     pub fn flags(&self) -> OpenFlags {
