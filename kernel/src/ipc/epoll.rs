@@ -384,6 +384,9 @@ impl FileOps for EpollFile {
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.0.changed)
     }
+    fn seek_stays(&self) -> bool {
+        true
+    }
     fn kind(&self) -> Option<&'static str> {
         Some("[eventpoll]")
     }

@@ -50,10 +50,9 @@ impl FileOps for EventFd {
     }
 
     fn write_at(&self, _: &OpenFile, _: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
-        if input.remaining() < SIZE {
+        if input.remaining() != SIZE {
             return Err(Errno::EINVAL.into());
         }
-        input.limit(SIZE);
         let mut value = [0; SIZE];
         let moved = input.take(&mut value);
         if moved < SIZE {
@@ -87,6 +86,9 @@ impl FileOps for EventFd {
     }
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.changed)
+    }
+    fn seek_stays(&self) -> bool {
+        true
     }
     fn kind(&self) -> Option<&'static str> {
         Some("[eventfd]")

@@ -136,6 +136,9 @@ impl FileOps for SignalFd {
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.changed)
     }
+    fn seek_stays(&self) -> bool {
+        true
+    }
     fn kind(&self) -> Option<&'static str> {
         Some("[signalfd]")
     }

@@ -105,6 +105,9 @@ impl FileOps for TimerFd {
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.shared.changed)
     }
+    fn seek_stays(&self) -> bool {
+        true
+    }
     fn kind(&self) -> Option<&'static str> {
         Some("[timerfd]")
     }

@@ -314,7 +314,11 @@ pub(super) async fn fcntl(cx: &mut Context<'_>, fd: Fd, command: u32, argument: 
         F_DUPFD | F_DUPFD_CLOEXEC => duplicate(cx, fd, argument, command == F_DUPFD_CLOEXEC),
         F_GETFD => files.close_on_exec(fd).map(u64::from),
         F_SETFD => files.set_close_on_exec(fd, argument & 1 != 0).map(|()| 0),
-        F_GETFL => Ok(u64::from((file.flags() | OpenFlags::LARGEFILE).bits())),
+        F_GETFL => {
+            // Every open of a path is for large files on x86-64.
+            let large = if file.path.is_some() { OpenFlags::LARGEFILE } else { OpenFlags::empty() };
+            Ok(u64::from((file.flags() | large).bits()))
+        }
         F_SETFL => {
             file.set_flags(OpenFlags::from_bits_truncate(crate::num::low32(argument)));
             Ok(0)

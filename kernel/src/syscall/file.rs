@@ -378,7 +378,7 @@ const SEEK_HOLE: u32 = 4;
 pub(super) async fn lseek(cx: &mut Context<'_>, fd: Fd, offset: i64, whence: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if !file.ops.seekable() {
-        return Err(Errno::ESPIPE);
+        return if file.ops.seek_stays() { Ok(0) } else { Err(Errno::ESPIPE) };
     }
     let mut position = file.offset.lock();
     let base = match whence {

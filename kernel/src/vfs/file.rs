@@ -51,6 +51,10 @@ pub trait FileOps: Send + Sync {
     fn seekable(&self) -> bool {
         false
     }
+    /// Whether seeking, where there are no offsets, changes nothing in place of failing.
+    fn seek_stays(&self) -> bool {
+        false
+    }
     /// Where end-relative seeks start.
     fn size(&self, file: &OpenFile) -> u64 {
         file.inode.metadata().size
