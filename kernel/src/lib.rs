@@ -15,6 +15,7 @@ pub mod fs;
 pub mod ipc;
 pub mod log;
 pub mod memory;
+pub mod net;
 mod num;
 pub mod run;
 pub mod security;
@@ -47,6 +48,7 @@ pub struct Kernel {
     pub(crate) vfs: vfs::Vfs,
     pub(crate) anonymous: fs::anonymous::AnonymousInodes,
     pub(crate) futexes: ipc::futex::FutexTable,
+    pub(crate) network: net::Network,
     pub(crate) locks: vfs::lock::FileLocks,
     pub(crate) record_locks: vfs::lock::RecordLocks,
     pub(crate) ports: device::Ports,

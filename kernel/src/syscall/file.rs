@@ -141,6 +141,13 @@ async fn transfer(cx: &mut Context<'_>, fd: Fd, segments: &Segments, way: Way, p
     if !segments.as_slice().iter().all(inside) {
         return Err(Errno::EFAULT);
     }
+    if let Some(socket) = crate::net::of(&file).cloned() {
+        let open = super::socket::Open { file, socket };
+        return match way {
+            Way::Read => super::message::read(cx, &open, segments.as_slice()).await,
+            Way::Write => super::message::write(cx, &open, segments.as_slice()).await,
+        };
+    }
     let space = cx.space()?;
     let mut buffer = IoBuf::user(&space, segments.as_slice());
     let limit = if way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };

@@ -6,7 +6,7 @@ use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, file, futex, identity, lock,
-    memory, poll, process, resources, signal, stat, system, time,
+    memory, message, poll, process, resources, signal, socket, stat, system, time,
 };
 
 syscalls! {
@@ -48,6 +48,21 @@ syscalls! {
     38 setitimer(which, new, old) [] = time::setitimer;
     39 getpid() [] = process::getpid;
     40 sendfile(out_fd, in_fd, offset, count) [VfsWrite WRITE] = file::sendfile;
+    41 socket(family, kind, protocol) [] = socket::socket;
+    42 connect(fd, address, len) [] = socket::connect;
+    43 accept(fd, address, len) [] = socket::accept;
+    44 sendto(fd, buffer, len, flags, to, to_len) [] = message::sendto;
+    45 recvfrom(fd, buffer, len, flags, from, from_len) [] = message::recvfrom;
+    46 sendmsg(fd, message, flags) [] = message::sendmsg;
+    47 recvmsg(fd, message, flags) [] = message::recvmsg;
+    48 shutdown(fd, how) [] = socket::shutdown;
+    49 bind(fd, address, len) [] = socket::bind;
+    50 listen(fd, backlog) [] = socket::listen;
+    51 getsockname(fd, address, len) [] = socket::getsockname;
+    52 getpeername(fd, address, len) [] = socket::getpeername;
+    53 socketpair(family, kind, protocol, out) [] = socket::socketpair;
+    54 setsockopt(fd, level, name, value, len) [] = socket::setsockopt;
+    55 getsockopt(fd, level, name, value, len) [] = socket::getsockopt;
     56 clone(flags, stack, parent_tid, child_tid, tls) [] = process::clone;
     57 fork() [] = process::fork;
     58 vfork() [] = process::vfork;
@@ -186,6 +201,7 @@ syscalls! {
     285 fallocate(fd, mode, offset, len) [VfsWrite WRITE] = file::fallocate;
     286 timerfd_settime(fd, flags, new, old) [] = event::timerfd_settime;
     287 timerfd_gettime(fd, out) [] = event::timerfd_gettime;
+    288 accept4(fd, address, len, flags) [] = socket::accept4;
     289 signalfd4(fd, mask, size, flags) [] = event::signalfd4;
     290 eventfd2(count, flags) [] = event::eventfd2;
     291 epoll_create1(flags) [] = epoll::epoll_create1;
@@ -193,7 +209,9 @@ syscalls! {
     293 pipe2(fds, flags) [] = descriptor::pipe2;
     295 preadv(fd, vector, count, offset) [VfsRead READ] = file::preadv;
     296 pwritev(fd, vector, count, offset) [VfsWrite WRITE] = file::pwritev;
+    299 recvmmsg(fd, messages, count, flags, timeout) [] = message::recvmmsg;
     302 prlimit64(pid, resource, new, old) [] = resources::prlimit64;
+    307 sendmmsg(fd, messages, count, flags) [] = message::sendmmsg;
     309 getcpu(cpu, node) [] = resources::getcpu;
     316 renameat2(from_dir, from, to_dir, to, flags) [VfsWrite WRITE] = directory::renameat2;
     318 getrandom(buffer, len, flags) [] = system::getrandom;

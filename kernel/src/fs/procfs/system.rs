@@ -20,6 +20,7 @@ pub(super) const ROOT: &[(&str, Node)] = &[
     ("loadavg", Node::Text(loadavg)),
     ("meminfo", Node::Text(meminfo)),
     ("mounts", Node::Link("self/mounts")),
+    ("net", Node::Directory(NET)),
     ("self", Node::SelfLink(SelfKind::Process)),
     ("stat", Node::Text(stat)),
     ("sys", Node::Directory(SYS)),
@@ -28,6 +29,8 @@ pub(super) const ROOT: &[(&str, Node)] = &[
     ("uptime", Node::Text(uptime)),
     ("version", Node::Text(version)),
 ];
+
+const NET: &[(&str, Node)] = &[("unix", Node::Text(crate::net::unix::table))];
 
 const SYS: &[(&str, Node)] = &[("kernel", Node::Directory(SYS_KERNEL)), ("vm", Node::Directory(SYS_VM))];
 
