@@ -25,6 +25,7 @@ device() { mknod -m 666 "$root/dev/$1" c "$2" "$3"; }
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 dev "$root/dev" || exit 98
 device null 1 3; device zero 1 5; device full 1 7; device random 1 8; device urandom 1 9; device tty 5 0
 ln -s /proc/self/fd "$root/dev/fd"
+for stream in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${stream%:*}" "$root/dev/${stream#*:}"; done
 mkdir "$root/dev/pts" && ln -s pts/ptmx "$root/dev/ptmx" || exit 98
 for options in ,gid=5 ''; do
   mount -t devpts -o newinstance,ptmxmode=666,mode=620$options devpts "$root/dev/pts" 2>/dev/null && break
