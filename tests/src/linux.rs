@@ -32,9 +32,11 @@ for options in ,gid=5 ''; do
 done
 cd "$root" || exit 98
 exec 3<&0
-# Signals that whoever runs the tests ignores (nohup does) are not its business either.
+# Signals that whoever runs the tests ignores (nohup does) are not its business either, nor how nice they are.
 # Not in the background, where the signals of the keys that interrupt are ignored, and not in place of the shell.
-env --default-signal chroot . "$@" <&3 3<&-
+lift=()
+[ "$(nice -n "-$(nice)" nice 2>&-)" = 0 ] && lift=(nice -n "-$(nice)")
+"${lift[@]}" env --default-signal chroot . "$@" <&3 3<&-
 status=$?
 cd / && [ -z "$shared" ] || umount -l "$root/proc" "$root/dev"
 exit $status
