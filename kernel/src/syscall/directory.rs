@@ -400,6 +400,9 @@ pub(super) fn read_entries(cx: &Context<'_>, file: &OpenFile, size: u32) -> Resu
         return Err(Errno::ENOTDIR);
     }
     let place = file.path.clone().ok_or(Errno::ENOTDIR)?;
+    if place.dentry.is_removed() {
+        return Err(Errno::ENOENT);
+    }
     let cursor = *file.offset.lock();
     let room = to_usize(u64::from(size)).min(64 * 1024);
     let mut out = Entries { bytes: Vec::new(), room, next: cursor, refused: false };
