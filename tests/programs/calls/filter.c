@@ -4,7 +4,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 
-#define RAW(name, ...) syscall(SYS_##name, __VA_ARGS__)
+#define RAW(name, ...) syscall(SYS_##name, ##__VA_ARGS__)
 #define NUMBER BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0)
 #define RETURN(value) BPF_STMT(BPF_RET | BPF_K, value)
 // Says `value` about one call and allows the others.
