@@ -75,6 +75,10 @@ impl<'a> IoBuf<'a> {
     pub fn remaining(&self) -> usize {
         self.total - self.done
     }
+    /// Takes back what moved since `start`: it was not wanted after all.
+    pub fn take_back(&mut self, start: usize) {
+        self.done = self.done.min(start);
+    }
     /// Lets at most `limit` more bytes move.
     pub fn limit(&mut self, limit: usize) {
         self.total = self.total.min(self.done.saturating_add(limit));

@@ -239,6 +239,7 @@ pub(super) async fn write_or_signal(
 ) -> SysResult {
     let limit = if how.way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };
     let result = move_bytes(thread, file, space, buffer, Move { limit, ..how }).await;
+    thread.process.io.count(how.way == Way::Read, result.unwrap_or(0));
     if how.way == Way::Write && result == Err(Errno::EPIPE) {
         let _ = thread.send(SigInfo::kernel(Signal::SIGPIPE));
     }

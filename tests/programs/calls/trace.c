@@ -50,6 +50,7 @@ CASE("ptrace", "GET_SYSCALL_INFO tells entry and return") {
   TRACED(pid, syscall(SYS_close, 77));
   struct call_info i;
   IS(24, PT(0x420e, pid, sizeof i, &i));
+  OK(PT(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD));
   IS(0, i.op);
   do { next(pid, PTRACE_SYSCALL, 0); IS(80, PT(0x420e, pid, sizeof i, &i)); if (i.op == 1 && i.entry.nr != SYS_close) next(pid, PTRACE_SYSCALL, 0); } while (i.op != 1 || i.entry.nr != SYS_close);
   IS(77, i.entry.args[0]);

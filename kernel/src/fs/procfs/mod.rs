@@ -420,6 +420,9 @@ impl Inode for ProcInode {
             let open = |kernel| Arc::new(sysrq::SysRq { kernel }) as Arc<dyn FileOps>;
             return Some(if readable { Err(Errno::EIO) } else { self.kernel().map(open) });
         }
+        if self.node.mode() & FileKind::MASK != FileKind::Regular.bits() {
+            return None;
+        }
         let text = |text, writer| Arc::new(TextFile { text, writer }) as Arc<dyn FileOps>;
         Some(match self.node {
             Node::Text(make) => self.kernel().map(|k| text(make(&k), Writer::Nobody)),
@@ -482,10 +485,14 @@ impl FileOps for TextFile {
         if taken < bytes.len() {
             return input.stopped(start);
         }
-        match &self.writer {
-            Writer::Nobody => {}
-            Writer::System(kernel, set) => set(kernel, &bytes)?,
-            Writer::Process(subject, set) => set(subject, &bytes)?,
+        let result = match &self.writer {
+            Writer::Nobody => Ok(()),
+            Writer::System(kernel, set) => set(kernel, &bytes),
+            Writer::Process(subject, set) => set(subject, &bytes),
+        };
+        if let Err(errno) = result {
+            input.take_back(start);
+            return Err(errno.into());
         }
         Ok(taken)
     }
