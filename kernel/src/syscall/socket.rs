@@ -8,6 +8,7 @@ use aurora_abi::Errno;
 use aurora_machine::{Instant, VirtAddr};
 
 use crate::memory::{IoError, UserPtr};
+use crate::net::inet::InetSocket;
 use crate::net::options::SOL_SOCKET;
 use crate::net::socket::{Caller, Shutdown, Socket, SocketFile, SocketKind, of};
 use crate::net::unix::UnixSocket;
@@ -130,6 +131,10 @@ pub(super) async fn socket(cx: &mut Context<'_>, family: u32, kind: u32, protoco
     may_use_family(&cx.thread.process.capabilities, family)?;
     let socket: Arc<dyn Socket> = match family {
         1 => UnixSocket::new(cx.kernel(), unix_kind(kind, protocol)?)?,
+        2 | 10 => {
+            let user = cx.thread.process.credentials().euid;
+            InetSocket::new(cx.kernel(), family == 10, kind, protocol, user)?
+        }
         _ => return Err(Errno::EAFNOSUPPORT),
     };
     cx.add_socket(socket, flags).and_then(fd_result)

@@ -30,7 +30,13 @@ pub(super) const ROOT: &[(&str, Node)] = &[
     ("version", Node::Text(version)),
 ];
 
-const NET: &[(&str, Node)] = &[("unix", Node::Text(crate::net::unix::table))];
+const NET: &[(&str, Node)] = &[
+    ("tcp", Node::Text(crate::net::inet::tcp_table)),
+    ("tcp6", Node::Text(crate::net::inet::tcp6_table)),
+    ("udp", Node::Text(crate::net::inet::udp_table)),
+    ("udp6", Node::Text(crate::net::inet::udp6_table)),
+    ("unix", Node::Text(crate::net::unix::table)),
+];
 
 const SYS: &[(&str, Node)] = &[("kernel", Node::Directory(SYS_KERNEL)), ("vm", Node::Directory(SYS_VM))];
 
