@@ -193,6 +193,7 @@ syscalls! {
     270 pselect6(count, read, write, except, timeout, mask) [] = poll::pselect6;
     271 ppoll(fds, count, timeout, mask, size) [] = poll::ppoll;
     273 set_robust_list(head, len) [] = process::set_robust_list;
+    274 get_robust_list(tid, head, len) [] = futex::get_robust_list;
     280 utimensat(dirfd, path, times, flags) [VfsWrite WRITE] = stat::utimensat;
     281 epoll_pwait(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait;
     282 signalfd(fd, mask, size) [] = event::signalfd;
@@ -225,6 +226,7 @@ syscalls! {
     438 pidfd_getfd(fd, target, flags) [] = event::pidfd_getfd;
     439 faccessat2(dirfd, path, mode, flags) [] = stat::faccessat2;
     441 epoll_pwait2(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait2;
+    449 futex_waitv(words, count, flags, timeout, clock) [] = futex::futex_waitv;
     1000 cap_query(pid, out) [] = capability::cap_query;
     1001 cap_drop(slot, rights) [] = capability::cap_drop;
 }
