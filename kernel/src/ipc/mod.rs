@@ -4,6 +4,7 @@ pub mod epoll;
 pub mod eventfd;
 pub mod futex;
 pub mod futex_owned;
+pub mod inotify;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;

@@ -1,12 +1,13 @@
 //! Opening and descriptors: open(2), close(2), dup(2), fcntl(2), pipe(2), ioctl(2).
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
 use aurora_abi::Errno;
 use aurora_machine::VirtAddr;
 
 use crate::fs::{DirectoryFile, RegularFile};
+use crate::ipc::inotify;
 use crate::ipc::pipe::{CAPACITY, Pipe};
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
@@ -16,7 +17,7 @@ use crate::syscall::{Context, SysResult};
 use crate::task::limits::Resource;
 use crate::tty::TtyFile;
 use crate::tty::pty::MasterFile;
-use crate::vfs::file::{FILE_COST, IoctlArgs};
+use crate::vfs::file::{CloseWatcher, FILE_COST, IoctlArgs};
 use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::{Follow, Target};
@@ -98,6 +99,12 @@ async fn open_path(
     }
     let kept = flags - (OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC);
     let file = OpenFile::new(Some(place), inode, ops, kept, charge);
+    let watches: Weak<dyn CloseWatcher> = Arc::downgrade(&cx.kernel().watches) as _;
+    file.watch_close(watches);
+    cx.kernel().watches.tell_file(&file, inotify::OPEN);
+    if flags.contains(OpenFlags::TRUNC) && !created {
+        cx.kernel().watches.tell_file(&file, inotify::MODIFY);
+    }
     if let Some(tty) = file.ops.terminal().filter(|_| reads && !flags.contains(OpenFlags::NOCTTY)) {
         // The first terminal a session's leader opens becomes its own; for others nothing happens.
         let _ = tty.become_controlling(cx.thread, false);
@@ -159,6 +166,8 @@ impl Context<'_> {
         };
         let inode = parent.inode().create(&target.name, &new)?;
         let dentry = parent.dentry.adopt(&target.name, inode, &self.kernel().vfs.recent);
+        let is_dir = FileKind::from_mode(mode) == Some(FileKind::Directory);
+        self.kernel().watches.tell_name(&parent.dentry, &target.name, is_dir, inotify::CREATE);
         Ok(PathRef { mount: parent.mount.clone(), dentry })
     }
 }

@@ -8,6 +8,7 @@ use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
 use aurora_machine::{Instant, PAGE_SIZE, USER_END, VirtAddr};
 
+use crate::ipc::inotify;
 use crate::memory::io::{Segment, Segments};
 use crate::memory::{AddressSpace, IoBuf, IoError, PageCache, UserPtr};
 use crate::num::{low16, to_usize};
@@ -152,6 +153,10 @@ async fn transfer(cx: &mut Context<'_>, fd: Fd, segments: &Segments, way: Way, p
     let mut buffer = IoBuf::user(&space, segments.as_slice());
     let limit = if way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };
     let result = move_bytes(thread, &file, &space, &mut buffer, way, place, limit).await;
+    if result.is_ok_and(|moved| moved > 0) {
+        let what = if way == Way::Read { inotify::ACCESS } else { inotify::MODIFY };
+        thread.kernel().watches.tell_file(&file, what);
+    }
     if way == Way::Write && result == Err(Errno::EPIPE) {
         let _ = thread.send(SigInfo::kernel(Signal::SIGPIPE));
     }
@@ -411,7 +416,9 @@ pub(super) async fn ftruncate(cx: &mut Context<'_>, fd: Fd, size: i64) -> SysRes
     if !file.can_write() || file.inode.metadata().kind() != FileKind::Regular {
         return Err(Errno::EINVAL);
     }
-    resize(cx, &file.inode, size)
+    resize(cx, &file.inode, size)?;
+    cx.kernel().watches.tell_file(&file, inotify::MODIFY);
+    Ok(0)
 }
 
 /// Makes a file a size, minding the limit.

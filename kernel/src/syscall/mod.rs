@@ -19,6 +19,7 @@ mod file;
 mod futex;
 pub(crate) mod host;
 mod identity;
+mod inotify;
 mod lock;
 mod memory;
 mod message;

@@ -5,8 +5,8 @@ use aurora_abi::Errno;
 use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
-    Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, file, futex, identity, lock,
-    memory, message, poll, process, resources, signal, socket, stat, system, time,
+    Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, file, futex, identity, inotify,
+    lock, memory, message, poll, process, resources, signal, socket, stat, system, time,
 };
 
 syscalls! {
@@ -177,6 +177,9 @@ syscalls! {
     234 tgkill(pid, tid, signal) [] = signal::tgkill;
     235 utimes(path, times) [VfsWrite WRITE] = stat::utimes;
     247 waitid(kind, id, info, options, usage) [] = process::waitid;
+    253 inotify_init() [] = inotify::inotify_init;
+    254 inotify_add_watch(fd, path, mask) [VfsRead READ] = inotify::inotify_add_watch;
+    255 inotify_rm_watch(fd, watch) [] = inotify::inotify_rm_watch;
     257 openat(dirfd, path, flags, mode) [VfsOpen READ] = descriptor::openat;
     258 mkdirat(dirfd, path, mode) [VfsWrite WRITE] = directory::mkdirat;
     259 mknodat(dirfd, path, mode, dev) [VfsWrite WRITE] = directory::mknodat;
@@ -208,6 +211,7 @@ syscalls! {
     291 epoll_create1(flags) [] = epoll::epoll_create1;
     292 dup3(old, new, flags) [] = descriptor::dup3;
     293 pipe2(fds, flags) [] = descriptor::pipe2;
+    294 inotify_init1(flags) [] = inotify::inotify_init1;
     295 preadv(fd, vector, count, offset) [VfsRead READ] = file::preadv;
     296 pwritev(fd, vector, count, offset) [VfsWrite WRITE] = file::pwritev;
     299 recvmmsg(fd, messages, count, flags, timeout) [] = message::recvmmsg;
