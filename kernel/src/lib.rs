@@ -49,6 +49,7 @@ pub struct Kernel {
     pub(crate) anonymous: fs::anonymous::AnonymousInodes,
     pub(crate) futexes: ipc::futex::FutexTable,
     pub(crate) network: net::Network,
+    pub(crate) system_v: ipc::sysv::SystemV,
     pub(crate) watches: Arc<ipc::inotify::Watches>,
     pub(crate) locks: vfs::lock::FileLocks,
     pub(crate) record_locks: vfs::lock::RecordLocks,

@@ -8,4 +8,5 @@ pub mod inotify;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;
+pub mod sysv;
 pub mod timerfd;

@@ -30,6 +30,7 @@ mod signal;
 mod socket;
 mod stat;
 pub mod system;
+mod sysv;
 pub mod table;
 mod time;
 

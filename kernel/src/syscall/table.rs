@@ -6,7 +6,7 @@ use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, file, futex, identity, inotify,
-    lock, memory, message, poll, process, resources, signal, socket, stat, system, time,
+    lock, memory, message, poll, process, resources, signal, socket, stat, system, sysv, time,
 };
 
 syscalls! {
@@ -39,6 +39,9 @@ syscalls! {
     26 msync(addr, len, flags) [] = memory::msync;
     27 mincore(addr, len, out) [] = memory::mincore;
     28 madvise(addr, len, advice) [] = memory::madvise;
+    29 shmget(key, size, flags) [Ipc READ] = sysv::shmget;
+    30 shmat(segment, address, flags) [Ipc READ] = sysv::shmat;
+    31 shmctl(segment, command, argument) [Ipc READ] = sysv::shmctl;
     32 dup(fd) [] = descriptor::dup;
     33 dup2(old, new) [] = descriptor::dup2;
     34 pause() [] = signal::pause;
@@ -71,6 +74,14 @@ syscalls! {
     61 wait4(pid, status, options, usage) [] = process::wait4;
     62 kill(pid, signal) [] = signal::kill;
     63 uname(out) [] = system::uname;
+    64 semget(key, count, flags) [Ipc READ] = sysv::semget;
+    65 semop(set, operations, count) [Ipc READ] = sysv::semop;
+    66 semctl(set, counter, command, argument) [Ipc READ] = sysv::semctl;
+    67 shmdt(address) [Ipc READ] = sysv::shmdt;
+    68 msgget(key, flags) [Ipc READ] = sysv::msgget;
+    69 msgsnd(queue, message, size, flags) [Ipc READ] = sysv::msgsnd;
+    70 msgrcv(queue, message, size, kind, flags) [Ipc READ] = sysv::msgrcv;
+    71 msgctl(queue, command, argument) [Ipc READ] = sysv::msgctl;
     72 fcntl(fd, command, argument) [] = descriptor::fcntl;
     73 flock(fd, operation) [] = lock::flock;
     74 fsync(fd) [] = file::fsync;
@@ -161,6 +172,7 @@ syscalls! {
     217 getdents64(fd, buffer, size) [VfsRead READ] = directory::getdents64;
     218 set_tid_address(addr) [] = process::set_tid_address;
     219 restart_syscall() [] = process::restart_syscall;
+    220 semtimedop(set, operations, count, timeout) [Ipc READ] = sysv::semtimedop;
     221 fadvise64(fd, offset, len, advice) [] = file::fadvise64;
     222 timer_create(clock, event, out) [] = time::timer_create;
     223 timer_settime(timer, flags, new, old) [] = time::timer_settime;

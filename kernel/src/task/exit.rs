@@ -48,6 +48,7 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
         done.signal();
     }
     process.alarm.set(None, 0);
+    kernel.system_v.semaphores.process_ended(process.pid);
     process.timers.clear();
     process.timers.stop_processor();
     *process.executable.lock() = None;
