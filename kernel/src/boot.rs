@@ -127,6 +127,7 @@ impl Kernel {
             futexes: crate::ipc::futex::FutexTable::default(),
             network: crate::net::Network::default(),
             watches: Arc::default(),
+            message_queues: crate::ipc::mqueue::QueueNames::default(),
             system_v: crate::ipc::sysv::SystemV::default(),
             locks: crate::vfs::lock::FileLocks::default(),
             record_locks: crate::vfs::lock::RecordLocks::default(),

@@ -50,6 +50,7 @@ pub struct Kernel {
     pub(crate) futexes: ipc::futex::FutexTable,
     pub(crate) network: net::Network,
     pub(crate) system_v: ipc::sysv::SystemV,
+    pub(crate) message_queues: ipc::mqueue::QueueNames,
     pub(crate) watches: Arc<ipc::inotify::Watches>,
     pub(crate) locks: vfs::lock::FileLocks,
     pub(crate) record_locks: vfs::lock::RecordLocks,

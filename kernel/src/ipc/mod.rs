@@ -5,6 +5,7 @@ pub mod eventfd;
 pub mod futex;
 pub mod futex_owned;
 pub mod inotify;
+pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;

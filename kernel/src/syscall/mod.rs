@@ -23,6 +23,7 @@ mod inotify;
 mod lock;
 mod memory;
 mod message;
+mod mqueue;
 mod poll;
 mod process;
 mod resources;

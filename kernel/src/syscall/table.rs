@@ -6,7 +6,7 @@ use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, file, futex, identity, inotify,
-    lock, memory, message, poll, process, resources, signal, socket, stat, system, sysv, time,
+    lock, memory, message, mqueue, poll, process, resources, signal, socket, stat, system, sysv, time,
 };
 
 syscalls! {
@@ -188,6 +188,12 @@ syscalls! {
     233 epoll_ctl(epfd, operation, fd, event) [] = epoll::epoll_ctl;
     234 tgkill(pid, tid, signal) [] = signal::tgkill;
     235 utimes(path, times) [VfsWrite WRITE] = stat::utimes;
+    240 mq_open(name, flags, mode, attributes) [Ipc READ] = mqueue::mq_open;
+    241 mq_unlink(name) [Ipc READ] = mqueue::mq_unlink;
+    242 mq_timedsend(queue, message, size, priority, timeout) [] = mqueue::mq_timedsend;
+    243 mq_timedreceive(queue, message, size, priority, timeout) [] = mqueue::mq_timedreceive;
+    244 mq_notify(queue, event) [] = mqueue::mq_notify;
+    245 mq_getsetattr(queue, new, old) [] = mqueue::mq_getsetattr;
     247 waitid(kind, id, info, options, usage) [] = process::waitid;
     253 inotify_init() [] = inotify::inotify_init;
     254 inotify_add_watch(fd, path, mask) [VfsRead READ] = inotify::inotify_add_watch;
