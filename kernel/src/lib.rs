@@ -28,7 +28,6 @@ pub mod vfs;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use aurora_abi::types::Timespec;
@@ -57,6 +56,7 @@ pub struct Kernel {
     pub(crate) ports: device::Ports,
     pub(crate) consoles: tty::Consoles,
     pub(crate) log: log::Log,
+    pub(crate) unhandled: task::unhandled::RateLimit,
     pub(crate) shared_memory: Arc<memory::cache::PageQuota>,
     pub(crate) open_device: Arc<fs::tmpfs::OpenDevice>,
     /// Woken whenever a process ends.
@@ -65,7 +65,12 @@ pub struct Kernel {
     awaited: Mutex<BTreeSet<Pid>>,
     pub(crate) max_threads: u64,
     pub(crate) next_dev: core::sync::atomic::AtomicU64,
-    pub(crate) names: Mutex<Names>,
+    /// The first namespace of host names.
+    pub(crate) uts: Arc<task::uts::UtsNamespace>,
+    /// The file system of memfd_create(2).
+    pub(crate) memfds: Arc<dyn vfs::Inode>,
+    /// `vm.overcommit_memory` and the like.
+    pub(crate) settings: memory::settings::Settings,
     pub(crate) command_line: String,
     /// The thread that is running: process in the high half, thread in the low.
     current: core::sync::atomic::AtomicU64,
@@ -75,14 +80,6 @@ pub struct Kernel {
     /// What clock_settime(2) added to the machine's real time, in nanoseconds.
     clock_offset: AtomicI64,
     stop: Mutex<Option<Next>>,
-}
-
-/// Host and domain name, uname(2).
-pub struct Names {
-    /// `nodename`.
-    pub host: Vec<u8>,
-    /// `domainname`.
-    pub domain: Vec<u8>,
 }
 
 /// What a machine should do after [`Kernel::run`] returned.

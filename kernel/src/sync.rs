@@ -137,6 +137,16 @@ impl WaitQueue {
         .await
     }
 
+    /// Wakes `waker` at the next change. For whoever has no ticket because it must not keep the queue: `key` tells it from
+    /// others, and tickets have small numbers.
+    pub fn listen(&self, key: u64, waker: &Waker) {
+        let mut waiters = self.waiters.lock();
+        match waiters.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, old)) => old.clone_from(waker),
+            None => waiters.push((key, waker.clone())),
+        }
+    }
+
     /// A place in the queue for waits over several queues (`poll`): registers anew at every call of `register`.
     pub fn ticket(&self) -> Ticket<'_> {
         Ticket { queue: self, key: None }

@@ -33,6 +33,7 @@ fn says(running: &Running, script: &str) -> String {
 
 /// Waits, inside, until init's shell has a number that is not `$old`, and prints it with its session's and terminal's.
 const NEW_SHELL: &str = r#"
+until [ -e /proc/1 ]; do :; done
 until set -- $(ps -o pid,ppid,sid,tty,args | awk -v old="$old" '$2 == 1 && $5 == "-sh" && $1 != old') && [ -n "$1" ]; do :; done
 echo $1 $3 $4
 "#;

@@ -125,7 +125,7 @@ async fn wait(
     let most = u64::try_from(most).ok().filter(|&n| n > 0 && n <= u64::from(MAX_EVENTS.cast_unsigned()));
     let most = most.ok_or(Errno::EINVAL)?;
     let end = events.addr().checked_add(most * EpollEvent::SIZE as u64);
-    if !end.is_some_and(|end| end <= USER_END) {
+    if end.is_none_or(|end| end > USER_END) {
         return Err(Errno::EFAULT);
     }
     let epoll = of(&file).ok_or(Errno::EINVAL)?;

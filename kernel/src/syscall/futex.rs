@@ -1,8 +1,6 @@
 //! futex(2).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use aurora_abi::types::Timespec;
 use aurora_abi::{Errno, abi_struct};
@@ -14,7 +12,6 @@ use crate::memory::UserPtr;
 use crate::num::low32;
 use crate::syscall::time::to_ns;
 use crate::syscall::{Context, Restart, SysResult};
-use crate::task::Pid;
 
 const FUTEX_PRIVATE: u32 = 128;
 const FUTEX_CLOCK_REALTIME: u32 = 256;
@@ -161,27 +158,6 @@ pub(super) async fn futex_waitv(
         all.push(Word { at: VirtAddr(at), private: flags & FUTEX_PRIVATE != 0, expected: low32(value) });
     }
     futex::wait_any(cx.thread, &all, sleep(cx, deadline)).await.map(|which| which as u64)
-}
-
-/// get_robust_list(2).
-pub(super) async fn get_robust_list(
-    cx: &mut Context<'_>,
-    tid: Pid,
-    head: UserPtr<u64>,
-    len: UserPtr<u64>,
-) -> SysResult {
-    let thread = match tid.0 {
-        0 => cx.thread.clone(),
-        _ => cx.kernel().processes.thread(tid).ok_or(Errno::ESRCH)?,
-    };
-    let (mine, theirs) = (cx.thread.process.credentials(), thread.process.credentials());
-    if !Arc::ptr_eq(&thread.process, &cx.thread.process) && !mine.is_root() && mine.uid != theirs.uid {
-        return Err(Errno::EPERM);
-    }
-    let space = cx.space()?;
-    len.store(&space, &24).await?;
-    head.store(&space, &thread.robust_list.load(Ordering::Relaxed)).await?;
-    Ok(0)
 }
 
 /// Changes the second word of `FUTEX_WAKE_OP` and tells whether its old value passes the comparison.

@@ -69,7 +69,7 @@ async fn segments(cx: &Context<'_>, vector: UserPtr<IoVec>, count: u64) -> Resul
             return Err(Errno::EINVAL);
         }
         let base = VirtAddr(base);
-        if len > 0 && !base.checked_add(len).is_some_and(|end| end <= USER_END) {
+        if len > 0 && base.checked_add(len).is_none_or(|end| end > USER_END) {
             return Err(Errno::EFAULT);
         }
         all.push(Segment { base, len });

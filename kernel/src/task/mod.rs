@@ -11,10 +11,14 @@ pub mod load;
 pub mod posix_timer;
 pub mod process;
 pub mod scheduler;
+pub mod seccomp;
 pub mod signal;
 pub mod table;
 pub mod thread;
 pub mod timer;
+pub mod trace;
+pub mod unhandled;
+pub mod uts;
 pub mod wait;
 
 pub use process::{Pid, Process};

@@ -10,6 +10,7 @@ use crate::memory::account::Charge;
 use crate::memory::{IoBuf, IoError};
 use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::flags::SETTABLE;
+use crate::vfs::notify::Owner;
 use crate::vfs::{Events, Inode, OpenFlags, PathRef};
 
 /// What an `ioctl` needs of its caller. See [`FileOps::ioctl`].
@@ -111,6 +112,10 @@ pub struct OpenFile {
     pub ops: Arc<dyn FileOps>,
     /// Where the next read or write is.
     pub offset: Mutex<u64>,
+    /// Woken when it is closed: it has locks somebody may wait for.
+    pub on_close: Mutex<Option<Arc<WaitQueue>>>,
+    /// Who is told when it becomes ready.
+    pub owner: Mutex<Owner>,
     flags: AtomicU32,
     /// Told when the last descriptor is gone.
     watchers: Mutex<Vec<Weak<dyn CloseWatcher>>>,
@@ -127,6 +132,9 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         let watchers = core::mem::take(&mut *self.watchers.lock());
         watchers.iter().filter_map(Weak::upgrade).for_each(|w| w.closed(self));
+        if let Some(queue) = self.on_close.lock().take() {
+            queue.wake_all();
+        }
     }
 }
 
@@ -143,8 +151,19 @@ impl OpenFile {
         charge: Charge,
     ) -> Arc<Self> {
         let flags = AtomicU32::new(flags.bits());
-        Arc::new(Self { path, inode, ops, offset: Mutex::new(0), flags, watchers: Mutex::default(), _charge: charge })
+        Arc::new(Self {
+            path,
+            inode,
+            ops,
+            offset: Mutex::new(0),
+            on_close: Mutex::default(),
+            owner: Mutex::default(),
+            flags,
+            watchers: Mutex::default(),
+            _charge: charge,
+        })
     }
+
     /// Tells `watcher` when it is closed.
     pub fn watch_close(&self, watcher: Weak<dyn CloseWatcher>) {
         let mut watchers = self.watchers.lock();
@@ -164,10 +183,10 @@ impl OpenFile {
     pub fn can_read(&self) -> bool {
         !self.flags().intersects(OpenFlags::WRONLY | OpenFlags::PATH)
     }
-    /// Whether it was opened for writing.
+    /// Whether it was opened for writing. Both bits together ask for both rights and allow neither, for ioctl(2) alone.
     pub fn can_write(&self) -> bool {
-        let flags = self.flags();
-        flags.intersects(OpenFlags::WRONLY | OpenFlags::RDWR) && !flags.contains(OpenFlags::PATH)
+        let access = self.flags() & (OpenFlags::WRONLY | OpenFlags::RDWR | OpenFlags::PATH);
+        access == OpenFlags::WRONLY || access == OpenFlags::RDWR
     }
     /// Whether calls on it must not wait.
     pub fn nonblocking(&self) -> bool {
