@@ -5,6 +5,7 @@
 
 pub mod inet;
 pub mod interface;
+pub mod netlink;
 pub mod options;
 pub mod socket;
 pub mod unix;

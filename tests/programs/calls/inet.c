@@ -1,6 +1,8 @@
 // Internet sockets between ourselves: streams, datagrams, addresses.
 #include "calls.h"
 #include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -514,4 +516,38 @@ CASE("socket", "/proc/net/tcp lists a listener") {
   c = listener(1);
   snprintf(want, sizeof want, "0100007F:%04X 00000000:0000 0A", ntohs(here.sin_port));
   HOLDS(strstr(read_file("/proc/net/tcp"), want));
+}
+CASE("ioctl", "a unix socket answers about interfaces, too") { IS(1, if_nametoindex("lo")); FAILS(ENODEV, if_nametoindex("none9") ? 0 : -1); }
+static int ask(int type, int family) {
+  struct {
+    struct nlmsghdr header;
+    struct ifaddrmsg about;
+  } question = {{sizeof question, (unsigned short)type, NLM_F_REQUEST | NLM_F_DUMP, 5, 0}, {.ifa_family = (unsigned char)family}};
+  int fd = OK(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+  IS(sizeof question, send(fd, &question, sizeof question, 0));
+  return fd;
+}
+CASE("socket", "AF_NETLINK tells of lo") {
+  a = ask(RTM_GETLINK, 0);
+  long size = OK(recv(a, text, sizeof text, 0));
+  struct nlmsghdr *header = (void *)text;
+  HOLDS(size > 32);
+  IS(RTM_NEWLINK, header->nlmsg_type);
+  IS(5, header->nlmsg_seq);
+  IS(1, ((struct ifinfomsg *)NLMSG_DATA(header))->ifi_index);
+}
+CASE("socket", "AF_NETLINK tells of 127.0.0.1") {
+  a = ask(RTM_GETADDR, AF_INET);
+  long size = OK(recv(a, text, sizeof text, 0));
+  struct nlmsghdr *header = (void *)text;
+  IS(RTM_NEWADDR, header->nlmsg_type);
+  HOLDS(memmem(text, (size_t)size, "\177\0\0\1", 4));
+}
+FAILS_CASE("socket", "AF_NETLINK of a protocol there is not is EPROTONOSUPPORT", EPROTONOSUPPORT, socket(AF_NETLINK, SOCK_RAW, 77))
+CASE("socket", "getifaddrs finds lo") {
+  struct ifaddrs *all;
+  OK(getifaddrs(&all));
+  bool found = false;
+  for (struct ifaddrs *one = all; one; one = one->ifa_next) found |= !strcmp(one->ifa_name, "lo") && one->ifa_addr && one->ifa_addr->sa_family == AF_INET;
+  HOLDS(found);
 }

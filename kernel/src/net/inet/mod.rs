@@ -284,10 +284,6 @@ impl Socket for InetSocket {
         if self.kind == SocketKind::Stream { self.bytes_waiting(false) } else { Ok(0) }
     }
 
-    fn interface(&self, request: u32, input: &[u8]) -> Result<Vec<u8>, Errno> {
-        crate::net::interface::request(request, input)
-    }
-
     fn close(&self) {
         if self.kind == SocketKind::Stream {
             self.close_stream();
