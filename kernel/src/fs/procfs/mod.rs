@@ -439,9 +439,7 @@ impl Inode for ProcInode {
             Node::DescriptorInfo(who, fd) => {
                 self.subject(who).map(|subject| TextFile::open(Source::Descriptor(subject, fd), Writer::Nobody))
             }
-            Node::Entry(who, entry) => {
-                self.subject(who).and_then(|subject| self.open_entry(subject, entry))
-            }
+            Node::Entry(who, entry) => self.subject(who).and_then(|subject| self.open_entry(subject, entry)),
             _ => return None,
         })
     }
