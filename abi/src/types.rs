@@ -82,6 +82,14 @@ abi_struct! {
     pub struct Itimerval(32) { pub interval: Timeval, pub value: Timeval, }
 }
 abi_struct! {
+    /// `struct itimerspec`, timer_settime(2).
+    pub struct Itimerspec(32) { pub interval: Timespec, pub value: Timespec, }
+}
+abi_struct! {
+    /// `struct sigevent` as far as the kernel reads it, sigevent(3type).
+    pub struct Sigevent(64) { pub value: u64, pub signo: i32, pub notify: i32, pub tid: i32, pub pad: [u32; 11], }
+}
+abi_struct! {
     /// `struct winsize`, ioctl_tty(2).
     pub struct Winsize(8) { pub rows: u16, pub cols: u16, pub xpixel: u16, pub ypixel: u16, }
 }

@@ -126,6 +126,7 @@ impl Kernel {
             vfs: Vfs::new(root, "rootfs"),
             anonymous: crate::fs::anonymous::AnonymousInodes::default(),
             futexes: crate::ipc::futex::FutexTable::default(),
+            network: crate::net::Network::default(),
             locks: crate::vfs::lock::FileLocks::default(),
             record_locks: crate::vfs::lock::RecordLocks::default(),
             ports: device::Ports::new(options.quiet),

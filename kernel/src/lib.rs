@@ -15,6 +15,7 @@ pub mod fs;
 pub mod ipc;
 pub mod log;
 pub mod memory;
+pub mod net;
 mod num;
 pub mod run;
 pub mod security;
@@ -46,6 +47,7 @@ pub struct Kernel {
     pub(crate) vfs: vfs::Vfs,
     pub(crate) anonymous: fs::anonymous::AnonymousInodes,
     pub(crate) futexes: ipc::futex::FutexTable,
+    pub(crate) network: net::Network,
     pub(crate) locks: vfs::lock::FileLocks,
     pub(crate) record_locks: vfs::lock::RecordLocks,
     pub(crate) ports: device::Ports,
@@ -209,6 +211,7 @@ impl Kernel {
     pub(crate) fn set_realtime_ns(&self, ns: u64) {
         let offset = i128::from(ns) - i128::from(self.machine.realtime_ns());
         self.clock_offset.store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
+        self.timers.clock_was_set();
     }
 
     /// Real time as files carry it.

@@ -43,6 +43,12 @@ impl AnonymousInodes {
         let mode = FileKind::Fifo.bits() | 0o600;
         Arc::new(AnonymousInode { ino, mode, uid, gid, made, pipe: Some(pipe.clone()) })
     }
+
+    /// A new inode of what is no kind of file at all: eventfds and the like, whose mode has no type.
+    pub fn unnamed(&self, made: Timespec) -> Arc<dyn Inode> {
+        let ino = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        Arc::new(AnonymousInode { ino, mode: 0o600, uid: 0, gid: 0, made, pipe: None })
+    }
 }
 
 impl Inode for AnonymousInode {

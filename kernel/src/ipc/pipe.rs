@@ -165,7 +165,7 @@ impl Pipe {
             }
         }
         drop(ring);
-        self.changed.wake_all();
+        self.changed.wake(Events::WRITABLE);
         if stopped { out.stopped(start) } else { Ok(out.done() - start) }
     }
 
@@ -209,12 +209,12 @@ impl Pipe {
             }
             if moved < run {
                 drop(ring);
-                self.changed.wake_all();
+                self.changed.wake(Events::READABLE);
                 return input.stopped(start);
             }
         }
         drop(ring);
-        self.changed.wake_all();
+        self.changed.wake(Events::READABLE);
         match result {
             Ok(()) => Ok(input.done() - start),
             Err(errno) => input.or_error(start, errno),

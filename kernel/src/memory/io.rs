@@ -75,9 +75,9 @@ impl<'a> IoBuf<'a> {
     pub fn remaining(&self) -> usize {
         self.total - self.done
     }
-    /// Takes back what moved since `start`: it was not wanted after all.
-    pub fn take_back(&mut self, start: usize) {
-        self.done = self.done.min(start);
+    /// Puts back the last `bytes` taken: they could not be used yet.
+    pub fn untake(&mut self, bytes: usize) {
+        self.done = self.done.saturating_sub(bytes);
     }
     /// Lets at most `limit` more bytes move.
     pub fn limit(&mut self, limit: usize) {

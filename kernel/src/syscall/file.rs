@@ -224,6 +224,13 @@ async fn transfer(cx: &mut Context<'_>, file: &Arc<OpenFile>, segments: &Segment
     if !segments.as_slice().iter().all(inside) {
         return Err(Errno::EFAULT);
     }
+    if let Some(socket) = crate::net::of(file).cloned() {
+        let open = super::socket::Open { file: file.clone(), socket };
+        return match how.way {
+            Way::Read => super::message::read(cx, &open, segments.as_slice()).await,
+            Way::Write => super::message::write(cx, &open, segments.as_slice()).await,
+        };
+    }
     let space = cx.space()?;
     let mut buffer = IoBuf::user(&space, segments.as_slice());
     write_or_signal(thread, file, &space, &mut buffer, how).await
@@ -473,7 +480,7 @@ const SEEK_HOLE: u32 = 4;
 pub(super) async fn lseek(cx: &mut Context<'_>, fd: Fd, offset: i64, whence: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if !file.ops.seekable() {
-        return Err(Errno::ESPIPE);
+        return if file.ops.seek_stays() { Ok(0) } else { Err(Errno::ESPIPE) };
     }
     let mut position = file.offset.lock();
     let base = match whence {

@@ -280,7 +280,9 @@ async fn operations(cx: &Context<'_>, place: &PathRef, kind: FileKind, how: How)
         return Ok(Arc::new(MasterFile::open(cx.kernel(), (credentials.fsuid, credentials.fsgid))?));
     }
     if let Some(pipe) = place.inode().fifo() {
-        return open_fifo(cx, &pipe, how).await;
+        // One without a name was opened from both sides when it was made.
+        let is_named = place.inode().metadata().dev != crate::fs::anonymous::DEV;
+        return if is_named { open_fifo(cx, &pipe, how).await } else { Ok(pipe.end(how.reads(), how.writes())) };
     }
     if let Some(ops) = place.inode().open(how.reads(), how.writes()) {
         return ops;

@@ -42,7 +42,7 @@ pub(super) async fn vfork(cx: &mut Context<'_>) -> SysResult {
 
 async fn start(cx: &mut Context<'_>, flags: CloneFlags, exit_signal: u32, stack: u64) -> SysResult {
     let null = UserPtr::new(0);
-    let request = CloneRequest { flags, exit_signal, stack, parent_tid: null, child_tid: null, tls: 0 };
+    let request = CloneRequest { flags, exit_signal, stack, parent_tid: null, child_tid: null, tls: 0, pidfd: null };
     clone_task(cx.thread, cx.cpu, request).await
 }
 
@@ -54,6 +54,11 @@ pub(super) async fn clone(
     child_tid: UserPtr<i32>,
     tls: u64,
 ) -> SysResult {
+    // Both want the same place.
+    let both = (CloneFlags::PIDFD | CloneFlags::PARENT_SETTID).bits();
+    if flags & both == both {
+        return Err(Errno::EINVAL);
+    }
     let request = CloneRequest {
         flags: CloneFlags::from_bits_retain(flags & 0xffff_ff00),
         exit_signal: u32::from(low8(flags)),
@@ -61,6 +66,7 @@ pub(super) async fn clone(
         parent_tid,
         child_tid,
         tls,
+        pidfd: parent_tid,
     };
     clone_task(cx.thread, cx.cpu, request).await
 }
@@ -84,6 +90,7 @@ pub(super) async fn clone3(cx: &mut Context<'_>, args: UserPtr<CloneArgs>, size:
         parent_tid: UserPtr::new(args.parent_tid),
         child_tid: UserPtr::new(args.child_tid),
         tls: args.tls,
+        pidfd: UserPtr::new(args.pidfd),
     };
     clone_task(cx.thread, cx.cpu, request).await
 }
@@ -233,9 +240,41 @@ pub(super) async fn waitid(
         1 if id.0 > 0 => Which::Process(id),
         2 if id.0 == 0 => Which::Group(cx.thread.process.group()),
         2 if id.0 > 0 => Which::Group(id),
+        3 if id.0 >= 0 => {
+            let file = super::event::pidfd_file(cx, Fd(id.0))?;
+            let pid = crate::ipc::pidfd::of(&file).map_or(Pid(0), |p| p.process.pid);
+            return wait_pidfd(cx, Which::Process(pid), file.nonblocking(), options, info, usage).await;
+        }
         _ => return Err(Errno::EINVAL),
     };
     let report = wait(cx.thread, which, options).await?;
+    tell_report(cx, report, info, usage).await
+}
+
+/// waitid(2) on a pidfd; one that does not wait says so, and not that nothing happened.
+async fn wait_pidfd(
+    cx: &Context<'_>,
+    which: Which,
+    nonblocking: bool,
+    options: WaitOptions,
+    info: UserPtr<RawInfo>,
+    usage: UserPtr<Rusage>,
+) -> SysResult {
+    let asked = options.contains(WaitOptions::NOHANG);
+    let options = if nonblocking { options | WaitOptions::NOHANG } else { options };
+    let report = wait(cx.thread, which, options).await?;
+    if report.is_none() && !asked {
+        return Err(Errno::EAGAIN);
+    }
+    tell_report(cx, report, info, usage).await
+}
+
+async fn tell_report(
+    cx: &Context<'_>,
+    report: Option<Report>,
+    info: UserPtr<RawInfo>,
+    usage: UserPtr<Rusage>,
+) -> SysResult {
     let space = cx.space()?;
     let raw = report.as_ref().map_or_else(RawInfo::default, child_info);
     info.store_if(&space, &raw).await?;

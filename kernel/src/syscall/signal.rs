@@ -121,7 +121,7 @@ pub(super) async fn rt_sigtimedwait(
         None => Instant::NEVER,
     };
     let thread = cx.thread;
-    let take = || thread.pending.take(wanted).or_else(|| thread.process.pending.take(wanted));
+    let take = || thread.take_signal(wanted);
     // While waiting the wanted signals are unblocked, so that their coming wakes this thread.
     let mask = thread.mask();
     thread.set_awaited(wanted);

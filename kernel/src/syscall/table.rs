@@ -5,9 +5,9 @@ use aurora_abi::Errno;
 use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
-    Context, Row, SysResult, allocate, capability, check, descriptor, directory, fcntl, file, futex, identity, lock,
-    memory, mount, namespace, open, poll, prctl, process, ptrace, resources, sched, seccomp, signal, splice, stat,
-    system, time, xattr,
+    Context, Row, SysResult, allocate, capability, check, descriptor, directory, epoll, event, fcntl, file, futex,
+    identity, lock, memory, message, mount, namespace, open, poll, prctl, process, ptrace, resources, sched, seccomp,
+    signal, socket, splice, stat, system, time, xattr,
 };
 
 syscalls! {
@@ -49,6 +49,21 @@ syscalls! {
     38 setitimer(which, new, old) [] = time::setitimer;
     39 getpid() [] = process::getpid;
     40 sendfile(out_fd, in_fd, offset, count) [VfsWrite WRITE] = splice::sendfile;
+    41 socket(family, kind, protocol) [] = socket::socket;
+    42 connect(fd, address, len) [] = socket::connect;
+    43 accept(fd, address, len) [] = socket::accept;
+    44 sendto(fd, buffer, len, flags, to, to_len) [] = message::sendto;
+    45 recvfrom(fd, buffer, len, flags, from, from_len) [] = message::recvfrom;
+    46 sendmsg(fd, message, flags) [] = message::sendmsg;
+    47 recvmsg(fd, message, flags) [] = message::recvmsg;
+    48 shutdown(fd, how) [] = socket::shutdown;
+    49 bind(fd, address, len) [] = socket::bind;
+    50 listen(fd, backlog) [] = socket::listen;
+    51 getsockname(fd, address, len) [] = socket::getsockname;
+    52 getpeername(fd, address, len) [] = socket::getpeername;
+    53 socketpair(family, kind, protocol, out) [] = socket::socketpair;
+    54 setsockopt(fd, level, name, value, len) [] = socket::setsockopt;
+    55 getsockopt(fd, level, name, value, len) [] = socket::getsockopt;
     56 clone(flags, stack, parent_tid, child_tid, tls) [] = process::clone;
     57 fork() [] = process::fork;
     58 vfork() [] = process::vfork;
@@ -167,15 +182,23 @@ syscalls! {
     202 futex(addr, operation, value, timeout, second, value3) [] = futex::futex;
     203 sched_setaffinity(tid, size, mask) [] = sched::sched_setaffinity;
     204 sched_getaffinity(tid, size, mask) [] = sched::sched_getaffinity;
+    213 epoll_create(size) [] = epoll::epoll_create;
     217 getdents64(fd, buffer, size) [VfsRead READ] = directory::getdents64;
     218 set_tid_address(addr) [] = process::set_tid_address;
     219 restart_syscall() [] = process::restart_syscall;
     221 fadvise64(fd, offset, len, advice) [] = file::fadvise64;
+    222 timer_create(clock, event, out) [] = time::timer_create;
+    223 timer_settime(timer, flags, new, old) [] = time::timer_settime;
+    224 timer_gettime(timer, out) [] = time::timer_gettime;
+    225 timer_getoverrun(timer) [] = time::timer_getoverrun;
+    226 timer_delete(timer) [] = time::timer_delete;
     227 clock_settime(clock, time) [Time WRITE] = time::clock_settime;
     228 clock_gettime(clock, out) [] = time::clock_gettime;
     229 clock_getres(clock, out) [] = time::clock_getres;
     230 clock_nanosleep(clock, flags, time, remaining) [] = time::clock_nanosleep;
     231 exit_group(status) [] = process::exit_group;
+    232 epoll_wait(epfd, events, most, timeout) [] = epoll::epoll_wait;
+    233 epoll_ctl(epfd, operation, fd, event) [] = epoll::epoll_ctl;
     234 tgkill(pid, tid, signal) [] = signal::tgkill;
     235 utimes(path, times) [VfsWrite WRITE] = stat::utimes;
     247 waitid(kind, id, info, options, usage) [] = process::waitid;
@@ -204,14 +227,26 @@ syscalls! {
     277 sync_file_range(fd, offset, len, flags) [VfsWrite WRITE] = file::sync_file_range;
     278 vmsplice(fd, vector, count, flags) [VfsWrite WRITE] = splice::vmsplice;
     280 utimensat(dirfd, path, times, flags) [VfsWrite WRITE] = stat::utimensat;
+    281 epoll_pwait(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait;
+    282 signalfd(fd, mask, size) [] = event::signalfd;
+    283 timerfd_create(clock, flags) [] = event::timerfd_create;
+    284 eventfd(count) [] = event::eventfd;
     285 fallocate(fd, mode, offset, len) [VfsWrite WRITE] = allocate::fallocate;
+    286 timerfd_settime(fd, flags, new, old) [] = event::timerfd_settime;
+    287 timerfd_gettime(fd, out) [] = event::timerfd_gettime;
+    288 accept4(fd, address, len, flags) [] = socket::accept4;
+    289 signalfd4(fd, mask, size, flags) [] = event::signalfd4;
+    290 eventfd2(count, flags) [] = event::eventfd2;
+    291 epoll_create1(flags) [] = epoll::epoll_create1;
     292 dup3(old, new, flags) [] = descriptor::dup3;
     293 pipe2(fds, flags) [] = descriptor::pipe2;
     295 preadv(fd, vector, count, offset) [VfsRead READ] = file::preadv;
     296 pwritev(fd, vector, count, offset) [VfsWrite WRITE] = file::pwritev;
     297 rt_tgsigqueueinfo(pid, tid, signal, info) [] = signal::rt_tgsigqueueinfo;
+    299 recvmmsg(fd, messages, count, flags, timeout) [] = message::recvmmsg;
     302 prlimit64(pid, resource, new, old) [] = resources::prlimit64;
     306 syncfs(fd) [] = file::syncfs;
+    307 sendmmsg(fd, messages, count, flags) [] = message::sendmmsg;
     308 setns(fd, kind) [] = namespace::setns;
     309 getcpu(cpu, node) [] = resources::getcpu;
     310 process_vm_readv(pid, local, local_count, remote, remote_count, flags) [ProcRead READ] = ptrace::process_vm_readv;
@@ -230,10 +265,14 @@ syscalls! {
     327 preadv2(fd, vector, count, offset, high, flags) [VfsRead READ] = file::preadv2;
     328 pwritev2(fd, vector, count, offset, high, flags) [VfsWrite WRITE] = file::pwritev2;
     332 statx(dirfd, path, flags, mask, out) [] = stat::statx;
+    424 pidfd_send_signal(fd, signal, info, flags) [] = event::pidfd_send_signal;
+    434 pidfd_open(pid, flags) [] = event::pidfd_open;
     435 clone3(args, size) [] = process::clone3;
     436 close_range(first, last, flags) [] = descriptor::close_range;
     437 openat2(dirfd, path, how, size) [VfsOpen READ] = open::openat2;
+    438 pidfd_getfd(fd, target, flags) [] = event::pidfd_getfd;
     439 faccessat2(dirfd, path, mode, flags) [] = stat::faccessat2;
+    441 epoll_pwait2(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait2;
     452 fchmodat2(dirfd, path, mode, flags) [VfsWrite WRITE] = stat::fchmodat2;
     1000 cap_query(pid, out) [] = capability::cap_query;
     1001 cap_drop(slot, rights) [] = capability::cap_drop;

@@ -61,6 +61,8 @@ pub struct CloneRequest {
     pub child_tid: UserPtr<i32>,
     /// The child's FS base.
     pub tls: u64,
+    /// Where the parent wants a pidfd of the child.
+    pub pidfd: UserPtr<i32>,
 }
 
 impl CloneRequest {
@@ -68,7 +70,7 @@ impl CloneRequest {
         let has = |f| self.flags.contains(f);
         let bad = has(CloneFlags::SIGHAND) && !has(CloneFlags::VM)
             || has(CloneFlags::THREAD) && !has(CloneFlags::SIGHAND)
-            || has(CloneFlags::PIDFD)
+            || has(CloneFlags::PIDFD) && has(CloneFlags::DETACHED)
             || has(CloneFlags::FS | CloneFlags::NEWNS)
             || has(CloneFlags::CLEAR_SIGHAND) && has(CloneFlags::SIGHAND)
             || self.exit_signal > 64
@@ -119,6 +121,13 @@ pub async fn clone(parent: &Arc<Thread>, cpu: &mut UserContext, request: CloneRe
     // The alternate stack stays with a copy of the memory, or with vfork.
     if !flags.contains(CloneFlags::VM) || flags.contains(CloneFlags::VFORK) {
         *child.alternate_stack.lock() = *parent.alternate_stack.lock();
+    }
+    if flags.contains(CloneFlags::PIDFD) {
+        let fd = crate::ipc::pidfd::install(parent, &child_process, crate::vfs::OpenFlags::empty())?;
+        if let Err(errno) = request.pidfd.store(&*parent.space()?, &fd.0).await {
+            drop(parent.files().remove(fd));
+            return Err(errno);
+        }
     }
     let mut child_cpu = cpu.clone();
     child_cpu.set_reg(Reg::Rax, 0);

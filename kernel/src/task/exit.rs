@@ -50,6 +50,8 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
         done.signal();
     }
     process.alarm.set(None, 0);
+    process.timers.clear();
+    process.timers.stop_processor();
     *process.executable.lock() = None;
     kernel.record_locks.release_all(process.pid);
     leave_terminal(process, true);
@@ -64,6 +66,7 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
         hang_up_orphans(process, &parent, Some(process.pid));
     }
     process.state().ended = Some(status);
+    process.ended.wake_all();
     report_end(process, status);
     kernel.process_ended.wake_all();
 }

@@ -122,6 +122,12 @@ pub struct Process {
     pub faults: AtomicU64,
     /// Interval timer: when it fires, and its period, in nanoseconds.
     pub alarm: crate::task::timer::Alarm,
+    /// Its other timers.
+    pub timers: crate::task::posix_timer::ProcessTimers,
+    /// Told when a signal comes.
+    pub signal_watchers: crate::ipc::signalfd::SignalWatchers,
+    /// Woken when it ends: what its pidfds wait for.
+    pub ended: WaitQueue,
     _charge: Charge,
 }
 
@@ -248,6 +254,9 @@ impl Process {
             vfork_done: Mutex::default(),
             faults: AtomicU64::new(0),
             alarm: crate::task::timer::Alarm::default(),
+            timers: crate::task::posix_timer::ProcessTimers::default(),
+            signal_watchers: parent.map(|p| p.signal_watchers.fork()).unwrap_or_default(),
+            ended: WaitQueue::new(),
             _charge: new.charge,
         })
     }
@@ -326,6 +335,7 @@ impl Process {
     }
     /// Minds the limit of processor time.
     pub fn check_processor_time(self: &Arc<Self>) {
+        self.timers.look(self);
         if self.limits.get(Resource::Cpu) != UNLIMITED
             && let Some(signal) = self.limits.signal_for_time(self.used_ns())
         {

@@ -288,6 +288,8 @@ pub struct Scheduler {
     queues: Vec<Arc<RunQueue>>,
     /// When the running task's turn ends.
     slice_end: AtomicU64,
+    /// When the running task's turn began; 0 while none runs.
+    slice_start: AtomicU64,
     switches: AtomicU64,
     busy_ns: AtomicU64,
     load: Mutex<LoadAverage>,
@@ -301,6 +303,7 @@ impl Scheduler {
             machine,
             queues,
             slice_end: AtomicU64::new(0),
+            slice_start: AtomicU64::new(0),
             switches: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             load: Mutex::default(),
@@ -350,6 +353,12 @@ impl Scheduler {
         Instant(self.slice_end.load(Ordering::Relaxed))
     }
 
+    /// What the running task has used of its turn and was not charged yet, in nanoseconds.
+    pub fn running_ns(&self) -> u64 {
+        let start = self.slice_start.load(Ordering::Relaxed);
+        if start == 0 { 0 } else { self.machine.now().since(Instant(start)) }
+    }
+
     /// Tasks that could run now.
     pub fn runnable(&self) -> usize {
         self.queues.iter().map(|q| q.len()).sum()
@@ -381,10 +390,12 @@ impl Scheduler {
             let Some(task) = queue.take(now) else { return false };
             let end = until.min(now + SLICE_NS).min(timers.next());
             self.slice_end.store(end.0, Ordering::Relaxed);
+            self.slice_start.store(now.0, Ordering::Relaxed);
             self.poll(&task, queue);
             let after = self.machine.now();
             task.charge(after.since(now));
             queue.note_used(after.since(now));
+            self.slice_start.store(0, Ordering::Relaxed);
             self.busy_ns.fetch_add(after.since(now), Ordering::Relaxed);
             now = after;
             self.settle(task, queue);

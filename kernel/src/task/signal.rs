@@ -314,6 +314,7 @@ impl Process {
         }
         self.check_queue(&info)?;
         self.pending.push(info)?;
+        self.signal_watchers.wake();
         let threads = self.threads.lock();
         // Prefer a thread that can take it at once.
         match threads.iter().find(|t| !t.mask().contains(info.signal)) {
@@ -421,6 +422,7 @@ impl Thread {
         }
         self.process.check_queue(&info)?;
         self.pending.push(info)?;
+        self.process.signal_watchers.wake();
         self.wake();
         Ok(())
     }
@@ -440,8 +442,13 @@ impl Thread {
 
     /// Takes the next signal to handle.
     pub fn next_signal(&self) -> Option<SigInfo> {
-        let wanted = SignalSet(!self.mask().0);
-        self.pending.take(wanted).or_else(|| self.process.pending.take(wanted))
+        self.take_signal(SignalSet(!self.mask().0))
+    }
+
+    /// Takes the next signal of `wanted`.
+    pub fn take_signal(&self, wanted: SignalSet) -> Option<SigInfo> {
+        let info = self.pending.take(wanted).or_else(|| self.process.pending.take(wanted))?;
+        Some(self.process.timers.note_taken(info))
     }
 }
 

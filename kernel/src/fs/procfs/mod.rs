@@ -1,4 +1,4 @@
-//! procfs, proc(5): the system and its processes as files whose text is made when they are opened.
+//! procfs, proc(5): the system and its processes as files whose text is made when they are read.
 
 mod locks;
 mod memory;
@@ -9,6 +9,7 @@ mod status;
 mod sys;
 mod sysrq;
 mod system;
+mod text;
 
 pub use namespace::{CLONE_NEWUSER, Namespace, namespace_of};
 
@@ -21,12 +22,12 @@ use aurora_abi::Errno;
 use aurora_abi::types::{Statfs, Timespec};
 
 use crate::Kernel;
-use crate::memory::{IoBuf, IoError};
 use crate::task::trace::may_look;
 use crate::task::{Pid, Process, Thread};
-use crate::vfs::inode::DeviceId;
-use crate::vfs::{AttributeChange, DirEntry, Fd, FileKind, FileOps, Inode, Metadata, OpenFile, PathRef};
+use crate::vfs::inode::{DeviceId, NewInode};
+use crate::vfs::{AttributeChange, DirEntry, Fd, FileKind, FileOps, Inode, Metadata, PathRef};
 use process::Entry;
+use text::{Source, TextFile, Writer};
 
 /// The device numbers of procfs and sysfs.
 const DEV: u64 = 5;
@@ -63,6 +64,7 @@ struct Who {
 }
 
 /// A process, or one of its threads, that a file is about.
+#[derive(Clone)]
 pub struct Subject {
     process: Arc<Process>,
     thread: Option<Arc<Thread>>,
@@ -296,6 +298,11 @@ impl Inode for ProcInode {
         false
     }
 
+    /// A name that is not there cannot come to be: looking it up is what fails.
+    fn create(&self, _: &[u8], _: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        Err(Errno::ENOENT)
+    }
+
     fn change(&self, _: &AttributeChange) -> Result<(), Errno> {
         Err(Errno::EPERM)
     }
@@ -420,86 +427,40 @@ impl Inode for ProcInode {
             let open = |kernel| Arc::new(sysrq::SysRq { kernel }) as Arc<dyn FileOps>;
             return Some(if readable { Err(Errno::EIO) } else { self.kernel().map(open) });
         }
-        if self.node.mode() & FileKind::MASK != FileKind::Regular.bits() {
-            return None;
-        }
-        let text = |text, writer| Arc::new(TextFile { text, writer }) as Arc<dyn FileOps>;
+        let system = |make| self.kernel().map(|kernel| Source::System(kernel, make));
         Some(match self.node {
-            Node::Text(make) => self.kernel().map(|k| text(make(&k), Writer::Nobody)),
-            Node::Setting(make, set) => self.kernel().map(|k| text(make(&k), Writer::System(k, set))),
+            Node::Text(make) => system(make).map(|source| TextFile::open(source, Writer::Nobody)),
+            Node::Setting(make, set) => self
+                .kernel()
+                .map(|kernel| TextFile::open(Source::System(kernel.clone(), make), Writer::System(kernel, set))),
             Node::DescriptorInfo(who, fd) => {
-                self.subject(who).and_then(|s| Ok(text(process::describe_state(&s, fd)?, Writer::Nobody)))
+                self.subject(who).map(|subject| TextFile::open(Source::Descriptor(subject, fd), Writer::Nobody))
             }
-            Node::Entry(who, entry) => self.subject(who).and_then(|subject| {
-                self.may_look(&subject, Errno::EACCES)?;
-                Ok(match entry {
-                    Entry::Text(make, _) | Entry::Private(make, _) => text(make(&subject)?, Writer::Nobody),
-                    Entry::Setting(make, set, _) => text(make(&subject)?, Writer::Process(subject, set)),
-                    Entry::Memory => Arc::new(memory::MemoryFile { process: subject.process }),
-                    _ => return Err(Errno::EISDIR),
-                })
-            }),
+            Node::Entry(who, entry) if entry.mode() & FileKind::MASK == FileKind::Regular.bits() => {
+                self.subject(who).and_then(|subject| self.open_entry(subject, entry))
+            }
             _ => return None,
         })
     }
 }
 
 impl ProcInode {
+    /// Opens one of a process's files.
+    fn open_entry(&self, subject: Subject, entry: Entry) -> Result<Arc<dyn FileOps>, Errno> {
+        self.may_look(&subject, Errno::EACCES)?;
+        Ok(match entry {
+            Entry::Text(make, _) | Entry::Private(make, _) => {
+                TextFile::open(Source::Process(subject, make), Writer::Nobody)
+            }
+            Entry::Setting(make, set, _) => {
+                TextFile::open(Source::Process(subject.clone(), make), Writer::Process(subject, set))
+            }
+            Entry::Memory => Arc::new(memory::MemoryFile { process: subject.process }),
+            _ => return Err(Errno::EINVAL),
+        })
+    }
+
     fn number_of(&self, node: Node) -> u64 {
         Self { kernel: Weak::new(), dev: self.dev, node }.number()
-    }
-}
-
-/// Who takes what is written to a file.
-enum Writer {
-    Nobody,
-    System(Arc<Kernel>, SetSystem),
-    Process(Subject, SetProcess),
-}
-
-/// Most bytes a setting takes.
-const SETTING_MAX: usize = 4096;
-
-/// An open file of procfs: the text as it was then.
-struct TextFile {
-    text: Vec<u8>,
-    writer: Writer,
-}
-
-impl FileOps for TextFile {
-    fn read_at(&self, _: &OpenFile, offset: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
-        let start = out.done();
-        let rest = self.text.get(crate::num::to_usize(offset)..).unwrap_or_default();
-        let want = rest.len().min(out.remaining());
-        let moved = out.put(rest.get(..want).unwrap_or_default());
-        if moved < want { out.stopped(start) } else { Ok(moved) }
-    }
-    fn write_at(&self, _: &OpenFile, _: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
-        if matches!(self.writer, Writer::Nobody) {
-            // Only the superuser gets so far.
-            return Err(Errno::EIO.into());
-        }
-        let start = input.done();
-        let mut bytes = alloc::vec![0; input.remaining().min(SETTING_MAX)];
-        let taken = input.take(&mut bytes);
-        if taken < bytes.len() {
-            return input.stopped(start);
-        }
-        let result = match &self.writer {
-            Writer::Nobody => Ok(()),
-            Writer::System(kernel, set) => set(kernel, &bytes),
-            Writer::Process(subject, set) => set(subject, &bytes),
-        };
-        if let Err(errno) = result {
-            input.take_back(start);
-            return Err(errno.into());
-        }
-        Ok(taken)
-    }
-    fn size(&self, _: &OpenFile) -> u64 {
-        0
-    }
-    fn seekable(&self) -> bool {
-        true
     }
 }

@@ -118,6 +118,9 @@ pub(super) fn files(subject: &Subject) -> Result<Arc<FdTable>, Errno> {
 
 /// What a descriptor without a path shows.
 pub(super) fn describe(file: &OpenFile) -> Vec<u8> {
+    if let Some(kind) = file.ops.kind() {
+        return format!("anon_inode:{kind}").into_bytes();
+    }
     let metadata = file.inode.metadata();
     let kind = match metadata.kind() {
         FileKind::Fifo => "pipe",

@@ -27,6 +27,7 @@ pub(super) const ROOT: &[(&str, Node)] = &[
     ("misc", Node::Text(nothing)),
     ("modules", Node::Text(nothing)),
     ("mounts", Node::Link("self/mounts")),
+    ("net", Node::Directory(NET)),
     ("partitions", Node::Text(|_| b"major minor  #blocks  name\n\n".to_vec())),
     ("self", Node::SelfLink(SelfKind::Process)),
     ("stat", Node::Text(stat)),
@@ -42,6 +43,8 @@ pub(super) const ROOT: &[(&str, Node)] = &[
 fn nothing(_: &Kernel) -> Vec<u8> {
     Vec::new()
 }
+
+const NET: &[(&str, Node)] = &[("unix", Node::Text(crate::net::unix::table))];
 
 /// All file systems; none has a device behind it.
 fn filesystems(_: &Kernel) -> Vec<u8> {
