@@ -155,7 +155,8 @@ async fn open_path(cx: &Context<'_>, dirfd: Fd, name: &[u8], how: How) -> Result
         inode.truncate(0, cx.kernel().now())?;
     }
     let once = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
-    let file = OpenFile::new(Some(place), inode, ops, flags - once, charge);
+    let kept = (flags - once) | OpenFlags::LARGEFILE;
+    let file = OpenFile::new(Some(place), inode, ops, kept, charge);
     if let Some(tty) = file.ops.terminal().filter(|_| how.reads() && !flags.contains(OpenFlags::NOCTTY)) {
         // The first terminal a session's leader opens becomes its own; for others nothing happens.
         let _ = tty.become_controlling(cx.thread, false);
