@@ -8,6 +8,7 @@ use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
 use aurora_machine::{Instant, USER_END, VirtAddr};
 
+use crate::ipc::inotify;
 use crate::memory::io::{Segment, Segments};
 use crate::memory::{AddressSpace, IoBuf, IoError, UserPtr};
 use crate::num::to_usize;
@@ -247,6 +248,10 @@ pub(super) async fn write_or_signal(
     let limit = if how.way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };
     let result = move_bytes(thread, file, space, buffer, Move { limit, ..how }).await;
     thread.process.io.count(how.way == Way::Read, result.unwrap_or(0));
+    if result.is_ok_and(|moved| moved > 0) {
+        let what = if how.way == Way::Read { inotify::ACCESS } else { inotify::MODIFY };
+        thread.kernel().watches.tell_file(file, what);
+    }
     if how.way == Way::Write && result == Err(Errno::EPIPE) {
         let _ = thread.send(SigInfo::kernel(Signal::SIGPIPE));
     }
@@ -506,7 +511,9 @@ pub(super) async fn ftruncate(cx: &mut Context<'_>, fd: Fd, size: i64) -> SysRes
     if !file.can_write() || file.inode.metadata().kind() != FileKind::Regular {
         return Err(Errno::EINVAL);
     }
-    resize(cx, &file.inode, size)
+    resize(cx, &file.inode, size)?;
+    cx.kernel().watches.tell_file(&file, inotify::MODIFY);
+    Ok(0)
 }
 
 /// Whether a file may have a size under the limit; a signal tells if not.

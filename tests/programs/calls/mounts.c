@@ -60,7 +60,27 @@ CASE("unshare", "of namespaces by an ordinary user is EPERM") { become_user(); F
 CASE("clone", "CLONE_NEWUTS and CLONE_NEWNS") { int pid = (int)OK(syscall(SYS_clone, CLONE_NEWUTS | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0)); if (pid == 0) { OK(sethostname("x", 1)); _exit(0); } IS(0, ended(pid)); struct utsname u; OK(uname(&u)); HOLDS(strcmp(u.nodename, "x") != 0); }
 CASE("clone", "CLONE_NEWNS with CLONE_FS is EINVAL") { FAILS(EINVAL, syscall(SYS_clone, CLONE_FS | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0)); }
 CASE("setns", "joins another's names") { int p[2]; OK(pipe(p)); CHILD(pid) { OK(unshare(CLONE_NEWUTS)); OK(sethostname("joined", 6)); OK(write(p[1], "x", 1)); pause(); } char c, path[64]; IS(1, read(p[0], &c, 1)); snprintf(path, sizeof path, "/proc/%d/ns/uts", pid); int fd = OK(open(path, O_RDONLY)); FAILS(EINVAL, setns(fd, CLONE_NEWNS)); OK(setns(fd, CLONE_NEWUTS)); struct utsname u; OK(uname(&u)); SAME("joined", u.nodename, 7); }
-CASE("setns", "joins another's mounts") { dirs(); int p[2]; OK(pipe(p)); CHILD(pid) { own(); OK(tmpfs("a", 0)); write_file("a/theirs", ""); OK(write(p[1], "x", 1)); pause(); } char c, path[64], here[4096], there[4200]; HOLDS(getcwd(here, sizeof here) != NULL); IS(1, read(p[0], &c, 1)); snprintf(path, sizeof path, "/proc/%d/ns/mnt", pid); OK(setns(OK(open(path, O_RDONLY)), 0)); snprintf(there, sizeof there, "%s/a/theirs", here); OK(access(there, F_OK)); }
+// Its root is the namespace's then, which is not this program's where that was started in a chroot.
+CASE("setns", "joins another's mounts") {
+  int p[2];
+  OK(pipe(p));
+  CHILD(pid) {
+    own();
+    OK(write(p[1], "x", 1));
+    pause();
+  }
+  char c, path[64];
+  IS(1, read(p[0], &c, 1));
+  snprintf(path, sizeof path, "/proc/%d/ns/mnt", pid);
+  struct stat theirs, before, after;
+  int fd = OK(open(path, O_RDONLY));
+  OK(fstat(fd, &theirs));
+  OK(stat("/proc/self/ns/mnt", &before));
+  OK(setns(fd, 0));
+  OK(stat("/proc/self/ns/mnt", &after));
+  HOLDS(before.st_ino != theirs.st_ino);
+  IS(theirs.st_ino, after.st_ino);
+}
 CASE("setns", "of a file that is no namespace is EINVAL") { FAILS(EINVAL, setns(OK(open("/proc/self/status", O_RDONLY)), 0)); FAILS(EBADF, setns(NO_FD, 0)); }
 CASE("setns", "by an ordinary user is EPERM") { int fd = OK(open("/proc/self/ns/uts", O_RDONLY)); become_user(); FAILS(EPERM, setns(fd, 0)); }
 CASE("open", "/proc/self/ns/mnt is the same for who shares it") { struct stat s, t; OK(stat("/proc/self/ns/mnt", &s)); CHILD(pid) { OK(stat("/proc/self/ns/mnt", &t)); IS(s.st_ino, t.st_ino); own(); OK(stat("/proc/self/ns/mnt", &t)); HOLDS(s.st_ino != t.st_ino); } IS(0, ended(pid)); }
