@@ -151,6 +151,15 @@ impl PageCache {
         self.pages.lock().get(&index).cloned()
     }
 
+    /// Pages `first..end` that take memory, those past the end of the file left out.
+    pub fn pages_in(&self, first: u64, end: u64) -> Vec<(u64, Frame)> {
+        let end = end.min(self.size().div_ceil(PAGE_SIZE));
+        if first >= end {
+            return Vec::new();
+        }
+        self.pages.lock().range(first..end).map(|(&index, frame)| (index, frame.clone())).collect()
+    }
+
     /// The page, made if it is a hole.
     pub fn page_or_new(&self, index: u64) -> Result<Frame, Errno> {
         if let Some(frame) = self.page(index) {

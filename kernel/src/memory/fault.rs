@@ -23,6 +23,9 @@ pub enum FaultError {
 /// How often a fault waits for the out-of-memory killer before it fails.
 const PATIENCE: u32 = 64;
 
+/// Pages looked at around a page of a file that is read: Linux's `fault_around_bytes`.
+const AROUND: u64 = 16;
+
 /// Pages kept free between a stack and what is below it: Linux's `stack_guard_gap`.
 const STACK_GUARD: u64 = 256 * PAGE_SIZE;
 
@@ -126,7 +129,29 @@ impl Inner {
             }
             None => missing_page(area, index, write, &control)?,
         };
-        self.map_page(space, addr, frame, flags).map_err(no_memory)
+        self.map_page(space, addr, frame, flags).map_err(no_memory)?;
+        if !write {
+            self.map_around(space, addr);
+        }
+        Ok(())
+    }
+
+    /// Maps pages of a file next to one that was just read, as far as the cache has them: programs run on in the same
+    /// few pages, and each fault costs more than all these entries.
+    fn map_around(&mut self, space: &AddressSpace, addr: VirtAddr) {
+        let Some(area) = self.area_at(addr) else { return };
+        let Backing::Cache { cache, first, .. } = &area.backing else { return };
+        let start = VirtAddr(addr.0 & !(AROUND * PAGE_SIZE - 1)).max(area.range.start);
+        let end = (start + AROUND * PAGE_SIZE).min(area.range.end);
+        let index = first + (start.0 - area.range.start.0) / PAGE_SIZE;
+        let (range, flags) = (VirtRange { start, end }, area.flags(area.shared));
+        let there = cache.pages_in(index, index + range.pages());
+        for (page, frame) in there {
+            let at = start + (page - index) * PAGE_SIZE;
+            if self.table.query(at).is_none() && self.map_page(space, at, frame, flags).is_err() {
+                return;
+            }
+        }
     }
 
     /// Lets the stack just above `addr` reach down to it.

@@ -464,7 +464,7 @@ pub(super) async fn memfd_create(cx: &mut Context<'_>, name: UserPtr<CStr>, flag
     }
     let shown = [b"memfd:", name.as_slice()].concat();
     let path = kernel.vfs.nowhere_named(&shown, &inode);
-    let file = OpenFile::new(Some(path), inode, Arc::new(RegularFile), OpenFlags::RDWR, charge);
+    let file = OpenFile::new(Some(path), inode, Arc::new(RegularFile), OpenFlags::RDWR | OpenFlags::LARGEFILE, charge);
     let limit = cx.thread.process.limits.get(Resource::Files);
     let fd = cx.thread.files().add(file, flags & MFD_CLOEXEC != 0, 0, limit)?;
     Ok(u64::from(fd.0.cast_unsigned()))

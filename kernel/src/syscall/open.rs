@@ -156,7 +156,7 @@ async fn open_path(cx: &Context<'_>, dirfd: Fd, name: &[u8], how: How) -> Result
         inode.truncate(0, cx.kernel().now())?;
     }
     let once = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
-    let file = OpenFile::new(Some(place), inode, ops, flags - once, charge);
+    let file = OpenFile::new(Some(place), inode, ops, (flags - once) | OpenFlags::LARGEFILE, charge);
     let watches: Weak<dyn CloseWatcher> = Arc::downgrade(&cx.kernel().watches) as _;
     file.watch_close(watches);
     cx.kernel().watches.tell_file(&file, inotify::OPEN);

@@ -134,7 +134,7 @@ pub(super) fn describe(file: &OpenFile) -> Vec<u8> {
 pub(super) fn describe_state(subject: &Subject, fd: Fd) -> Result<Vec<u8>, Errno> {
     let files = files(subject)?;
     let file = files.get(fd)?;
-    let mut flags = file.flags() | OpenFlags::LARGEFILE;
+    let mut flags = file.flags();
     flags.set(OpenFlags::CLOEXEC, files.close_on_exec(fd)?);
     let metadata = file.inode.metadata();
     let mount = file.path.as_ref().map_or(0, |p| p.mount.id);
