@@ -341,8 +341,7 @@ impl FileOps for InotifyFile {
     fn read_at(&self, _: &OpenFile, _: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
         let start = out.done();
         let mut state = self.0.state.lock();
-        loop {
-            let Some(event) = state.queue.front() else { break };
+        while let Some(event) = state.queue.front() {
             if event.size() > out.remaining() {
                 if out.done() == start {
                     return Err(Errno::EINVAL.into());

@@ -423,7 +423,7 @@ pub(super) fn read_entries(cx: &Context<'_>, file: &OpenFile, size: u32) -> Resu
     }
     if !out.refused {
         file.inode.read_dir(out.next.max(2), &mut |entry| out.add(&entry))?;
-        cx.kernel().watches.tell_file(&file, inotify::ACCESS);
+        cx.kernel().watches.tell_file(file, inotify::ACCESS);
     }
     if out.bytes.is_empty() && out.refused { Err(Errno::EINVAL) } else { Ok(out) }
 }

@@ -311,11 +311,11 @@ pub(super) async fn msgsnd(cx: &mut Context<'_>, id: i32, at: VirtAddr, size: u6
     if size > MAX_MESSAGE || id < 0 || kind < 1 {
         return Err(Errno::EINVAL);
     }
+    let charge = cx.kernel().memory.charge(QUEUE_COST + size)?;
     let mut data = alloc::vec![0; to_usize(size)];
     space.copy_in(at + 8, &mut data).await?;
     let queue = cx.kernel().system_v.queues.object(id)?;
     queue.permissions().check(&cx.thread.process.credentials(), WRITE)?;
-    let charge = cx.kernel().memory.charge(QUEUE_COST + size)?;
     let (pid, now) = (cx.pid(), cx.seconds());
     let mut message = Some(Message { kind, data, charge });
     let mut send = || {
