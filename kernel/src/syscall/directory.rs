@@ -185,7 +185,7 @@ pub(super) fn remove(cx: &Context<'_>, dirfd: Fd, name: &[u8], directory: bool) 
     if target.slash && !directory {
         return Err(if is_dir { Errno::EISDIR } else { Errno::ENOTDIR });
     }
-    if directory && is_dir && !Arc::ptr_eq(&found.mount, &target.parent.mount) {
+    if directory == is_dir && !Arc::ptr_eq(&found.mount, &target.parent.mount) {
         return Err(Errno::EBUSY);
     }
     target.parent.inode().unlink(&target.name, directory, cx.kernel().now())?;
@@ -254,6 +254,10 @@ pub(super) async fn renameat2(
     }
     let moving = removable(cx, &source)?;
     let exchange = flags == RENAME_EXCHANGE;
+    let is_mounted = |place: &PathRef, parent: &PathRef| !Arc::ptr_eq(&place.mount, &parent.mount);
+    if is_mounted(&moving, &source.parent) || target.found.as_ref().is_some_and(|t| is_mounted(t, &target.parent)) {
+        return Err(Errno::EBUSY);
+    }
     let is_dir = moving.inode().metadata().is_dir();
     if !is_dir && (source.slash || target.slash && !exchange) {
         return Err(Errno::ENOTDIR);
@@ -411,6 +415,9 @@ pub(super) fn read_entries(cx: &Context<'_>, file: &OpenFile, size: u32) -> Resu
         return Err(Errno::ENOTDIR);
     }
     let place = file.path.clone().ok_or(Errno::ENOTDIR)?;
+    if place.dentry.is_removed() {
+        return Err(Errno::ENOENT);
+    }
     let cursor = *file.offset.lock();
     let room = to_usize(u64::from(size)).min(64 * 1024);
     let mut out = Entries { bytes: Vec::new(), room, next: cursor, refused: false };

@@ -247,6 +247,7 @@ pub(super) async fn write_or_signal(
 ) -> SysResult {
     let limit = if how.way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };
     let result = move_bytes(thread, file, space, buffer, Move { limit, ..how }).await;
+    thread.process.io.count(how.way == Way::Read, result.unwrap_or(0));
     if result.is_ok_and(|moved| moved > 0) {
         let what = if how.way == Way::Read { inotify::ACCESS } else { inotify::MODIFY };
         thread.kernel().watches.tell_file(file, what);
@@ -559,13 +560,13 @@ pub(super) async fn sync_file_range(cx: &mut Context<'_>, fd: Fd, offset: i64, l
     }
 }
 
-pub(super) async fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, len: i64, advice: u32) -> SysResult {
+pub(super) async fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: i64, advice: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if file.inode.kind() == FileKind::Fifo {
         return Err(Errno::ESPIPE);
     }
-    // Advice may be ignored; nonsense may not.
-    if len < 0 || advice > 5 { Err(Errno::EINVAL) } else { Ok(0) }
+    // Advice may be ignored, which on tmpfs Linux does before it looks at the range; unknown advice may not.
+    if advice > 5 { Err(Errno::EINVAL) } else { Ok(0) }
 }
 
 pub(super) async fn readahead(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: u64) -> SysResult {

@@ -199,7 +199,9 @@ fn is_executing(cx: &Context<'_>, place: &PathRef) -> bool {
 fn find(cx: &Context<'_>, dirfd: Fd, name: &[u8], how: How) -> Result<(PathRef, bool), Errno> {
     let flags = how.flags;
     let credentials = cx.thread.process.credentials();
-    let start = cx.start_of(dirfd, name)?;
+    // With IN_ROOT even an absolute path starts at the directory.
+    let relative = if how.resolve.contains(Resolve::IN_ROOT) { &b"."[..] } else { name };
+    let start = cx.start_of(dirfd, relative)?;
     let lookup = Lookup { resolve: how.resolve, ..cx.thread.lookup_from(&credentials, start) };
     let exclusive = flags.contains(OpenFlags::EXCL);
     if flags.contains(OpenFlags::TMPFILE) {

@@ -98,7 +98,7 @@ pub(super) async fn statx(
     out: UserPtr<Statx>,
 ) -> SysResult {
     let known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC;
-    if flags & !known != 0 || mask & 0x8000_0000 != 0 {
+    if flags & !known != 0 || mask & 0x8000_0000 != 0 || flags & AT_STATX_SYNC == AT_STATX_SYNC {
         return Err(Errno::EINVAL);
     }
     let m = subject(cx, dirfd, path, flags).await?.metadata();
