@@ -9,7 +9,8 @@ use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, fcntl, file, futex, identity,
-    memory, message, mount, open, poll, process, resources, sched, signal, socket, splice, stat, system, sysv, time,
+    memory, message, mount, open, poll, process, resources, sched, semaphore, signal, socket, splice, stat, system,
+    sysv, time,
 };
 
 syscalls! {
@@ -128,9 +129,9 @@ syscalls! {
     112 peer_name(fd, address, len) [] = socket::getpeername;
     113 get_option(fd, level, name, value, len) [] = socket::getsockopt;
     114 set_option(fd, level, name, value, len) [] = socket::setsockopt;
-    115 semget(key, count, flags) [Ipc READ] = sysv::semget;
-    116 semop(set, operations, count, timeout) [Ipc READ] = sysv::semtimedop;
-    117 semctl(set, counter, command, argument) [Ipc READ] = sysv::semctl;
+    115 semget(key, count, flags) [Ipc READ] = semaphore::semget;
+    116 semop(set, operations, count, timeout) [Ipc READ] = semaphore::semtimedop;
+    117 semctl(set, counter, command, argument) [Ipc READ] = semaphore::semctl;
     118 watch_create(flags) [] = epoll::epoll_create1;
     119 watch_change(epfd, operation, fd, event) [] = epoll::epoll_ctl;
     120 watch_wait(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait;

@@ -29,9 +29,8 @@ as a 32-bit number; to others every call is `ENOSYS`. `tests/programs/gate.s` is
 ```
 
 A call does what its twin at the Linux gate does, with the same structures: its manual page is the documentation. The
-capability is checked before the call; `EPERM` without it. Reserved, and `ENOSYS` until they exist: 19 `msgsnd`, 20 `msgrcv`,
-21 `shmget`, 22, 23 and 104 to 106 for messages and shared memory, 24 `socket`, 25 `bind`, 26 `connect`, 38 `listen`, 27 to 30
-and 39 for sockets.
+capability is checked before the call; `EPERM` without it. What a socket needs depends on
+its family, so it is not in the row: `Ipc` for those inside the machine, `NetSocket` for the internet.
 
 | number | call | Linux twin | capability |
 |---|---|---|---|

@@ -36,6 +36,7 @@ mod ptrace;
 mod resources;
 mod sched;
 pub(crate) mod seccomp;
+mod semaphore;
 mod signal;
 mod socket;
 mod splice;

@@ -145,9 +145,9 @@ pub(super) async fn mq_timedsend(
     if size > queue.size() as u64 {
         return Err(Errno::EMSGSIZE);
     }
+    let charge = cx.kernel().memory.charge(COST + size)?;
     let mut data = alloc::vec![0; to_usize(size)];
     cx.space()?.copy_in(at, &mut data).await?;
-    let charge = cx.kernel().memory.charge(COST + size)?;
     let from = (cx.thread.process.pid, cx.thread.process.credentials().uid);
     let mut message = Some(Message { data, charge });
     let mut send = || {

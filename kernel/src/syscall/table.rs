@@ -7,7 +7,7 @@ use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, allocate, capability, check, descriptor, directory, epoll, event, fcntl, file, futex,
     identity, inotify, lock, memory, message, mount, mqueue, namespace, open, poll, prctl, process, ptrace, resources,
-    sched, seccomp, signal, socket, splice, stat, system, sysv, time, xattr,
+    sched, seccomp, semaphore, signal, socket, splice, stat, system, sysv, time, xattr,
 };
 
 syscalls! {
@@ -75,9 +75,9 @@ syscalls! {
     61 wait4(pid, status, options, usage) [] = process::wait4;
     62 kill(pid, signal) [] = signal::kill;
     63 uname(out) [] = system::uname;
-    64 semget(key, count, flags) [Ipc READ] = sysv::semget;
-    65 semop(set, operations, count) [Ipc READ] = sysv::semop;
-    66 semctl(set, counter, command, argument) [Ipc READ] = sysv::semctl;
+    64 semget(key, count, flags) [Ipc READ] = semaphore::semget;
+    65 semop(set, operations, count) [Ipc READ] = semaphore::semop;
+    66 semctl(set, counter, command, argument) [Ipc READ] = semaphore::semctl;
     67 shmdt(address) [Ipc READ] = sysv::shmdt;
     68 msgget(key, flags) [Ipc READ] = sysv::msgget;
     69 msgsnd(queue, message, size, flags) [Ipc READ] = sysv::msgsnd;
@@ -197,7 +197,7 @@ syscalls! {
     217 getdents64(fd, buffer, size) [VfsRead READ] = directory::getdents64;
     218 set_tid_address(addr) [] = process::set_tid_address;
     219 restart_syscall() [] = process::restart_syscall;
-    220 semtimedop(set, operations, count, timeout) [Ipc READ] = sysv::semtimedop;
+    220 semtimedop(set, operations, count, timeout) [Ipc READ] = semaphore::semtimedop;
     221 fadvise64(fd, offset, len, advice) [] = file::fadvise64;
     222 timer_create(clock, event, out) [] = time::timer_create;
     223 timer_settime(timer, flags, new, old) [] = time::timer_settime;

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use aurora_abi::Errno;
 
+use crate::memory::account::Charge;
 use crate::memory::{IoBuf, IoError};
 use crate::net::options::PASSCRED;
 use crate::net::socket::{Ancillary, Caller, MessageFlags, Received, Socket, SocketKind};
@@ -81,11 +82,15 @@ impl UnixSocket {
                 break;
             }
             let size = data.remaining().min(PIECE).min(room.max(2048));
+            let charge = match self.kernel.memory.charge(MESSAGE_COST + size as u64) {
+                Ok(charge) => charge,
+                Err(_) => return data.or_error(start, Errno::ENOBUFS),
+            };
             let (bytes, whole) = take_bytes(data, size);
             if bytes.is_empty() {
                 return data.stopped(start);
             }
-            let sent = self.deliver(&peer, caller, bytes, ancillary);
+            let sent = self.deliver(&peer, caller, bytes, ancillary, charge);
             if let Err((errno, size)) = sent {
                 data.untake(size);
                 return data.or_error(start, errno);
@@ -179,13 +184,14 @@ impl UnixSocket {
         }
         let start = data.done();
         let size = data.remaining();
+        let charge = self.kernel.memory.charge(MESSAGE_COST + size as u64).map_err(|_| Errno::ENOBUFS)?;
         let (bytes, whole) = take_bytes(data, size);
         if !whole {
             // A message goes as a whole, so it is taken anew once its page is there.
             data.untake(data.done() - start);
             return Err(IoError::Fault);
         }
-        match self.deliver(&peer, caller, bytes, ancillary) {
+        match self.deliver(&peer, caller, bytes, ancillary, charge) {
             Ok(()) => Ok(size),
             Err((errno, size)) => {
                 data.untake(size);
@@ -214,9 +220,9 @@ impl UnixSocket {
         caller: &Caller,
         bytes: Vec<u8>,
         ancillary: &mut Ancillary,
+        charge: Charge,
     ) -> Result<(), (Errno, usize)> {
         let size = bytes.len();
-        let charge = self.kernel.memory.charge(MESSAGE_COST + size as u64).map_err(|_| (Errno::ENOBUFS, size))?;
         let files = core::mem::take(&mut ancillary.files);
         let rights = match files.is_empty() {
             true => None,
