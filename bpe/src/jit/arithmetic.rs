@@ -311,7 +311,7 @@ impl Emitter<'_> {
         }
         let a = self.take(ValType::I64);
         self.push_division_is_simple(a, b, width, signed);
-        self.open_if(BlockType::Empty);
+        self.open_usual(BlockType::Empty);
         self.i().local_get(a.index).local_get(b.index);
         self.either(signed, |s| s.i64_div_s(), |s| s.i64_div_u());
         let q = self.take(ValType::I64);
@@ -327,7 +327,7 @@ impl Emitter<'_> {
             } else {
                 self.i().i64_const(32).i64_shr_u().i64_eqz().i32_eqz();
             }
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             self.interpret();
             self.close();
             for (value, register) in [(q, rax), (r, rdx)] {

@@ -109,7 +109,7 @@ impl Emitter<'_> {
     /// An address outside user space is for the interpreter to refuse.
     fn check_user(&mut self, target: Temp) {
         self.i().local_get(target.index).i64_const(47).i64_shr_u().i64_eqz().i32_eqz();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.interpret();
         self.close();
     }
@@ -144,7 +144,7 @@ impl Emitter<'_> {
             return;
         };
         self.i().local_get(param::DEPTH).i32_eqz();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.get(goal);
         self.push_fuel();
         self.i().return_();
@@ -165,7 +165,7 @@ impl Emitter<'_> {
         self.get(came);
         self.push_address(last.next());
         self.i().i64_ne();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.i().local_get(came.index).local_get(param::FUEL).return_();
         self.close();
         let live = self.flow.live_in[back_block];
@@ -204,13 +204,15 @@ impl Emitter<'_> {
             self.i().i64_sub();
             let distance = self.take(ValType::I64);
             let label = self.label(outside);
-            self.i().local_get(distance.index).i64_const(map.span).i64_gt_u().br_if(label);
+            self.i().local_get(distance.index).i64_const(map.span).i64_gt_u();
+            self.branch_rarely(label);
             self.i().local_get(distance.index).i32_wrap_i64().i32_load8_u(at(map.address));
-            self.i().local_tee(map.number).i32_eqz().br_if(label);
+            self.i().local_tee(map.number).i32_eqz();
+            self.branch_rarely(label);
             let (pending, rip) = (self.pending, self.rip);
             self.pay();
             self.is_out_of_fuel();
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             self.set_stop(STOP_FUEL);
             self.i().local_get(target.index).local_set(rip);
             let set = self.spill();

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget, ValType};
+use wasm_encoder::{BlockType, BranchHint, InstructionSink, MemArg, MemArgTarget, ValType};
 
 use super::code::{FLAGS, Function, MXCSR, Set};
 use super::flow::Flow;
@@ -59,6 +59,8 @@ pub(crate) struct Emitter<'a> {
     /// Wasm functions of the cluster's other functions, by the offset calls go to.
     pub(crate) callees: &'a dyn Fn(i64) -> Option<u32>,
     pub(crate) code: Vec<u8>,
+    /// Which way branches in it mostly go.
+    pub(crate) hints: Vec<BranchHint>,
     pub(crate) locals: Vec<ValType>,
     slots: [u32; SLOTS],
     temps: [Vec<u32>; 5],
@@ -113,6 +115,7 @@ impl<'a> Emitter<'a> {
             layout,
             callees,
             code: Vec::new(),
+            hints: Vec::new(),
             locals: Vec::new(),
             slots: [UNUSED; SLOTS],
             temps: Default::default(),
@@ -243,6 +246,36 @@ impl<'a> Emitter<'a> {
     pub(crate) fn open_if(&mut self, ty: BlockType) {
         self.i().if_(ty);
         self.depth += 1;
+    }
+
+    /// Opens a conditional for what hardly ever happens: the engine then keeps it out of the way.
+    pub(crate) fn open_rare(&mut self, ty: BlockType) {
+        self.hint(false);
+        self.open_if(ty);
+    }
+
+    /// Opens one for what is nearly always so.
+    pub(crate) fn open_usual(&mut self, ty: BlockType) {
+        self.hint(true);
+        self.open_if(ty);
+    }
+
+    /// Branches on what hardly ever happens.
+    pub(crate) fn branch_rarely(&mut self, label: u32) {
+        self.hint(false);
+        self.i().br_if(label);
+    }
+
+    /// Branches on what is nearly always so.
+    pub(crate) fn branch_usually(&mut self, label: u32) {
+        self.hint(true);
+        self.i().br_if(label);
+    }
+
+    /// Says whether the branch written next is mostly taken.
+    fn hint(&mut self, taken: bool) {
+        let here = self.code.len() as u32;
+        self.hints.push(BranchHint { branch_func_offset: here, branch_hint_value: taken.into() });
     }
 
     pub(crate) fn or_else(&mut self) {
@@ -426,7 +459,7 @@ impl<'a> Emitter<'a> {
         self.i().i32_const(helper).call_indirect(0, signature::CALL_OUT).local_set(param::FUEL);
         let stop = at(self.layout.stop);
         self.i().i32_const(0).i32_load(stop);
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.i().i64_const(-1).local_get(param::FUEL).return_();
         self.close();
         if aside {

@@ -178,11 +178,13 @@ impl Emitter<'_> {
     ) {
         let label = self.label(level);
         let fast = self.fast_float();
-        self.i().local_get(fast).i32_eqz().br_if(label);
+        self.i().local_get(fast).i32_eqz();
+        self.branch_rarely(label);
         self.push_top(r, to);
         let (one, most) = exponent(to);
         self.i().i32_const(1).i32_shl().i32_const(one << 1).i32_sub();
-        self.i().i32_const((most - one) << 1).i32_ge_u().br_if(label);
+        self.i().i32_const((most - one) << 1).i32_ge_u();
+        self.branch_rarely(label);
         let clean = self.clean;
         let mut known = None;
         for &(value, register) in operands {
@@ -191,7 +193,8 @@ impl Emitter<'_> {
             }
             known = Some(value.index);
             self.push_top(value, from);
-            self.i().i32_const(exponent(from).1).i32_and().i32_eqz().br_if(label);
+            self.i().i32_const(exponent(from).1).i32_and().i32_eqz();
+            self.branch_rarely(label);
         }
     }
 
@@ -246,7 +249,7 @@ impl Emitter<'_> {
         if some {
             let paid = self.pending + 1;
             self.i().i32_eqz();
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             self.push_address(insn.next_ip() as i64);
             self.i().local_get(param::FUEL).i64_const(paid).i64_sub().return_();
             self.close();
@@ -280,7 +283,7 @@ impl Emitter<'_> {
                 self.get(value);
                 self.get(value);
                 self.either(double, |s| s.f64_ne(), |s| s.f32_ne());
-                self.i().br_if(label);
+                self.branch_rarely(label);
             }
         }
         self.put_low(to, r, target);
@@ -377,7 +380,7 @@ impl Emitter<'_> {
             self.i().i32_and();
         }
         self.i().i32_eqz();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         // Exceptions are the interpreter's; the flags are worked out below all the same.
         self.slowly(insn, &[Some(first), source], double);
         self.close();
@@ -412,7 +415,7 @@ impl Emitter<'_> {
         if width == 3 || !double {
             let fast = self.fast_float();
             self.i().local_get(fast);
-            self.open_if(BlockType::Empty);
+            self.open_usual(BlockType::Empty);
             self.put_low(to, r, double);
             self.or_else();
             self.call_out(true);
@@ -434,7 +437,7 @@ impl Emitter<'_> {
         self.float_constant(if wide { 9_223_372_036_854_775_808.0 } else { 2_147_483_648.0 }, double);
         self.either(double, |s| s.f64_lt(), |s| s.f32_lt());
         self.i().i32_and();
-        self.open_if(BlockType::Empty);
+        self.open_usual(BlockType::Empty);
         self.get(b);
         match (wide, double) {
             (true, true) => self.i().i64_trunc_f64_s(),
@@ -470,10 +473,12 @@ impl Emitter<'_> {
         let done = self.open();
         let unusual = self.open();
         let label = self.label(unusual);
-        self.i().local_get(fast).i32_eqz().br_if(label);
+        self.i().local_get(fast).i32_eqz();
+        self.branch_rarely(label);
         self.push_some_lane_is_unusual(a, b, r, double);
         let label = self.label(unusual);
-        self.i().br_if(label).local_get(r.index).local_set(local);
+        self.branch_rarely(label);
+        self.i().local_get(r.index).local_set(local);
         let label = self.label(done);
         self.i().br(label);
         self.close();

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use wasm_encoder::{BlockType, ValType};
+use wasm_encoder::{BlockType, BranchHint, ValType};
 
 use super::code::{End, FLAGS, Function, Set};
 use super::emit::{Emitter, param};
@@ -22,6 +22,7 @@ use super::plan;
 pub(crate) struct Body {
     pub(crate) locals: Vec<ValType>,
     pub(crate) code: Vec<u8>,
+    pub(crate) hints: Vec<BranchHint>,
     pub(crate) call_outs: CallOuts,
     /// Numbers of the hub's places.
     pub(crate) map: Option<Box<[u8]>>,
@@ -122,6 +123,7 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
         map: map.map(|m| m.1),
         locals: emitter.locals,
         code: emitter.code,
+        hints: emitter.hints,
         call_outs: emitter.call_outs,
         entries: shape.entries.iter().map(|&b| function.blocks[b].at).collect(),
     }
@@ -292,12 +294,12 @@ impl Emitter<'_> {
         let others = shape.entries[1..].iter().fold(0, |all, &e| all | self.flow.live_in[e]);
         if shape.entries.len() > 1 {
             self.i().local_get(param::ENTRY);
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             self.load_registers(others);
             self.or_else();
         }
         self.is_out_of_fuel();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         let offset = self.function.blocks[first].at;
         self.out_of_fuel(offset, 0);
         self.close();
@@ -349,7 +351,7 @@ impl Emitter<'_> {
             // The hub's loop is polled where it is entered.
             if !self.function.blocks[node].insns.is_empty() {
                 self.is_out_of_fuel();
-                self.open_if(BlockType::Empty);
+                self.open_rare(BlockType::Empty);
                 let offset = self.function.blocks[node].at;
                 self.out_of_fuel(offset, self.flow.dirty_in[node]);
                 self.close();
@@ -376,7 +378,8 @@ impl Emitter<'_> {
         } else {
             let level = self.open();
             let label = self.label(level);
-            self.i().local_get(param::ENTRY).i32_eqz().br_if(label);
+            self.i().local_get(param::ENTRY).i32_eqz();
+            self.branch_usually(label);
             Some(level)
         };
         for &(_, to) in &ways {
@@ -406,7 +409,7 @@ impl Emitter<'_> {
             let number = shape.entries.iter().position(|&e| e == to).unwrap_or(0);
             // The root's loop has no header to poll at.
             self.is_out_of_fuel();
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             let (offset, set) = (self.function.blocks[to].at, self.flow.spill[from]);
             self.out_of_fuel(offset, set);
             self.close();

@@ -158,7 +158,7 @@ impl Emitter<'_> {
         let [tag, limit, delta] = [ValType::I64, ValType::I64, ValType::I32].map(|ty| self.local(ty));
         self.i().i32_const(1).local_set(hit);
         self.i().local_get(addr.index).local_get(tag).i64_sub().local_get(limit).i64_ge_u();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         let entry = self.push_entry(addr);
         let (from, host) = self.entry_fields(writes);
         self.i().local_get(entry.index).i64_load(from).local_set(tag);
@@ -219,7 +219,7 @@ impl Emitter<'_> {
 
     fn load_place(&mut self, place: Place<'_>, width: u8) {
         self.i().local_get(place.hit);
-        self.open_if(BlockType::Result(type_of(width)));
+        self.open_usual(BlockType::Result(type_of(width)));
         let offset = at(self.push_host(place.host));
         match width {
             0 => self.i().i32_load8_u(offset),
@@ -245,7 +245,7 @@ impl Emitter<'_> {
 
     /// Leaves if the number on the stack says that an access was refused.
     fn leave_if_stopped(&mut self) {
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.leave();
         self.close();
     }
@@ -263,7 +263,7 @@ impl Emitter<'_> {
 
     fn store_place(&mut self, place: Place<'_>, value: Temp, width: u8, may_fault: bool) {
         self.i().local_get(place.hit);
-        self.open_if(BlockType::Empty);
+        self.open_usual(BlockType::Empty);
         let offset = at(self.push_host(place.host));
         self.get(value);
         match width {

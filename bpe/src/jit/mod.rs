@@ -277,7 +277,7 @@ impl Jit {
         };
         let bodies: Vec<Body> = functions.iter().map(|f| function::translate(f, &self.layout, &callees)).collect();
         let Some(slots) = self.take_slots(functions.len()) else { return false };
-        let code: Vec<_> = bodies.iter().map(|b| (&b.locals[..], &b.code[..])).collect();
+        let code: Vec<_> = bodies.iter().map(|b| (&b.locals[..], &b.code[..], &b.hints[..])).collect();
         let bytes = module::module(&self.layout, &slots, &code);
         if !self.engine.install(&bytes) {
             self.free.extend(slots);

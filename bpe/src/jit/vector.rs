@@ -268,7 +268,7 @@ impl Emitter<'_> {
         }
         self.push_operand_address(insn);
         self.i().i32_wrap_i64().i32_const(15).i32_and();
-        self.open_if(wasm_encoder::BlockType::Empty);
+        self.open_rare(wasm_encoder::BlockType::Empty);
         self.interpret();
         self.close();
     }
