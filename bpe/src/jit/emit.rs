@@ -14,6 +14,7 @@ use super::graph::Graph;
 use super::layout::{CallOut, CallOuts, Layout, function, signature};
 use super::lazy::{Kind, STOP_INTERPRET};
 use super::plan::Plan;
+use super::stack::{self, StackPage};
 
 /// Parameters of a translated function.
 pub(crate) mod param {
@@ -94,6 +95,7 @@ pub(crate) struct Emitter<'a> {
     /// Instructions executed by the interpreter.
     pub(crate) call_outs: CallOuts,
     pub(crate) rip: u32,
+    pub(crate) stack: Option<StackPage>,
 }
 
 pub(crate) fn at(offset: u32) -> MemArg {
@@ -136,8 +138,10 @@ impl<'a> Emitter<'a> {
             flag_words: flag_words(function, flow),
             call_outs: Vec::new(),
             rip: 0,
+            stack: None,
         };
         this.rip = this.local(ValType::I64);
+        this.stack = stack::wanted(function).map(|frames| this.stack_page(frames));
         this
     }
 

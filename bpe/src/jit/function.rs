@@ -16,7 +16,7 @@ use super::flow::Flow;
 use super::graph::{Graph, NONE};
 use super::layout::{CallOuts, Layout};
 use super::lazy::{Kind, STOP_FUEL};
-use super::plan;
+use super::{plan, stack};
 
 /// A function's locals after its parameters, its code, and what that calls out to.
 pub(crate) struct Body {
@@ -26,6 +26,8 @@ pub(crate) struct Body {
     pub(crate) call_outs: CallOuts,
     /// Numbers of the hub's places.
     pub(crate) map: Option<Box<[u8]>>,
+    /// Offsets of the entries, where the code looks at them.
+    pub(crate) offsets: Option<Box<[i64]>>,
     /// Offsets of the entries, in the order of their numbers.
     pub(crate) entries: Vec<i64>,
 }
@@ -118,14 +120,16 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
         let address = bytes.as_ptr() as usize as u32;
         shape.map = Some(Map { low: *low, span: bytes.len() as i64 - 1, address, number });
     }
-    emitter.function_body(&mut shape);
+    let entries: Vec<i64> = shape.entries.iter().map(|&b| function.blocks[b].at).collect();
+    let offsets = emitter.function_body(&mut shape, &entries);
     Body {
         map: map.map(|m| m.1),
+        offsets,
         locals: emitter.locals,
         code: emitter.code,
         hints: emitter.hints,
         call_outs: emitter.call_outs,
-        entries: shape.entries.iter().map(|&b| function.blocks[b].at).collect(),
+        entries,
     }
 }
 
@@ -133,13 +137,13 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
 const MOST_PLACES: usize = 6;
 
 /// For each block whether it is in an innermost loop that reaches for memory in few places.
-fn small_loops(function: &Function, graph: &Graph) -> Vec<bool> {
+fn small_loops(function: &Function, graph: &Graph, on_stack: Option<bool>) -> Vec<bool> {
     let blocks = function.blocks.len();
     let mut places = vec![0; blocks];
     let mut innermost = vec![true; blocks];
     for (b, block) in function.blocks.iter().enumerate() {
         match graph.header.get(b) {
-            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(),
+            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(on_stack),
             _ => continue,
         }
         if graph.header[b] == b && graph.outer[b] < blocks {
@@ -242,18 +246,19 @@ fn shape_of(function: &Function, graph: &Graph, entries: Vec<usize>, ways: Ways,
         children,
         map: None,
         known: vec![None; n],
-        small: small_loops(function, graph),
+        small: small_loops(function, graph, stack::wanted(function)),
     }
 }
 
 impl Emitter<'_> {
-    fn function_body(&mut self, shape: &mut Shape) {
+    fn function_body(&mut self, shape: &mut Shape, entries: &[i64]) -> Option<Box<[i64]>> {
         let root = self.graph.root();
         for set in self.exit_sets(shape) {
             let level = self.open();
             self.exits.push((set, level));
         }
         self.enter(shape);
+        let offsets = self.find_stack(entries);
         self.node(shape, root);
         self.i().unreachable();
         while let Some((set, _)) = self.exits.pop() {
@@ -262,6 +267,7 @@ impl Emitter<'_> {
             self.stop();
         }
         self.i().end();
+        offsets
     }
 
     /// The sets of registers some exit stores.
@@ -290,8 +296,8 @@ impl Emitter<'_> {
     /// Looks at the fuel and loads the registers the entry needs.
     fn enter(&mut self, shape: &Shape) {
         let first = shape.entries[0];
-        let live = self.flow.live_in[first];
-        let others = shape.entries[1..].iter().fold(0, |all, &e| all | self.flow.live_in[e]);
+        let live = self.flow.live_in[first] | self.stack_registers();
+        let others = shape.entries[1..].iter().fold(self.stack_registers(), |all, &e| all | self.flow.live_in[e]);
         if shape.entries.len() > 1 {
             self.i().local_get(param::ENTRY);
             self.open_rare(BlockType::Empty);

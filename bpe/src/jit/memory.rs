@@ -11,6 +11,7 @@ use wasm_encoder::{BlockType, MemArg, ValType};
 use super::emit::{Emitter, Temp, at, param};
 use super::layout::function;
 use super::plan::Address;
+use super::stack::StackPage;
 use crate::tlb::FAST;
 
 /// How a place in memory is reached after the TLB was asked.
@@ -128,7 +129,7 @@ impl Emitter<'_> {
                 if down != 0 {
                     self.i().i64_const(down).i64_sub();
                 }
-                let (addr, delta) = self.probe(group.span, group.writes, hit);
+                let (addr, delta) = self.probe(address, group.span, group.writes, hit);
                 self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add().local_set(host);
             }
             let offset = (member.offset - group.low) as u32;
@@ -136,15 +137,19 @@ impl Emitter<'_> {
         }
         self.push_place(address);
         let hit = self.temp(ValType::I32).index;
-        let (addr, delta) = self.probe(1 << width, writes, hit);
+        let (addr, delta) = self.probe(address, 1 << width, writes, hit);
         Place { address, hit, host: Host::Page { addr, delta }, spec }
     }
 
     /// Asks the TLB for so many bytes at the address on the stack; whether it has them goes to `hit`. Returns the address
     /// and the local of what to add to it.
-    fn probe(&mut self, bytes: i64, writes: bool, hit: u32) -> (Temp, u32) {
+    fn probe(&mut self, address: Address<'_>, bytes: i64, writes: bool, hit: u32) -> (Temp, u32) {
         let addr = self.take(ValType::I64);
         let room = PAGE_SIZE as i64 - bytes + 1;
+        if let Some(stack) = self.stack.filter(|s| s.holds(address)) {
+            self.probe_stack(stack, addr, room, hit);
+            return (addr, stack.delta);
+        }
         if !self.in_small_loop {
             let entry = self.push_entry(addr);
             let delta = self.temp(ValType::I32).index;
@@ -170,8 +175,25 @@ impl Emitter<'_> {
         (addr, delta)
     }
 
+    /// The same for what is most likely in the stack's page; if it is in another, that is the stack's from now on.
+    fn probe_stack(&mut self, stack: StackPage, addr: Temp, room: i64, hit: u32) {
+        self.i().i32_const(1).local_set(hit);
+        self.i().local_get(addr.index).local_get(stack.tag).i64_sub().i64_const(room).i64_ge_u();
+        self.open_rare(BlockType::Empty);
+        let entry = self.push_entry(addr);
+        let (tag, host) = self.entry_fields(true);
+        self.i().local_get(entry.index).i64_load(tag);
+        let found = self.take(ValType::I64);
+        self.i().local_get(addr.index).local_get(found.index).i64_sub().i64_const(room).i64_lt_u().local_tee(hit);
+        self.open_usual(BlockType::Empty);
+        self.i().local_get(found.index).local_set(stack.tag);
+        self.i().local_get(entry.index).i32_load(host).local_set(stack.delta);
+        self.close();
+        self.close();
+    }
+
     /// Works out which of the TLB's entries an address has.
-    fn push_entry(&mut self, addr: Temp) -> Temp {
+    pub(super) fn push_entry(&mut self, addr: Temp) -> Temp {
         let mask = (FAST.entries - 1) << FAST.shift;
         self.i().local_get(addr.index).i32_wrap_i64().i32_const(12 - FAST.shift as i32).i32_shr_u();
         self.i().i32_const(mask as i32).i32_and();
@@ -179,7 +201,7 @@ impl Emitter<'_> {
     }
 
     /// Where an entry's tag and host address are.
-    fn entry_fields(&self, writes: bool) -> (MemArg, MemArg) {
+    pub(super) fn entry_fields(&self, writes: bool) -> (MemArg, MemArg) {
         let tag = if writes { FAST.write } else { FAST.read };
         (at(self.layout.fast + tag), at(self.layout.fast + FAST.host))
     }

@@ -24,6 +24,7 @@ mod memory;
 mod module;
 mod plan;
 mod runtime;
+mod stack;
 mod transfer;
 mod translate;
 mod vector;
@@ -66,8 +67,8 @@ const SLOTS: u32 = 64;
 /// How often a function is translated anew because more of it has become hot.
 const MOST_VERSIONS: u8 = 6;
 
-/// What a function's code points into: call-outs and the hub's map.
-type Kept = (CallOuts, Option<Box<[u8]>>);
+/// What a function's code points into: call-outs, the hub's map and its entries' offsets.
+type Kept = (CallOuts, Option<Box<[u8]>>, Option<Box<[i64]>>);
 
 /// Functions translated together.
 struct Cluster {
@@ -298,7 +299,7 @@ impl Jit {
                 entries: body.entries,
                 version,
             });
-            cluster._keep.push((body.call_outs, body.map));
+            cluster._keep.push((body.call_outs, body.map, body.offsets));
         }
         self.clusters.insert(id, cluster);
         self.forget_jumps();

@@ -47,7 +47,7 @@ pub(crate) fn may_keep(insn: &Instruction) -> bool {
     matches!(insn.mnemonic(), M::Bsf | M::Bsr)
 }
 
-/// Status flags: whether it reads them, changes some, gives all a value.
+/// Status flags: whether it reads them, changes some, gives all a value. To keep some is not to read them.
 pub(crate) fn flag_use(insn: &Instruction) -> (bool, bool, bool) {
     let conditional = insn.condition_code() != ConditionCode::None;
     match family(insn) {
@@ -64,10 +64,10 @@ pub(crate) fn flag_use(insn: &Instruction) -> (bool, bool, bool) {
         Some(Family::Shift) => match shift_count(insn) {
             Some(0) => (false, false, false),
             Some(_) => (false, true, true),
-            None => (true, true, false),
+            None => (false, true, false),
         },
         Some(Family::Rotate) if shift_count(insn) == Some(0) => (false, false, false),
-        Some(Family::Step | Family::Rotate | Family::BitTest) => (true, true, false),
+        Some(Family::Step | Family::Rotate | Family::BitTest) => (false, true, false),
         Some(Family::Count) => (false, true, true),
         Some(_) => (conditional, false, false),
         None if vector::sets_flags(insn) => (false, true, true),
