@@ -91,7 +91,7 @@ impl Emitter<'_> {
         self.to(shape, node, next);
     }
 
-    /// Pushes the target of an indirect branch, having checked that a program may go there at all.
+    /// The target of an indirect branch.
     fn indirect_target(&mut self) -> Option<Temp> {
         let function = self.function;
         let insn = &function.blocks[self.block].insns.last()?.insn;
@@ -101,9 +101,7 @@ impl Emitter<'_> {
             let local = self.gpr(insn.op0_register().full_register().number());
             self.i().local_get(local);
         }
-        let target = self.take(ValType::I64);
-        self.check_user(target);
-        Some(target)
+        Some(self.take(ValType::I64))
     }
 
     /// An address outside user space is for the interpreter to refuse.
@@ -121,6 +119,9 @@ impl Emitter<'_> {
             Some(_) => None,
             None => self.indirect_target(),
         };
+        if let Some(target) = indirect {
+            self.check_user(target);
+        }
         self.push_address(last.next());
         let pushed = self.take(ValType::I64);
         self.store(Address::Stack(-8), pushed, 3);
@@ -223,6 +224,10 @@ impl Emitter<'_> {
             self.close();
             self.pending = pending;
         }
+        // What the hub knows is code of a program.
+        self.pending -= 1;
+        self.check_user(target);
+        self.pending += 1;
         self.go_to(target);
     }
 

@@ -127,6 +127,13 @@ pub(crate) struct Function {
     pub(crate) entries: Vec<usize>,
 }
 
+impl Function {
+    /// How many instructions it has.
+    pub(crate) fn size(&self) -> usize {
+        self.blocks.iter().map(|b| b.insns.len()).sum()
+    }
+}
+
 /// Where discovery gets the code from.
 pub(crate) trait Source {
     /// The frame that holds the page at `page` (an offset, page-aligned), if it can be executed.

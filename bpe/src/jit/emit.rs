@@ -13,6 +13,7 @@ use super::flow::Flow;
 use super::graph::Graph;
 use super::layout::{CallOut, CallOuts, Layout, function, signature};
 use super::lazy::{Kind, STOP_INTERPRET};
+use super::packed::FloatLocals;
 use super::plan::Plan;
 use super::stack::{self, StackPage};
 
@@ -31,18 +32,20 @@ pub(crate) mod param {
 }
 
 /// Registers that have locals: the members of a [`Set`], with the flags' five words at the end.
-const SLOTS: usize = 38;
+const SLOTS: usize = 37;
 const KIND: usize = 32;
-const FAST_FLOAT: usize = 37;
 const UNUSED: u32 = u32::MAX;
 
 /// Writes one instruction.
 pub(crate) type Instruction = for<'a, 'b> fn(&'a mut InstructionSink<'b>) -> &'a mut InstructionSink<'b>;
 
-/// What must be so in MXCSR for the engine's arithmetic: all exceptions masked, rounding to nearest, denormals as they
-/// are, and inexactness noted already.
-const MXCSR_MASK: i32 = 0xffe0;
-const MXCSR_FAST: i32 = 0x1fa0;
+/// What is known of a register's numbers: they are not denormal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clean {
+    pub(crate) double: bool,
+    /// In all lanes, not only the lowest.
+    pub(crate) all: bool,
+}
 
 /// A temporary local with its type.
 #[derive(Clone, Copy)]
@@ -66,8 +69,8 @@ pub(crate) struct Emitter<'a> {
     slots: [u32; SLOTS],
     temps: [Vec<u32>; 5],
     temps_used: [usize; 5],
-    /// Whether an XMM register's low lane is known not to be denormal, as a number of double precision or not.
-    pub(crate) clean: [Option<bool>; 16],
+    pub(crate) clean: [Option<Clean>; 16],
+    pub(crate) floats: FloatLocals,
     /// Open blocks, loops and conditionals.
     pub(crate) depth: u32,
     /// Where an exit that stores a set of registers is, by nesting.
@@ -110,6 +113,11 @@ impl<'a> Emitter<'a> {
         layout: &'a Layout,
         callees: &'a dyn Fn(i64) -> Option<u32>,
     ) -> Self {
+        let mut locals = Vec::new();
+        let floats = FloatLocals::new(function, &mut |ty| {
+            locals.push(ty);
+            param::COUNT + locals.len() as u32 - 1
+        });
         let mut this = Self {
             function,
             graph,
@@ -118,11 +126,12 @@ impl<'a> Emitter<'a> {
             callees,
             code: Vec::new(),
             hints: Vec::new(),
-            locals: Vec::new(),
+            locals,
             slots: [UNUSED; SLOTS],
             temps: Default::default(),
             temps_used: [0; 5],
             clean: [None; 16],
+            floats,
             depth: 0,
             exits: Vec::new(),
             block: 0,
@@ -170,7 +179,7 @@ impl<'a> Emitter<'a> {
             self.slots[n] = self.local(match n {
                 0..16 => ValType::I64,
                 16..32 => ValType::V128,
-                KIND | FAST_FLOAT => ValType::I32,
+                KIND => ValType::I32,
                 _ => ValType::I64,
             });
         }
@@ -343,17 +352,6 @@ impl<'a> Emitter<'a> {
                 s.v128_store(to)
             };
         }
-    }
-
-    /// The local that says whether the engine's arithmetic may be used.
-    pub(crate) fn fast_float(&mut self) -> u32 {
-        self.slot(FAST_FLOAT)
-    }
-
-    fn load_fast_float(&mut self) {
-        let (slot, from) = (self.fast_float(), at(self.layout.mxcsr));
-        self.i().i32_const(0).i32_load(from).i32_const(MXCSR_MASK).i32_and();
-        self.i().i32_const(MXCSR_FAST).i32_eq().local_set(slot);
     }
 
     fn load_flags(&mut self) {

@@ -5,13 +5,14 @@
 //! are in, which look at the parameter that says where to go on.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use wasm_encoder::{BlockType, BranchHint, ValType};
 
 use super::code::{End, FLAGS, Function, Set};
-use super::emit::{Emitter, param};
+use super::emit::{Clean, Emitter, param};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
 use super::layout::{CallOuts, Layout};
@@ -56,7 +57,7 @@ pub(crate) struct Shape {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Known {
     kind: Option<Kind>,
-    clean: [Option<bool>; 16],
+    clean: [Option<Clean>; 16],
 }
 
 impl Known {
@@ -167,6 +168,39 @@ fn hub_map(function: &Function, cut: &[(usize, usize)]) -> Option<(i64, Box<[u8]
         bytes[(t.0 - low) as usize] = i as u8 + 1;
     }
     Some((low, bytes.into_boxed_slice()))
+}
+
+/// Most blocks tried as the first entry.
+const MOST_TRIED: usize = 8;
+
+/// Makes a block the first entry from which the graph needs fewer edges cut, if there is one: a function that became hot
+/// in the middle of a loop is best entered at that loop's start.
+pub(crate) fn settle_first(function: &mut Function) {
+    let cuts = |first: usize| {
+        let mut successors: Vec<Vec<usize>> = function.blocks.iter().map(|b| b.successors()).collect();
+        successors.push(vec![first]);
+        let mut graph = Graph::new(successors);
+        graph.structure();
+        let missing = function.entries.iter().filter(|&&e| graph.order[e] == NONE).count();
+        graph.cut.len() + missing
+    };
+    let mut fewest = cuts(function.entries[0]);
+    if fewest == 0 {
+        return;
+    }
+    let blocks = &function.blocks;
+    let back = |from: usize, to: &usize| !blocks[*to].insns.is_empty() && blocks[*to].at <= blocks[from].at;
+    let targets: BTreeSet<usize> =
+        (0..blocks.len()).flat_map(|b| blocks[b].successors().into_iter().filter(move |to| back(b, to))).collect();
+    let mut best = function.entries[0];
+    for &target in targets.iter().take(MOST_TRIED) {
+        let found = cuts(target);
+        if found < fewest {
+            (best, fewest) = (target, found);
+        }
+    }
+    function.entries.retain(|&e| e != best);
+    function.entries.insert(0, best);
 }
 
 fn graph_of(function: &Function) -> (Graph, Vec<usize>) {

@@ -28,10 +28,17 @@ pub(crate) struct Place<'a> {
 /// Where in our memory a place is.
 #[derive(Clone, Copy)]
 enum Host {
-    /// The address, and the local of what to add to it.
-    Page { addr: Temp, delta: u32 },
+    /// The address, the local of what to add to it, and the page looked at where that was the TLB's.
+    Page { addr: Temp, delta: u32, looked: Option<Looked> },
     /// So many bytes after what the local says.
     Group { local: u32, offset: u32 },
+}
+
+/// What a look at the TLB found: a page, and the address less that.
+#[derive(Clone, Copy)]
+struct Looked {
+    tag: Temp,
+    distance: Temp,
 }
 
 /// [`Place::spec`]: a non-canonical address is a stack fault.
@@ -129,7 +136,7 @@ impl Emitter<'_> {
                 if down != 0 {
                     self.i().i64_const(down).i64_sub();
                 }
-                let (addr, delta) = self.probe(address, group.span, group.writes, hit);
+                let (addr, delta, _) = self.probe(address, group.span, group.writes, hit);
                 self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add().local_set(host);
             }
             let offset = (member.offset - group.low) as u32;
@@ -137,27 +144,28 @@ impl Emitter<'_> {
         }
         self.push_place(address);
         let hit = self.temp(ValType::I32).index;
-        let (addr, delta) = self.probe(address, 1 << width, writes, hit);
-        Place { address, hit, host: Host::Page { addr, delta }, spec }
+        let (addr, delta, looked) = self.probe(address, 1 << width, writes, hit);
+        Place { address, hit, host: Host::Page { addr, delta, looked }, spec }
     }
 
     /// Asks the TLB for so many bytes at the address on the stack; whether it has them goes to `hit`. Returns the address
     /// and the local of what to add to it.
-    fn probe(&mut self, address: Address<'_>, bytes: i64, writes: bool, hit: u32) -> (Temp, u32) {
+    fn probe(&mut self, address: Address<'_>, bytes: i64, writes: bool, hit: u32) -> (Temp, u32, Option<Looked>) {
         let addr = self.take(ValType::I64);
         let room = PAGE_SIZE as i64 - bytes + 1;
         if let Some(stack) = self.stack.filter(|s| s.holds(address)) {
             self.probe_stack(stack, addr, room, hit);
-            return (addr, stack.delta);
+            return (addr, stack.delta, None);
         }
         if !self.in_small_loop {
             let entry = self.push_entry(addr);
             let delta = self.temp(ValType::I32).index;
             let (tag, host) = self.entry_fields(writes);
-            self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).i64_sub();
-            self.i().i64_const(room).i64_lt_u().local_set(hit);
+            let looked = Looked { tag: self.temp(ValType::I64), distance: self.temp(ValType::I64) };
+            self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).local_tee(looked.tag.index).i64_sub();
+            self.i().local_tee(looked.distance.index).i64_const(room).i64_lt_u().local_set(hit);
             self.i().local_get(entry.index).i32_load(host).local_set(delta);
-            return (addr, delta);
+            return (addr, delta, Some(looked));
         }
         // The page found last here is most likely the one again.
         let [tag, limit, delta] = [ValType::I64, ValType::I64, ValType::I32].map(|ty| self.local(ty));
@@ -172,7 +180,7 @@ impl Emitter<'_> {
         // Where it found nothing the page must not count as found.
         self.i().i64_extend_i32_u().i64_const(room).i64_mul().local_set(limit);
         self.close();
-        (addr, delta)
+        (addr, delta, None)
     }
 
     /// The same for what is most likely in the stack's page; if it is in another, that is the stack's from now on.
@@ -209,7 +217,7 @@ impl Emitter<'_> {
     /// Pushes the host address of a place the TLB has, and returns what to add to it.
     fn push_host(&mut self, host: Host) -> u32 {
         match host {
-            Host::Page { addr, delta } => {
+            Host::Page { addr, delta, .. } => {
                 self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add();
                 0
             }
@@ -223,6 +231,10 @@ impl Emitter<'_> {
     /// Pushes the address of a place, for a slow access.
     fn push_slow_address(&mut self, place: Place<'_>) {
         match place.host {
+            // An engine that sees the tag used once loads it twice: into a register and as an operand.
+            Host::Page { looked: Some(Looked { tag, distance }), .. } => {
+                self.i().local_get(distance.index).local_get(tag.index).i64_add();
+            }
             Host::Page { addr, .. } => self.get(addr),
             Host::Group { .. } => self.push_place(place.address),
         }

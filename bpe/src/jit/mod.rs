@@ -22,6 +22,7 @@ mod layout;
 mod lazy;
 mod memory;
 mod module;
+mod packed;
 mod plan;
 mod runtime;
 mod stack;
@@ -60,6 +61,8 @@ pub trait Engine: Send {
 
 /// Most functions translated together.
 const MOST_FUNCTIONS: usize = 12;
+/// Most instructions of a function translated again for a caller in another cluster.
+const MOST_COPIED: usize = 200;
 /// Bytes of modules kept before the oldest go.
 const MOST_BYTES: usize = 24 << 20;
 /// Slots asked for at a time.
@@ -232,7 +235,10 @@ impl Jit {
         }
         let mut discovery = Discovery { source, info: InstructionInfoFactory::new(), frames: BTreeMap::new() };
         let mut functions = match discovery.function(&roots) {
-            Some(function) => vec![function],
+            Some(mut function) => {
+                function::settle_first(&mut function);
+                vec![function]
+            }
             None => return Vec::new(),
         };
         self.add_callees(&mut functions, &mut discovery);
@@ -244,7 +250,8 @@ impl Jit {
         if self.install(&functions, frames, version + 1) { changed } else { Vec::new() }
     }
 
-    /// Takes in what the functions call, if that has run and is not translated yet.
+    /// Takes in what the functions call, if that has run and is not translated yet, or is small: a call inside a cluster is
+    /// much quicker than one that leaves it.
     fn add_callees(&self, functions: &mut Vec<Function>, discovery: &mut Discovery<'_>) {
         let mut next = 0;
         while next < functions.len() {
@@ -260,9 +267,10 @@ impl Jit {
                 }
                 let known = functions.iter().any(|f| f.blocks[f.entries[0]].at == target);
                 let Some(at) = discovery.warm_address(target) else { continue };
+                let elsewhere = self.entries.contains_key(&at.0);
                 if !known
-                    && !self.entries.contains_key(&at.0)
                     && let Some(function) = discovery.function(&[target])
+                    && (!elsewhere || function.size() <= MOST_COPIED)
                 {
                     functions.push(function);
                 }
