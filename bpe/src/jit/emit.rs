@@ -93,8 +93,9 @@ pub(crate) struct Emitter<'a> {
     pub(crate) kind: Option<Kind>,
     /// Which of the flags' further words the function uses.
     pub(crate) flag_words: (bool, bool),
-    /// Whether anything may see the flags of the instruction being written.
+    /// Whether anything may see the flags of the instruction being written, and the registers that change while it may.
     pub(crate) flags_needed: bool,
+    pub(crate) changed: Set,
     /// Instructions executed by the interpreter.
     pub(crate) call_outs: CallOuts,
     pub(crate) rip: u32,
@@ -144,6 +145,7 @@ impl<'a> Emitter<'a> {
             pending: 0,
             kind: None,
             flags_needed: true,
+            changed: 0,
             flag_words: flag_words(function, flow),
             call_outs: Vec::new(),
             rip: 0,
@@ -179,7 +181,6 @@ impl<'a> Emitter<'a> {
             self.slots[n] = self.local(match n {
                 0..16 => ValType::I64,
                 16..32 => ValType::V128,
-                KIND => ValType::I32,
                 _ => ValType::I64,
             });
         }
@@ -359,16 +360,24 @@ impl<'a> Emitter<'a> {
         for (i, local) in [a, b, c, o].into_iter().enumerate() {
             self.i().i32_const(0).i64_load(at(lazy + i as u32 * 8)).local_set(local);
         }
-        self.i().i32_const(0).i32_load(at(lazy + 32)).local_set(kind);
+        self.i().i32_const(0).i64_load(at(lazy + 32)).local_set(kind);
     }
 
     pub(crate) fn store_flags(&mut self) {
         let (lazy, [kind, a, b, c, o]) = (self.layout.lazy, self.flag_locals());
-        let used = [true, true, self.flag_words.0, self.flag_words.1];
+        let used = match self.kind {
+            Some(kind) => kind.words(),
+            None => [true, true, self.flag_words.0, self.flag_words.1],
+        };
         for (i, local) in [a, b, c, o].into_iter().enumerate().filter(|&(i, _)| used[i]) {
             self.i().i32_const(0).local_get(local).i64_store(at(lazy + i as u32 * 8));
         }
-        self.i().i32_const(0).local_get(kind).i32_store(at(lazy + 32));
+        self.i().i32_const(0);
+        match self.kind {
+            Some(known) => _ = self.i().i64_const(known.encode()),
+            None => _ = self.i().local_get(kind),
+        }
+        self.i().i64_store(at(lazy + 32));
     }
 
     /// Registers to store when the block being written is left.

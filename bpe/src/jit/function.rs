@@ -295,6 +295,7 @@ impl Emitter<'_> {
         let offsets = self.find_stack(entries);
         self.node(shape, root);
         self.i().unreachable();
+        self.kind = None;
         while let Some((set, _)) = self.exits.pop() {
             self.close();
             self.store_registers(set);
@@ -492,6 +493,7 @@ impl Emitter<'_> {
         let function = self.function;
         let block = &function.blocks[node];
         let needed = self.needed_flags(node);
+        let after = self.flow.flags_after(node, block);
         self.plan = plan::plan(block);
         self.in_small_loop = shape.small[node];
         self.groups_open = vec![false; self.plan.groups.len()];
@@ -500,7 +502,7 @@ impl Emitter<'_> {
             && block.insns.last().is_some_and(|i| i.insn.flow_control() != iced_x86::FlowControl::Next);
         for (i, insn) in block.insns.iter().enumerate() {
             (self.at, self.index) = (insn.at(), i);
-            self.flags_needed = needed[i];
+            (self.flags_needed, self.changed) = (needed[i], after[i].changed);
             self.release_temps();
             if i == last && ends {
                 break;

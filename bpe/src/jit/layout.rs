@@ -44,6 +44,8 @@ pub(crate) mod signature {
     pub(crate) const CONDITION: u32 = 7;
     /// How we call translated code.
     pub(crate) const ENTER: u32 = 8;
+    /// What a translated function gives, from nothing.
+    pub(crate) const RETURNED: u32 = 9;
 }
 
 /// Addresses, and table slots of our functions.

@@ -30,8 +30,8 @@ pub(crate) struct Place<'a> {
 enum Host {
     /// The address, the local of what to add to it, and the page looked at where that was the TLB's.
     Page { addr: Temp, delta: u32, looked: Option<Looked> },
-    /// So many bytes after what the local says.
-    Group { local: u32, offset: u32 },
+    /// So many bytes after what the local says; for the first of a group, where the TLB was looked at.
+    Group { local: u32, offset: u32, looked: Option<Looked> },
 }
 
 /// What a look at the TLB found: a page, and the address less that.
@@ -129,6 +129,7 @@ impl Emitter<'_> {
         if let Some(member) = self.plan.members.get(self.index).and_then(|m| m[which]) {
             let group = self.plan.groups[member.group];
             let (hit, host) = self.group_locals(member.group);
+            let mut first = None;
             if !self.groups_open[member.group] {
                 self.groups_open[member.group] = true;
                 self.push_place(address);
@@ -136,11 +137,12 @@ impl Emitter<'_> {
                 if down != 0 {
                     self.i().i64_const(down).i64_sub();
                 }
-                let (addr, delta, _) = self.probe(address, group.span, group.writes, hit);
+                let (addr, delta, looked) = self.probe(address, group.span, group.writes, hit);
+                first = looked;
                 self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add().local_set(host);
             }
             let offset = (member.offset - group.low) as u32;
-            return Place { address, hit, host: Host::Group { local: host, offset }, spec };
+            return Place { address, hit, host: Host::Group { local: host, offset, looked: first }, spec };
         }
         self.push_place(address);
         let hit = self.temp(ValType::I32).index;
@@ -221,7 +223,7 @@ impl Emitter<'_> {
                 self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add();
                 0
             }
-            Host::Group { local, offset } => {
+            Host::Group { local, offset, .. } => {
                 self.i().local_get(local);
                 offset
             }
@@ -236,6 +238,12 @@ impl Emitter<'_> {
                 self.i().local_get(distance.index).local_get(tag.index).i64_add();
             }
             Host::Page { addr, .. } => self.get(addr),
+            Host::Group { looked: Some(Looked { tag, distance }), offset, .. } => {
+                self.i().local_get(distance.index).local_get(tag.index).i64_add();
+                if offset != 0 {
+                    self.i().i64_const(offset.into()).i64_add();
+                }
+            }
             Host::Group { .. } => self.push_place(place.address),
         }
     }

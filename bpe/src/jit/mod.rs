@@ -42,7 +42,7 @@ use iced_x86::InstructionInfoFactory;
 use crate::core::Core;
 use crate::op::slot;
 pub(crate) use code::Source;
-use code::{Discovery, End, Function};
+use code::{Discovery, End, Function, Goal};
 use function::Body;
 use layout::{CallOuts, Layout};
 pub(crate) use lazy::{Exchange, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_INTERPRET, STOP_OP, stop_of};
@@ -123,7 +123,7 @@ pub(crate) struct Jit {
     entries: BTreeMap<u64, Entry>,
     by_frame: BTreeSet<(u64, u32)>,
     free: Vec<u32>,
-    /// Where indirect jumps were seen to go, by the jump's address: distances.
+    /// Where indirect jumps and calls were seen to go, by the jump's address: distances.
     pub(crate) seen: BTreeMap<u64, Vec<i64>>,
 }
 
@@ -190,9 +190,14 @@ impl Jit {
         Some((Place { slot: entry.slot, entry: entry.number, base }, &function.pages))
     }
 
-    /// Notes that the indirect jump at `at` went `distance` bytes from itself.
+    /// Notes that the indirect jump or call at `at` went `distance` bytes from itself. Far away is another file, which will
+    /// be elsewhere in the next process.
     pub(crate) fn note_target(&mut self, at: PhysAddr, distance: i64) {
         const MOST_SEEN: usize = 200;
+        const FAR: u64 = 16 << 20;
+        if distance.unsigned_abs() > FAR {
+            return;
+        }
         let seen = self.seen.entry(at.0).or_default();
         if seen.len() < MOST_SEEN && !seen.contains(&distance) {
             seen.push(distance);
@@ -258,7 +263,7 @@ impl Jit {
             let calls: Vec<i64> = functions[next]
                 .blocks
                 .iter()
-                .filter_map(|b| if let End::Call { target, .. } = b.end { target } else { None })
+                .filter_map(|b| if let End::Call { goal, .. } = b.end { goal.offset() } else { None })
                 .collect();
             next += 1;
             for target in calls {
@@ -405,7 +410,7 @@ fn pages(functions: &[Function]) -> Vec<BTreeSet<i64>> {
         .enumerate()
         .flat_map(|(caller, f)| f.blocks.iter().map(move |b| (caller, &b.end)))
         .filter_map(|(caller, end)| match end {
-            End::Call { target: Some(target), .. } => {
+            End::Call { goal: Goal::Known(target) | Goal::Likely(target), .. } => {
                 Some((caller, functions.iter().position(|f| start(f) == *target)?))
             }
             _ => None,

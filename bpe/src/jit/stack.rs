@@ -4,7 +4,6 @@
 //! address of an address in it. Mappings do not change while translated code runs, so it stays right across calls.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use aurora_machine::PAGE_SIZE;
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
@@ -76,7 +75,7 @@ impl Emitter<'_> {
     /// offsets of the entries, which say where that is, for as long as the code lives.
     pub(crate) fn find_stack(&mut self, entries: &[i64]) -> Option<Box<[i64]>> {
         let stack = self.stack?;
-        let offsets: Box<[i64]> = entries.iter().copied().collect::<Vec<i64>>().into();
+        let offsets: Box<[i64]> = entries.into();
         let rsp = self.gpr(4);
         self.i().local_get(rsp);
         let addr = self.take(ValType::I64);
