@@ -10,6 +10,7 @@
 
 mod arithmetic;
 mod bits;
+mod bmi;
 mod branch;
 mod code;
 mod emit;
