@@ -2,13 +2,15 @@
 
 /// The brand string.
 pub(crate) const BRAND: &str = "Aurora BPE/U";
-const VENDOR: &[u8; 12] = b"AuroraBPE/U ";
+/// glibc looks at the features only of vendors it knows, and its dynamic linker then refuses every program; so this is the
+/// vendor whose rules we follow where the two differ.
+const VENDOR: &[u8; 12] = b"AuthenticAMD";
 
 const HIGHEST: u32 = 7;
 const HIGHEST_EXTENDED: u32 = 0x8000_0008;
 
-/// Family 6, so that programs which look take it for something modern.
-const SIGNATURE: u32 = 0x0006_00f1;
+/// Family 17h (Zen), so that programs which look take it for something modern.
+const SIGNATURE: u32 = 0x0080_0f11;
 /// FPU, TSC, CX8, CMOV, CLFSH, MMX, FXSR, SSE, SSE2.
 const FEATURES_EDX: u32 = 1 | 1 << 4 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26;
 /// SSE3, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, RDRAND, hypervisor.
@@ -21,6 +23,12 @@ const STRUCTURED_EBX: u32 = 1 << 3 | 1 << 8 | 1 << 9 | 1 << 18 | 1 << 19;
 const EXTENDED_EDX: u32 = 1 << 11 | 1 << 20 | 1 << 27 | 1 << 29;
 /// LAHF in 64-bit mode, LZCNT.
 const EXTENDED_ECX: u32 = 1 | 1 << 5;
+/// Caches as glibc's copies are sized by: 32 KiB of data and of instructions, 8 ways, lines of 64 bytes.
+const LEVEL_1: u32 = 32 << 24 | 8 << 16 | 1 << 8 | 64;
+/// 512 KiB, 8 ways (coded 6), lines of 64 bytes.
+const LEVEL_2: u32 = 512 << 16 | 6 << 12 | 1 << 8 | 64;
+/// 8 MiB in units of 512 KiB, 16 ways (coded 8), lines of 64 bytes.
+const LEVEL_3: u32 = 16 << 18 | 8 << 12 | 1 << 8 | 64;
 /// 52 bits of physical address, 48 of virtual.
 const ADDRESS_SIZES: u32 = 48 << 8 | 52;
 
@@ -41,6 +49,8 @@ pub(crate) fn leaf(leaf: u32, subleaf: u32) -> [u32; 4] {
             let at = (leaf - 0x8000_0002) as usize * 16;
             [0, 4, 8, 12].map(|i| word(BRAND.as_bytes(), at + i))
         }
+        (0x8000_0005, _) => [0, 0, LEVEL_1, LEVEL_1],
+        (0x8000_0006, _) => [0, 0, LEVEL_2, LEVEL_3],
         (0x8000_0008, _) => [ADDRESS_SIZES, 0, 0, 0],
         _ => [0; 4],
     }

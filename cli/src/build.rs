@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::setup::{self, Compiler};
-use crate::{image, project, ui};
+use crate::{image, project, symbols, ui};
 
 /// A machine that is a workspace of its own: its target and flags are in its `.cargo/config.toml`.
 struct Target {
@@ -52,9 +52,16 @@ pub fn wasm() -> Result<PathBuf> {
     build(&WASM)
 }
 
-/// The kernel for bare x86-64.
+/// The kernel for bare x86-64, with the names of its functions in it.
 pub fn metal() -> Result<PathBuf> {
-    build(&METAL)
+    let linked = build(&METAL)?;
+    let _lock = project::lock(METAL.made)?;
+    let named = linked.with_extension("elf");
+    let time = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
+    if time(&named).is_none_or(|made| time(&linked).is_none_or(|changed| changed > made)) {
+        project::write_whole(&named, &symbols::add_names(fs::read(&linked)?)?)?;
+    }
+    Ok(named)
 }
 
 /// The folder with our own programs.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::setup::{self, Compiler};
-use crate::{image, project};
+use crate::{debian, image, project};
 
 /// One thing commands need.
 #[derive(Serialize)]
@@ -87,7 +87,7 @@ fn program(names: &[&'static str], purpose: &'static str, package: &str) -> Chec
 
 /// A package of the image. What is here of it is told in `records`, as the image tells it.
 fn debian_package(name: String, files: &[String], records: &mut Vec<String>) -> Result<Check> {
-    let package = setup::present_debian_package(&name)?;
+    let package = debian::present_package(&name)?;
     if let Some(package) = &package {
         for file in files {
             records.push(image::record(package, file, &package.read(file)?));

@@ -1,7 +1,8 @@
 //! Images: what is on the root file system at boot.
 //!
 //! An image is declared in the syntax of Linux's `gen_init_cpio` (`dir`, `file`, `slink`, `nod`, `pipe`), with lines of our
-//! own: `package NAME PATH…` takes files from a Debian package, `applets PATH` adds the links busybox asks for, and
+//! own: `package NAME PATH…` takes files from a Debian package, `debian NAME…` takes whole packages with all they depend
+//! on (but not on those given as `-NAME`), `applets PATH` adds the links busybox asks for, and
 //! `program NAME PATH` builds one of `user/`. Files named by a declaration are relative to it. What came from where, in
 //! which version and under which licence, is in the image, too.
 
@@ -21,7 +22,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::cpio::{self, Member, Owner, Writer};
-use crate::{build, project, setup};
+use crate::{build, debian, project};
 
 pub use command::{ImageCommand, run};
 
@@ -169,6 +170,7 @@ impl Image {
             }
         }
         let record = self.packages.join("\n") + "\n";
+        self.make_parents("usr/share/aurora/packages");
         self.put("usr/share/aurora/packages", 0o644, Member::File(record.into_bytes()));
         Ok(())
     }
@@ -188,6 +190,7 @@ impl Image {
                 self.put(path, mode(bits)?, Member::File(bytes));
             }
             ["package", name, ref files @ ..] => self.package(name, files)?,
+            ["debian", ref names @ ..] => self.debian(names)?,
             ["applets", path] => self.applets(path)?,
             ["program", name, path] => self.program(name, path)?,
             _ => bail!("not understood: {}", words.join(" ")),
@@ -197,13 +200,41 @@ impl Image {
 
     /// Takes files from a Debian package, byte for byte.
     fn package(&mut self, name: &str, files: &[&str]) -> Result<()> {
-        let package = setup::debian_package(name)?;
+        let package = debian::package(name)?;
         for file in files {
             let bytes = package.read(file)?;
             self.packages.push(record(&package, file, &bytes));
             self.put(file, 0o755, Member::File(bytes));
         }
         Ok(())
+    }
+
+    /// Whole Debian packages with all they depend on, in merged directories as Debian has them.
+    fn debian(&mut self, names: &[&str]) -> Result<()> {
+        for name in ["bin", "sbin", "lib", "lib64"] {
+            self.put(&format!("usr/{name}"), 0o755, Member::Directory);
+            self.put(name, 0o777, Member::Link(format!("usr/{name}").into()));
+        }
+        for name in debian::with_dependencies(names)? {
+            let package = debian::whole_package(&name)?;
+            let mut files = Self::default();
+            files.add_directory(&package.root)?;
+            files.entries.retain(|path, _| !is_unneeded(path));
+            for (path, entry) in files.entries {
+                self.merge(path, Entry { owner: Owner { uid: 0, gid: 0, ..entry.owner }, ..entry });
+            }
+            self.packages.push(format!("{name} {} {}", package.version, package.licences().join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Puts a package's file where it is on a system whose `/bin` is `/usr/bin`.
+    fn merge(&mut self, path: Vec<u8>, entry: Entry) {
+        let merged = [&b"bin"[..], b"sbin", b"lib", b"lib64"];
+        let top = path.split(|&byte| byte == b'/').next().unwrap_or_default();
+        let path = if merged.contains(&top) { [b"usr/", &path[..]].concat() } else { path };
+        self.make_parents(&String::from_utf8_lossy(&path));
+        self.entries.insert(path, entry);
     }
 
     /// One of our own programs.
@@ -271,6 +302,22 @@ impl Image {
     }
 }
 
+/// What of a package only people read, or other languages' people; its copyright stays.
+fn is_unneeded(path: &[u8]) -> bool {
+    const FOLDERS: [&str; 9] = [
+        "usr/share/doc/",
+        "usr/share/man/",
+        "usr/share/info/",
+        "usr/share/locale/",
+        "usr/share/lintian/",
+        "usr/share/doc-base/",
+        "usr/share/menu/",
+        "usr/share/bug/",
+        "usr/lib/x86_64-linux-gnu/gconv/",
+    ];
+    FOLDERS.iter().any(|folder| path.starts_with(folder.as_bytes())) && !path.ends_with(b"/copyright")
+}
+
 /// The bytes of an archive that may be compressed.
 fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
@@ -282,7 +329,7 @@ fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>> {
 }
 
 /// What an image says of a file that is not ours: package, version, file, checksum, licences.
-pub fn record(package: &setup::DebianPackage, file: &str, bytes: &[u8]) -> String {
+pub fn record(package: &debian::Package, file: &str, bytes: &[u8]) -> String {
     let licences = package.licences().join(", ");
     format!("{} {} {file} sha256:{} {licences}", package.name, package.version, sha256(bytes))
 }

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod build;
 pub mod cpio;
+pub mod debian;
 pub mod doctor;
 pub mod image;
 pub mod link;
@@ -18,5 +19,6 @@ pub mod run;
 pub mod serve;
 pub mod server;
 pub mod setup;
+pub mod symbols;
 pub mod terminal;
 pub mod ui;

@@ -35,7 +35,7 @@ impl Pc {
         command.args(["-display", "none", "-no-reboot", "-serial", "stdio"]);
         command.arg("-qmp").arg(format!("unix:{}", socket.display())).args(arguments);
         let started = Instant::now();
-        let mut qemu = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run QEMU")?;
+        let mut qemu = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot run QEMU")?;
         let mut output = qemu.stdout.take().context("its output is a pipe")?;
         let (sender, serial) = channel();
         std::thread::spawn(move || {
@@ -87,6 +87,12 @@ impl Pc {
                 Err(_) => bail!("no {text:?} on the serial line, but:\n{}", String::from_utf8_lossy(&self.said)),
             }
         }
+    }
+
+    /// Sends this down the serial line.
+    pub fn send(&mut self, text: &str) -> Result<()> {
+        let input = self.qemu.stdin.as_mut().context("its input is a pipe")?;
+        Ok(input.write_all(text.as_bytes())?)
     }
 
     /// Types on the keyboard.

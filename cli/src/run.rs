@@ -71,7 +71,7 @@ impl RunArgs {
         let trace = self.trace.as_ref().map_or(String::new(), |what| format!(" trace={what}"));
         Ok(Boot {
             archive: self.archive()?,
-            command_line: format!("link quiet{trace}"),
+            command_line: format!("link{}{trace}", if self.trace.is_some() { "" } else { " quiet" }),
             memory: self.memory,
             show_console: self.trace.is_some(),
         })

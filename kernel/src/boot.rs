@@ -130,6 +130,7 @@ impl Kernel {
             ports: device::Ports::new(options.quiet),
             consoles,
             log: crate::log::Log::default(),
+            unhandled: crate::task::unhandled::RateLimit::default(),
             shared_memory: PageQuota::new(frames),
             open_device,
             process_ended: WaitQueue::new(),

@@ -52,6 +52,7 @@ pub struct Kernel {
     pub(crate) ports: device::Ports,
     pub(crate) consoles: tty::Consoles,
     pub(crate) log: log::Log,
+    pub(crate) unhandled: task::unhandled::RateLimit,
     pub(crate) shared_memory: Arc<memory::cache::PageQuota>,
     pub(crate) open_device: Arc<fs::tmpfs::OpenDevice>,
     /// Woken whenever a process ends.

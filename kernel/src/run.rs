@@ -12,7 +12,7 @@ use crate::task::exit::thread_ended;
 use crate::task::frame::{Interrupted, Life, deliver};
 use crate::task::process::WaitStatus;
 use crate::task::scheduler::yield_now;
-use crate::task::{SigInfo, Signal, Thread};
+use crate::task::{SigInfo, Signal, Thread, unhandled};
 
 /// Starts a thread with its first registers.
 pub fn start(thread: &Arc<Thread>, cpu: UserContext) {
@@ -42,8 +42,8 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
         let mut interrupted = None;
         match trap {
             Trap::Syscall => interrupted = system_call(&thread, &mut cpu, Gate::Linux).await,
-            Trap::PageFault(fault) => page_fault(&thread, fault).await,
-            Trap::Exception(exception) => thread.force(signal_of(exception, &cpu)),
+            Trap::PageFault(fault) => page_fault(&thread, &cpu, fault).await,
+            Trap::Exception(exception) => raise(&thread, &cpu, signal_of(exception, &cpu)),
             Trap::Int80 => interrupted = system_call(&thread, &mut cpu, Gate::Aurora).await,
             Trap::Interrupted => {
                 thread.process.check_processor_time();
@@ -76,7 +76,13 @@ async fn system_call(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) ->
     None
 }
 
-async fn page_fault(thread: &Arc<Thread>, fault: PageFault) {
+/// An instruction of the thread's raised a signal.
+fn raise(thread: &Arc<Thread>, cpu: &UserContext, info: SigInfo) {
+    thread.force(info);
+    unhandled::note(thread, cpu, &info);
+}
+
+async fn page_fault(thread: &Arc<Thread>, cpu: &UserContext, fault: PageFault) {
     let Ok(space) = thread.space() else { return };
     thread.process.faults.fetch_add(1, Ordering::Relaxed);
     let Err(error) = space.fault(fault.addr, fault.access).await else { return };
@@ -90,7 +96,7 @@ async fn page_fault(thread: &Arc<Thread>, fault: PageFault) {
     let mut info = SigInfo::fault(signal, code, fault.addr.0);
     let [addr, ..] = info.fields;
     info.fields = [addr, 14, error_code(fault, error)];
-    thread.force(info);
+    raise(thread, cpu, info);
 }
 
 /// The error code as Linux shows it: its tables have no entry where ours may keep one, and what is not user space always

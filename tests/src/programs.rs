@@ -36,6 +36,7 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     let mut gcc = Command::new(setup::program(&["gcc"], "gcc")?);
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-static", "-o"]).arg(&hot).arg(source.join("hot.c"));
     compile(gcc)?;
+    let calls = calls(&source.join("calls"), &made)?;
     let screen = screen(&source.join("screen"))?;
     let all = [
         ("threads", threads),
@@ -43,6 +44,7 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
         ("gate", gate),
         ("greeting", greeting),
         ("hot", hot),
+        ("calls", calls),
         ("screen", screen),
     ];
     Ok(BUILT.get_or_init(|| all.into()))
@@ -58,6 +60,49 @@ fn screen(folder: &Path) -> Result<PathBuf> {
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     compile(cargo)?;
     Ok(made.join(TARGET).join("release/screen"))
+}
+
+/// The conformance table. Its files are compiled one by one, and only when they are newer than what they were made into.
+fn calls(folder: &Path, made: &Path) -> Result<PathBuf> {
+    let gcc = setup::program(&["gcc"], "gcc")?;
+    let header = folder.join("calls.h");
+    let program = made.join("calls");
+    let mut objects = Vec::new();
+    for source in sources(folder)? {
+        let object = made.join(source.with_extension("o").file_name().context("a source has a name")?);
+        if !is_newer(&object, &[&source, &header]) {
+            let mut gcc = Command::new(&gcc);
+            gcc.args([
+                "-std=gnu11",
+                "-O1",
+                "-Wall",
+                "-Wextra",
+                "-Wno-unused-result",
+                "-Wno-nonnull",
+                "-pthread",
+                "-c",
+                "-o",
+            ]);
+            compile({
+                gcc.arg(&object).arg(&source);
+                gcc
+            })?;
+        }
+        objects.push(object);
+    }
+    if !is_newer(&program, &objects) {
+        let mut gcc = Command::new(&gcc);
+        gcc.args(["-static", "-pthread", "-o"]).arg(&program).args(&objects);
+        compile(gcc)?;
+    }
+    Ok(program)
+}
+
+/// Whether a file is there and was made after all of these.
+fn is_newer(made: &Path, from: &[impl AsRef<Path>]) -> bool {
+    let time = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
+    let Some(made) = time(made) else { return false };
+    from.iter().all(|path| time(path.as_ref()).is_some_and(|from| from < made))
 }
 
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -105,8 +105,9 @@ fn ten_boots_are_at_ten_addresses_and_a_panic_says_where_it_was() -> Result<()> 
         let said = machine.explain(&error.context("the machine goes on")?);
         assert!(said.contains("Aurora stopped: sysrq triggered crash"), "{said}");
         assert!(said.contains("at kernel/src/fs/procfs/sysrq.rs") && said.contains("in write"), "{said}");
-        let frames = said.lines().filter(|line| line.starts_with("  0xffffffff8")).count();
-        assert!(frames > 5, "{said}");
+        let frames: Vec<&str> = said.lines().filter(|line| line.starts_with("  0xffffffff8")).collect();
+        assert!(frames.len() > 5 && frames.iter().all(|frame| frame.contains("+0x")), "{said}");
+        assert!(frames.iter().any(|frame| frame.contains("procfs::sysrq")), "{said}");
         let (_, rest) = said.split_once("The kernel is at ").context("no address")?;
         addresses.insert(rest.split('.').next().unwrap_or_default().to_owned());
     }
@@ -114,12 +115,38 @@ fn ten_boots_are_at_ten_addresses_and_a_panic_says_where_it_was() -> Result<()> 
     Ok(())
 }
 
+/// What `stty size` says on a serial line whose other end says this when it is asked for its size.
+fn serial_size(answer: &str, size: &str) -> Result<()> {
+    let kernel = build::metal()?.display().to_string();
+    let archive = image_file("serial.cpio")?;
+    let _alone = alone();
+    let mut pc = Pc::start(&words(&["-kernel", &kernel, "-initrd", &archive, "-append", "init=/sbin/init"]))?;
+    pc.wait_for("\x1b[18t", PATIENCE)?;
+    pc.send(answer)?;
+    pc.wait_for(PROMPT, SOON)?;
+    pc.send("stty size\n")?;
+    pc.wait_for(&format!("stty size\r\n{size}\r\n"), SOON)?;
+    Ok(())
+}
+
+#[test]
+fn the_terminal_on_a_serial_line_is_asked_for_its_size() -> Result<()> {
+    serial_size("\x1b[8;33;101t", "33 101")?;
+    // Told by nobody, it is unknown, as on Linux.
+    serial_size("", "stty: standard input")
+}
+
+/// The base image in a file QEMU can load.
+fn image_file(name: &str) -> Result<String> {
+    let archive = project::made("programs")?.join(name);
+    project::write_whole(&archive, &image::base()?.to_cpio())?;
+    Ok(archive.display().to_string())
+}
+
 #[test]
 fn the_watchdog_names_a_kernel_that_hangs() -> Result<()> {
     let kernel = build::metal()?.display().to_string();
-    let archive = project::made("programs")?.join("hang.cpio");
-    project::write_whole(&archive, &image::base()?.to_cpio())?;
-    let archive = archive.display().to_string();
+    let archive = image_file("hang.cpio")?;
     let _alone = alone();
     let mut pc = Pc::start(&words(&["-kernel", &kernel, "-initrd", &archive, "-append", "hang link"]))?;
     let took = pc.wait_for("Aurora stopped: the kernel has hung for ten seconds, at 0xffffffff", PATIENCE)?;

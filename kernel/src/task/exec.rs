@@ -254,15 +254,15 @@ impl Loader<'_> {
         Ok((bias, end))
     }
 
-    /// What of a segment is not in the file reads as zero.
+    /// What of a segment is not in the file reads as zero, and so does the rest of the page after it.
     async fn map_zeros(&self, at: VirtAddr, filesz: u64, memsz: u64, prot: Prot) -> Result<(), Errno> {
         let file_end = at + filesz;
         let end = (at + memsz).page_ceil().ok_or(Errno::ENOEXEC)?;
         let next_page = if filesz > 0 { file_end.page_ceil() } else { Some(at.page_floor()) };
         let next_page = next_page.ok_or(Errno::ENOEXEC)?;
         if filesz > 0 && memsz > filesz && prot.contains(Prot::WRITE) {
-            let in_page = (next_page - file_end).min(memsz - filesz);
-            self.space.zero_out(file_end, crate::num::to_usize(in_page)).await?;
+            // To the page's end, not only the segment's: glibc's dynamic linker allocates from there and counts on zeros.
+            self.space.zero_out(file_end, crate::num::to_usize(next_page - file_end)).await?;
         }
         if end > next_page {
             self.map(Place::Fixed(next_page), end - next_page, prot, Backing::Anonymous, Label::None)?;

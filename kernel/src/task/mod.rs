@@ -13,6 +13,7 @@ pub mod signal;
 pub mod table;
 pub mod thread;
 pub mod timer;
+pub mod unhandled;
 pub mod wait;
 
 pub use process::{Pid, Process};

@@ -66,6 +66,7 @@ impl Tty {
             self.end_session();
         }
         self.start_session(process);
+        self.ask_for_size();
         Ok(())
     }
 

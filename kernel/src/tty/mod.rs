@@ -12,6 +12,7 @@ pub mod pty;
 pub mod screen;
 pub mod termios;
 pub mod virtual_terminal;
+mod window;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -68,7 +69,8 @@ pub struct Consoles {
 impl Consoles {
     /// The console is the one `wanted` names (`ttyS0`, or `tty1` and `tty0`), else the screen if there is one.
     pub fn new(machine: &Arc<dyn Machine>, processes: &Arc<ProcessTable>, wanted: Option<&str>) -> Self {
-        let serial = Tty::new(Arc::new(PortDriver::console(machine)), DeviceId::new(4, 64), processes, (24, 80));
+        let serial = Tty::new(Arc::new(PortDriver::console(machine)), DeviceId::new(4, 64), processes, (0, 0));
+        serial.inner.lock().window = Some(window::Listener::default());
         let screen = VirtualTerminal::new(machine).map(|terminal| {
             let tty = Tty::new(terminal.clone(), DeviceId::new(4, 1), processes, terminal.size());
             (terminal, tty)
@@ -135,6 +137,8 @@ struct Inner {
     gone: bool,
     /// What the master of a pseudo-terminal is told in packet mode, `TIOCPKT_*`; `None` outside of it.
     packet: Option<u8>,
+    /// Waits for the other side to tell the window's size, where nobody else does.
+    window: Option<window::Listener>,
 }
 
 /// `TIOCPKT_*`, ioctl_tty(2).
@@ -196,6 +200,35 @@ impl Tty {
 
     /// Somebody typed: what is echoed goes out, what is a signal goes to the foreground group.
     pub fn input(&self, bytes: &[u8]) {
+        let heard = {
+            let mut inner = self.inner.lock();
+            inner.window.as_mut().filter(|window| window.is_awaiting()).map(|window| window.hear(bytes))
+        };
+        match heard {
+            None => self.typed(bytes),
+            Some((typed, size)) => {
+                if let Some((rows, cols)) = size {
+                    self.resize(rows, cols);
+                }
+                self.typed(&typed);
+            }
+        }
+    }
+
+    /// Asks a serial terminal for the size of its window, unless it is known.
+    fn ask_for_size(&self) {
+        {
+            let mut inner = self.inner.lock();
+            let Inner { window: Some(window), output, size: Winsize { rows: 0, cols: 0, .. }, .. } = &mut *inner else {
+                return;
+            };
+            window.start();
+            output.extend(window::QUESTION);
+        }
+        self.flush();
+    }
+
+    fn typed(&self, bytes: &[u8]) {
         let (typed, group) = {
             let mut inner = self.inner.lock();
             let was_stopped = inner.discipline.is_stopped();

@@ -64,6 +64,10 @@ image_symbols! {
     text_start = text_start;
     /// First address of what may only be read.
     rodata_start = rodata_start;
+    /// First address of the names of its functions.
+    symbols_start = symbols_start;
+    /// First address past them.
+    symbols_end = symbols_end;
     /// First address of what may be written.
     data_start = data_start;
     /// The page under the stack that is never mapped.

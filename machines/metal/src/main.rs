@@ -23,6 +23,7 @@ mod ps2;
 mod report;
 mod rtc;
 mod serial;
+mod symbols;
 mod trap;
 mod user;
 mod watchdog;

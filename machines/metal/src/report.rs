@@ -13,7 +13,7 @@ use spin::{Mutex, Once};
 
 use crate::machine::Metal;
 use crate::serial::Emergency;
-use crate::{display, layout, power};
+use crate::{display, layout, power, symbols};
 
 /// Runs the conformance suite (command line `conformance`), one line a case, and turns the machine off.
 pub(crate) fn conformance(machine: Arc<Metal>) -> ! {
@@ -126,8 +126,12 @@ fn tell(report: &mut Report, info: &PanicInfo<'_>) -> core::fmt::Result {
         writeln!(report, "  doing: {}", kernel.doing())?;
     }
     writeln!(report, "\nCame from (addresses as in the kernel's file, for addr2line):")?;
-    for address in Frames::here() {
-        writeln!(report, "  {:#x}", layout::link_address(address))?;
+    for address in Frames::here().map(layout::link_address) {
+        // The call is before the address it returns to, which may already be another function's.
+        match symbols::function_at(address - 1) {
+            Some((name, offset)) => writeln!(report, "  {address:#x} {name}+{:#x}", offset + 1)?,
+            None => writeln!(report, "  {address:#x}")?,
+        }
     }
     writeln!(report, "The kernel is at {:#x}.", layout::image_start())
 }
