@@ -15,7 +15,7 @@ use super::layout::{CallOut, CallOuts, Layout, function, signature};
 use super::lazy::{Kind, STOP_INTERPRET};
 use super::packed::FloatLocals;
 use super::plan::Plan;
-use super::stack::{self, StackPage};
+use super::stack::{Page, StackPage};
 
 /// Parameters of a translated function.
 pub(crate) mod param {
@@ -100,6 +100,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) call_outs: CallOuts,
     pub(crate) rip: u32,
     pub(crate) stack: Option<StackPage>,
+    /// Pages for places in small loops that have none yet.
+    pub(crate) pages: Vec<Page>,
 }
 
 pub(crate) fn at(offset: u32) -> MemArg {
@@ -150,9 +152,9 @@ impl<'a> Emitter<'a> {
             call_outs: Vec::new(),
             rip: 0,
             stack: None,
+            pages: Vec::new(),
         };
         this.rip = this.local(ValType::I64);
-        this.stack = stack::wanted(function).map(|frames| this.stack_page(frames));
         this
     }
 

@@ -8,7 +8,7 @@
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
-use super::emit::{Clean, Emitter, Temp, param};
+use super::emit::{Clean, Emitter, Temp, at, param};
 use super::lazy::{Kind, Setter};
 
 /// What an instruction calculates.
@@ -396,6 +396,7 @@ impl Emitter<'_> {
         self.open_rare(BlockType::Empty);
         // Exceptions are the interpreter's; the flags are worked out below all the same.
         self.slowly(insn, &[Some(first), source], double);
+        self.flatten_denormals(&[a, b], double);
         self.close();
         self.note_clean(&[Some(first), source], double);
         let mut bits = [a, b];
@@ -411,6 +412,23 @@ impl Emitter<'_> {
         }
         let width = if double { 3 } else { 2 };
         self.set_flags(Kind::new(Setter::Order, width), [Some(bits[0]), Some(bits[1]), None]);
+    }
+
+    /// Makes denormal numbers zero if MXCSR says that they are.
+    fn flatten_denormals(&mut self, values: &[Temp], double: bool) {
+        const DENORMALS_ARE_ZERO: i32 = 0x40;
+        let mxcsr = at(self.layout.mxcsr);
+        self.i().i32_const(0).i32_load(mxcsr).i32_const(DENORMALS_ARE_ZERO).i32_and();
+        self.open_rare(BlockType::Empty);
+        for &value in values {
+            self.push_is_not_denormal(value, double);
+            self.i().i32_eqz();
+            self.open_rare(BlockType::Empty);
+            self.float_constant(0.0, double);
+            self.i().local_set(value.index);
+            self.close();
+        }
+        self.close();
     }
 
     fn float_of_integer(&mut self, insn: &Instruction, double: bool) {

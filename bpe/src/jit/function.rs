@@ -114,7 +114,12 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
     graph.add(&edges);
     let flow = Flow::new(&function.blocks, &graph, &fresh, &cut);
     let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
-    let mut shape = shape_of(function, &graph, entries, ways, &cut);
+    let (frames, often) = stack::uses(function);
+    let (small, places) = small_loops(function, &graph, frames);
+    if often || places > 0 {
+        emitter.keep_pages(frames, places);
+    }
+    let mut shape = shape_of(function, &graph, entries, ways, &cut, small);
     let map = hub_map(function, &cut);
     if let Some((low, bytes)) = &map {
         let number = emitter.local(ValType::I32);
@@ -137,14 +142,15 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
 /// Most places in a loop that remember a page each: they take locals.
 const MOST_PLACES: usize = 6;
 
-/// For each block whether it is in an innermost loop that reaches for memory in few places.
-fn small_loops(function: &Function, graph: &Graph, on_stack: Option<bool>) -> Vec<bool> {
+/// For each block whether it is in an innermost loop that reaches for memory in few places, and how many all of these
+/// have.
+fn small_loops(function: &Function, graph: &Graph, frames: bool) -> (Vec<bool>, usize) {
     let blocks = function.blocks.len();
     let mut places = vec![0; blocks];
     let mut innermost = vec![true; blocks];
     for (b, block) in function.blocks.iter().enumerate() {
         match graph.header.get(b) {
-            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(on_stack),
+            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(frames),
             _ => continue,
         }
         if graph.header[b] == b && graph.outer[b] < blocks {
@@ -152,7 +158,9 @@ fn small_loops(function: &Function, graph: &Graph, on_stack: Option<bool>) -> Ve
         }
     }
     let small = |head: usize| head < blocks && innermost[head] && places[head] <= MOST_PLACES;
-    (0..blocks).map(|b| graph.header.get(b).is_some_and(|&head| small(head))).collect()
+    let all = (0..blocks).map(|b| graph.header.get(b).is_some_and(|&head| small(head))).collect();
+    let kept = (0..blocks).filter(|&b| graph.header.get(b) == Some(&b) && small(b)).map(|b| places[b]).sum();
+    (all, kept)
 }
 
 /// The lowest of the hub's places, and the number of each byte after it, from 1 on.
@@ -240,7 +248,14 @@ fn ways_of(graph: &Graph, entries: &[usize]) -> Ways {
     ways
 }
 
-fn shape_of(function: &Function, graph: &Graph, entries: Vec<usize>, ways: Ways, cut: &[(usize, usize)]) -> Shape {
+fn shape_of(
+    function: &Function,
+    graph: &Graph,
+    entries: Vec<usize>,
+    ways: Ways,
+    cut: &[(usize, usize)],
+    small: Vec<bool>,
+) -> Shape {
     let n = graph.successors.len();
     let mut forward = vec![0; n];
     let mut loops = vec![false; n];
@@ -280,7 +295,7 @@ fn shape_of(function: &Function, graph: &Graph, entries: Vec<usize>, ways: Ways,
         children,
         map: None,
         known: vec![None; n],
-        small: small_loops(function, graph, stack::wanted(function)),
+        small,
     }
 }
 

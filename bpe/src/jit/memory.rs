@@ -11,7 +11,7 @@ use wasm_encoder::{BlockType, MemArg, ValType};
 use super::emit::{Emitter, Temp, at, param};
 use super::layout::function;
 use super::plan::Address;
-use super::stack::StackPage;
+use super::stack::{Page, StackPage};
 use crate::tlb::FAST;
 
 /// How a place in memory is reached after the TLB was asked.
@@ -155,49 +155,38 @@ impl Emitter<'_> {
     fn probe(&mut self, address: Address<'_>, bytes: i64, writes: bool, hit: u32) -> (Temp, u32, Option<Looked>) {
         let addr = self.take(ValType::I64);
         let room = PAGE_SIZE as i64 - bytes + 1;
-        if let Some(stack) = self.stack.filter(|s| s.holds(address)) {
-            self.probe_stack(stack, addr, room, hit);
-            return (addr, stack.delta, None);
+        if let Some(StackPage { page, .. }) = self.stack.filter(|s| s.holds(address)) {
+            self.probe_page(page, addr, room, true, hit);
+            return (addr, page.delta, None);
         }
-        if !self.in_small_loop {
-            let entry = self.push_entry(addr);
-            let delta = self.temp(ValType::I32).index;
-            let (tag, host) = self.entry_fields(writes);
-            let looked = Looked { tag: self.temp(ValType::I64), distance: self.temp(ValType::I64) };
-            self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).local_tee(looked.tag.index).i64_sub();
-            self.i().local_tee(looked.distance.index).i64_const(room).i64_lt_u().local_set(hit);
-            self.i().local_get(entry.index).i32_load(host).local_set(delta);
-            return (addr, delta, Some(looked));
+        // In a small loop the page found last is most likely the one again.
+        if let Some(page) = self.in_small_loop.then(|| self.pages.pop()).flatten() {
+            self.probe_page(page, addr, room, writes, hit);
+            return (addr, page.delta, None);
         }
-        // The page found last here is most likely the one again.
-        let [tag, limit, delta] = [ValType::I64, ValType::I64, ValType::I32].map(|ty| self.local(ty));
-        self.i().i32_const(1).local_set(hit);
-        self.i().local_get(addr.index).local_get(tag).i64_sub().local_get(limit).i64_ge_u();
-        self.open_rare(BlockType::Empty);
         let entry = self.push_entry(addr);
-        let (from, host) = self.entry_fields(writes);
-        self.i().local_get(entry.index).i64_load(from).local_set(tag);
+        let delta = self.temp(ValType::I32).index;
+        let (tag, host) = self.entry_fields(writes);
+        let looked = Looked { tag: self.temp(ValType::I64), distance: self.temp(ValType::I64) };
+        self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).local_tee(looked.tag.index).i64_sub();
+        self.i().local_tee(looked.distance.index).i64_const(room).i64_lt_u().local_set(hit);
         self.i().local_get(entry.index).i32_load(host).local_set(delta);
-        self.i().local_get(addr.index).local_get(tag).i64_sub().i64_const(room).i64_lt_u().local_tee(hit);
-        // Where it found nothing the page must not count as found.
-        self.i().i64_extend_i32_u().i64_const(room).i64_mul().local_set(limit);
-        self.close();
-        (addr, delta, None)
+        (addr, delta, Some(looked))
     }
 
-    /// The same for what is most likely in the stack's page; if it is in another, that is the stack's from now on.
-    fn probe_stack(&mut self, stack: StackPage, addr: Temp, room: i64, hit: u32) {
+    /// The same for what is most likely in a page found before; if it is in another, that is remembered instead.
+    fn probe_page(&mut self, page: Page, addr: Temp, room: i64, writes: bool, hit: u32) {
         self.i().i32_const(1).local_set(hit);
-        self.i().local_get(addr.index).local_get(stack.tag).i64_sub().i64_const(room).i64_ge_u();
+        self.i().local_get(addr.index).local_get(page.tag).i64_sub().i64_const(room).i64_ge_u();
         self.open_rare(BlockType::Empty);
         let entry = self.push_entry(addr);
-        let (tag, host) = self.entry_fields(true);
+        let (tag, host) = self.entry_fields(writes);
         self.i().local_get(entry.index).i64_load(tag);
         let found = self.take(ValType::I64);
         self.i().local_get(addr.index).local_get(found.index).i64_sub().i64_const(room).i64_lt_u().local_tee(hit);
         self.open_usual(BlockType::Empty);
-        self.i().local_get(found.index).local_set(stack.tag);
-        self.i().local_get(entry.index).i32_load(host).local_set(stack.delta);
+        self.i().local_get(found.index).local_set(page.tag);
+        self.i().local_get(entry.index).i32_load(host).local_set(page.delta);
         self.close();
         self.close();
     }

@@ -52,12 +52,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How often the block looks at the TLB, not counting what is on the stack: there with the frame pointer if it is one.
-    pub(crate) fn looks(&self, on_stack: Option<bool>) -> usize {
-        let counts = |g: &&Group| match on_stack {
-            Some(frames) => g.base != 4 && !(frames && g.base == 5),
-            None => true,
-        };
+    /// How often the block looks at the TLB, not counting what is on the stack; RBP may be a frame pointer.
+    pub(crate) fn looks(&self, frames: bool) -> usize {
+        let counts = |g: &&Group| g.base != 4 && !(frames && g.base == 5);
         self.groups.iter().filter(counts).count()
     }
 }

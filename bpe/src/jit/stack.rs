@@ -19,11 +19,17 @@ use super::plan::Address;
 /// RSP as a member of a [`Set`].
 const RSP: Set = 1 << 4;
 
-/// The locals that say where the stack is.
+/// The locals of a page that may be reached: its address, and what makes a host address of one in it.
 #[derive(Clone, Copy)]
-pub(crate) struct StackPage {
+pub(crate) struct Page {
     pub(crate) tag: u32,
     pub(crate) delta: u32,
+}
+
+/// The page the stack is in.
+#[derive(Clone, Copy)]
+pub(crate) struct StackPage {
+    pub(crate) page: Page,
     /// RBP points to the stack, too.
     frames: bool,
 }
@@ -31,15 +37,15 @@ pub(crate) struct StackPage {
 /// With fewer accesses to the stack a function does better without.
 const FEWEST: usize = 3;
 
-/// Whether a function keeps the page its stack is in, and if so, whether RBP is a frame pointer.
-pub(crate) fn wanted(function: &Function) -> Option<bool> {
+/// Whether RBP is a frame pointer, and whether the stack is used often.
+pub(crate) fn uses(function: &Function) -> (bool, bool) {
     let insns = || function.blocks.iter().flat_map(|b| &b.insns).map(|i| &i.insn);
     let frames = insns().any(|i| {
         let copies = i.mnemonic() == M::Mov && i.op0_register() == Register::RBP && i.op1_register() == Register::RSP;
         copies || i.mnemonic() == M::Leave
     });
     let uses = insns().filter(|i| i.is_stack_instruction() || is_through(i, frames)).count();
-    (uses >= FEWEST).then_some(frames)
+    (frames, uses >= FEWEST)
 }
 
 /// Whether the memory operand is reached through RSP, or RBP if that points to frames.
@@ -62,8 +68,11 @@ impl StackPage {
 }
 
 impl Emitter<'_> {
-    pub(crate) fn stack_page(&mut self, frames: bool) -> StackPage {
-        StackPage { tag: self.local(ValType::I64), delta: self.local(ValType::I32), frames }
+    /// Keeps the page of the stack, and `places` more, each first the stack's until another is found there.
+    pub(crate) fn keep_pages(&mut self, frames: bool, places: usize) {
+        let mut page = || Page { tag: self.local(ValType::I64), delta: self.local(ValType::I32) };
+        let (stack, pages) = (page(), (0..places).map(|_| page()).collect());
+        (self.stack, self.pages) = (Some(StackPage { page: stack, frames }), pages);
     }
 
     /// Registers entries load for it.
@@ -74,7 +83,7 @@ impl Emitter<'_> {
     /// Finds the page at an entry. Where there is none to write to, the interpreter executes the instruction. Returns the
     /// offsets of the entries, which say where that is, for as long as the code lives.
     pub(crate) fn find_stack(&mut self, entries: &[i64]) -> Option<Box<[i64]>> {
-        let stack = self.stack?;
+        let stack = self.stack?.page;
         let offsets: Box<[i64]> = entries.into();
         let rsp = self.gpr(4);
         self.i().local_get(rsp);
@@ -93,10 +102,13 @@ impl Emitter<'_> {
         self.branch_to_exit(0);
         self.close();
         self.close();
+        for page in self.pages.clone() {
+            self.i().local_get(stack.tag).local_set(page.tag).local_get(stack.delta).local_set(page.delta);
+        }
         Some(offsets)
     }
 
-    fn look_up_stack(&mut self, stack: StackPage, addr: u32) {
+    fn look_up_stack(&mut self, stack: Page, addr: u32) {
         let (tag, host) = self.entry_fields(true);
         self.i().local_get(addr);
         let addr = self.take(ValType::I64);
@@ -105,7 +117,7 @@ impl Emitter<'_> {
         self.i().local_get(entry.index).i32_load(host).local_set(stack.delta);
     }
 
-    fn push_is_elsewhere(&mut self, stack: StackPage, addr: u32) {
+    fn push_is_elsewhere(&mut self, stack: Page, addr: u32) {
         self.i().local_get(addr).local_get(stack.tag).i64_sub().i64_const(PAGE_SIZE as i64).i64_ge_u();
     }
 }
