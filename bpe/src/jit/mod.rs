@@ -66,6 +66,8 @@ const MOST_FUNCTIONS: usize = 12;
 const MOST_COPIED: usize = 200;
 /// Bytes of modules kept before the oldest go.
 const MOST_BYTES: usize = 24 << 20;
+/// Modules kept before the oldest go: however small, each takes 200 KB of V8's memory.
+const MOST_CLUSTERS: usize = 1500;
 /// Slots asked for at a time.
 const SLOTS: u32 = 64;
 /// How often a function is translated anew because more of it has become hot.
@@ -340,7 +342,7 @@ impl Jit {
     }
 
     fn drop_oldest(&mut self) {
-        while self.bytes > MOST_BYTES && self.clusters.len() > 1 {
+        while self.clusters.len() > MOST_CLUSTERS || self.bytes > MOST_BYTES && self.clusters.len() > 1 {
             let Some(&id) = self.clusters.keys().next() else { return };
             self.drop_cluster(id);
         }
