@@ -107,7 +107,7 @@ impl Emitter<'_> {
         let width = width(insn, 0);
         let up = insn.mnemonic() == M::Inc;
         let carry = self.flags_needed.then(|| {
-            self.push_carry();
+            self.push_carry_to_keep();
             self.take(ValType::I32)
         });
         let place = self.push_changed(insn, width);

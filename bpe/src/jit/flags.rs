@@ -141,6 +141,22 @@ impl Emitter<'_> {
         self.push_condition(2);
     }
 
+    /// The same for what leaves it as it is. In a loop, that is mostly what set the flags last, too.
+    pub(crate) fn push_carry_to_keep(&mut self) {
+        if self.kind.is_some() {
+            return self.push_carry();
+        }
+        let [kind, _, _, c, _] = self.flag_locals();
+        let (first, last) = (Setter::Increment as i32, Setter::Decrement as i32);
+        self.i().local_get(kind).i32_wrap_i64().i32_const(Kind::SETTER_AND_OVER).i32_and();
+        self.i().i32_const(first).i32_sub().i32_const(last - first + 1).i32_lt_u();
+        self.open_usual(BlockType::Result(ValType::I32));
+        self.i().local_get(c).i32_wrap_i64().i32_const(1).i32_and();
+        self.or_else();
+        self.push_carry();
+        self.close();
+    }
+
     /// Pushes whether the condition holds: 0, or 1.
     pub(crate) fn push_condition(&mut self, cc: u8) {
         let known = self.kind.is_some_and(|kind| self.push_known(kind, cc >> 1));

@@ -133,6 +133,9 @@ const A_FROM: u32 = 12;
 const B_FROM: u32 = 20;
 
 impl Kind {
+    /// The bits of [`Kind::encode`] that say what set the flags, and what came over that.
+    pub(crate) const SETTER_AND_OVER: i32 = 15 | 3 << 8;
+
     pub(crate) const fn new(setter: Setter, width: u8) -> Self {
         Self { setter, width, over: Over::None, over_width: 0, sources: [Source::Kept; 2] }
     }
