@@ -82,6 +82,14 @@ abi_struct! {
     pub struct Itimerval(32) { pub interval: Timeval, pub value: Timeval, }
 }
 abi_struct! {
+    /// `struct itimerspec`, timer_settime(2).
+    pub struct Itimerspec(32) { pub interval: Timespec, pub value: Timespec, }
+}
+abi_struct! {
+    /// `struct sigevent` as far as the kernel reads it, sigevent(3type).
+    pub struct Sigevent(64) { pub value: u64, pub signo: i32, pub notify: i32, pub tid: i32, pub pad: [u32; 11], }
+}
+abi_struct! {
     /// `struct winsize`, ioctl_tty(2).
     pub struct Winsize(8) { pub rows: u16, pub cols: u16, pub xpixel: u16, pub ypixel: u16, }
 }
@@ -136,4 +144,42 @@ abi_struct! {
 abi_struct! {
     /// `struct __user_cap_header_struct` of capget(2).
     pub struct CapHeader(8) { pub version: u32, pub pid: i32, }
+}
+abi_struct! {
+    /// `struct open_how`, openat2(2).
+    pub struct OpenHow(24) { pub flags: u64, pub mode: u64, pub resolve: u64, }
+}
+abi_struct! {
+    /// `struct sched_attr`, sched_setattr(2).
+    pub struct SchedAttr(56) {
+        pub size: u32, pub policy: u32, pub flags: u64, pub nice: i32, pub priority: u32, pub runtime: u64,
+        pub deadline: u64, pub period: u64, pub util_min: u32, pub util_max: u32,
+    }
+}
+abi_struct! {
+    /// `struct f_owner_ex`, fcntl(2).
+    pub struct OwnerEx(8) { pub kind: i32, pub pid: i32, }
+}
+abi_struct! {
+    /// `struct user_regs_struct`, ptrace(2): sys/user.h.
+    pub struct UserRegs(216) {
+        pub r15: u64, pub r14: u64, pub r13: u64, pub r12: u64, pub rbp: u64, pub rbx: u64, pub r11: u64, pub r10: u64,
+        pub r9: u64, pub r8: u64, pub rax: u64, pub rcx: u64, pub rdx: u64, pub rsi: u64, pub rdi: u64,
+        pub orig_rax: u64, pub rip: u64, pub cs: u64, pub eflags: u64, pub rsp: u64, pub ss: u64, pub fs_base: u64,
+        pub gs_base: u64, pub ds: u64, pub es: u64, pub fs: u64, pub gs: u64,
+    }
+}
+abi_struct! {
+    /// `struct ptrace_syscall_info` for a stop at the entry of a call, ptrace(2); other stops use part of it.
+    pub struct SyscallInfo(88) {
+        pub op: u8, pub pad: [u8; 3], pub arch: u32, pub instruction_pointer: u64, pub stack_pointer: u64, pub data: [u64; 8],
+    }
+}
+abi_struct! {
+    /// `struct sock_filter`, bpf instructions of seccomp(2).
+    pub struct SockFilter(8) { pub code: u16, pub jt: u8, pub jf: u8, pub k: u32, }
+}
+abi_struct! {
+    /// `struct sock_fprog`, seccomp(2).
+    pub struct SockProgram(16) { pub len: u16, pub pad: [u16; 3], pub filter: u64, }
 }

@@ -27,7 +27,7 @@ use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Follow;
 use crate::vfs::{FdTable, FileKind, FsContext, Inode, NewInode, PathRef, Vfs};
-use crate::{BootError, Kernel, Names, Next, device, klog, run, task};
+use crate::{BootError, Kernel, Next, device, klog, run, task};
 
 /// The version `uname -r` shows: which Linux's interface this is.
 pub const RELEASE: &str = "6.1.0-aurora";
@@ -116,6 +116,7 @@ impl Kernel {
         };
         let root_options = Options { pages: frames / 4 * 3, inodes: frames.max(65536), dev: 1, mode: 0o755 };
         let root = Tmpfs::create(&memory, &open_device, &root_options, now)?;
+        let memfd_options = Options { pages: frames, inodes: u64::MAX, dev: 2, mode: 0o700 };
         let max_threads = (machine.heap_limit() / 4 / PROCESS_COST).clamp(64, 30_000);
         Ok(Arc::new(Self {
             scheduler: task::scheduler::Scheduler::new(machine.clone()),
@@ -125,6 +126,7 @@ impl Kernel {
             vfs: Vfs::new(root, "rootfs"),
             anonymous: crate::fs::anonymous::AnonymousInodes::default(),
             futexes: crate::ipc::futex::FutexTable::default(),
+            network: crate::net::Network::default(),
             locks: crate::vfs::lock::FileLocks::default(),
             record_locks: crate::vfs::lock::RecordLocks::default(),
             ports: device::Ports::new(options.quiet),
@@ -132,12 +134,14 @@ impl Kernel {
             log: crate::log::Log::default(),
             unhandled: crate::task::unhandled::RateLimit::default(),
             shared_memory: PageQuota::new(frames),
-            open_device,
+            open_device: open_device.clone(),
             process_ended: WaitQueue::new(),
             awaited: Mutex::default(),
             max_threads,
             next_dev: AtomicU64::new(20),
-            names: Mutex::new(Names { host: b"aurora".to_vec(), domain: b"(none)".to_vec() }),
+            uts: task::uts::UtsNamespace::first(),
+            memfds: Tmpfs::create(&memory, &open_device, &memfd_options, now)?,
+            settings: crate::memory::settings::Settings::default(),
             command_line: line.to_string(),
             current: AtomicU64::new(0),
             current_call: AtomicU64::new(0),
@@ -284,8 +288,9 @@ pub(crate) fn new_process(kernel: &Arc<Kernel>, pid: Pid, files: Arc<FdTable>) -
         task: kernel.scheduler.new_task(0),
         name: Vec::new(),
         files,
-        fs: FsContext::new(kernel.vfs.root()?),
+        fs: FsContext::new(kernel.vfs.root()?, kernel.vfs.first_namespace()),
         mask: SignalSet::default(),
+        uts: kernel.uts.clone(),
     }))
 }
 

@@ -15,6 +15,7 @@ pub mod fs;
 pub mod ipc;
 pub mod log;
 pub mod memory;
+pub mod net;
 mod num;
 pub mod run;
 pub mod security;
@@ -27,7 +28,6 @@ pub mod vfs;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use aurora_abi::types::Timespec;
@@ -47,6 +47,7 @@ pub struct Kernel {
     pub(crate) vfs: vfs::Vfs,
     pub(crate) anonymous: fs::anonymous::AnonymousInodes,
     pub(crate) futexes: ipc::futex::FutexTable,
+    pub(crate) network: net::Network,
     pub(crate) locks: vfs::lock::FileLocks,
     pub(crate) record_locks: vfs::lock::RecordLocks,
     pub(crate) ports: device::Ports,
@@ -61,7 +62,12 @@ pub struct Kernel {
     awaited: Mutex<BTreeSet<Pid>>,
     pub(crate) max_threads: u64,
     pub(crate) next_dev: core::sync::atomic::AtomicU64,
-    pub(crate) names: Mutex<Names>,
+    /// The first namespace of host names.
+    pub(crate) uts: Arc<task::uts::UtsNamespace>,
+    /// The file system of memfd_create(2).
+    pub(crate) memfds: Arc<dyn vfs::Inode>,
+    /// `vm.overcommit_memory` and the like.
+    pub(crate) settings: memory::settings::Settings,
     pub(crate) command_line: String,
     /// The thread that is running: process in the high half, thread in the low.
     current: core::sync::atomic::AtomicU64,
@@ -71,14 +77,6 @@ pub struct Kernel {
     /// What clock_settime(2) added to the machine's real time, in nanoseconds.
     clock_offset: AtomicI64,
     stop: Mutex<Option<Next>>,
-}
-
-/// Host and domain name, uname(2).
-pub struct Names {
-    /// `nodename`.
-    pub host: Vec<u8>,
-    /// `domainname`.
-    pub domain: Vec<u8>,
 }
 
 /// What a machine should do after [`Kernel::run`] returned.
@@ -213,6 +211,7 @@ impl Kernel {
     pub(crate) fn set_realtime_ns(&self, ns: u64) {
         let offset = i128::from(ns) - i128::from(self.machine.realtime_ns());
         self.clock_offset.store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
+        self.timers.clock_was_set();
     }
 
     /// Real time as files carry it.

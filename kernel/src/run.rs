@@ -1,17 +1,20 @@
 //! A thread's whole life: run its program until it traps, do what the trap asks, deliver signals, again.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use aurora_abi::Errno;
-use aurora_machine::{Exception, PageFault, Reg, Trap, UserContext};
+use aurora_machine::{Exception, Instant, PageFault, Reg, Trap, UserContext};
 
 use crate::memory::fault::FaultError;
+use crate::syscall::seccomp::{Ruling, filter_call};
 use crate::syscall::{self, Gate};
 use crate::task::exit::thread_ended;
 use crate::task::frame::{Interrupted, Life, deliver};
 use crate::task::process::WaitStatus;
 use crate::task::scheduler::yield_now;
+use crate::task::trace::{Event, FILTERED, Resume, StopKind, TRACED, call_stop, event_stop};
 use crate::task::{SigInfo, Signal, Thread, unhandled};
 
 /// Starts a thread with its first registers.
@@ -31,15 +34,35 @@ async fn run(thread: Arc<Thread>, cpu: UserContext) {
     .await;
 }
 
+/// One trap of so many is timed, to tell time in the kernel from time in the program: a clock costs too much for all.
+const TIMED: u32 = 16;
+
 /// The loop.
 async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
-    // A thread can be ended before it runs for the first time.
+    let mut interrupted = None;
+    let mut timed: Option<(Instant, u64)> = None;
+    // A thread can be ended before it runs for the first time, and its tracer can want to see its first instruction.
     while !thread.must_stop_running() {
+        if thread.is_interrupted() || thread.process.state().stopped.is_some() || interrupted.is_some() {
+            if deliver(&thread, &mut cpu, interrupted.take()).await == Life::Ends {
+                break;
+            }
+        } else if let Some(mask) = thread.take_saved_mask() {
+            thread.set_mask(mask);
+        }
         let Some(space) = thread.process.space() else { break };
         let kernel = thread.kernel();
+        if let Some((since, switches)) = timed.take()
+            && kernel.scheduler.switches() == switches
+        {
+            let spent = kernel.machine.now().since(since) * u64::from(TIMED);
+            thread.system_ns.fetch_add(spent, Ordering::Relaxed);
+        }
         let trap = kernel.machine.run(&mut cpu, space.root(), kernel.scheduler.slice_end());
         drop(space);
-        let mut interrupted = None;
+        if thread.traps.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED) {
+            timed = Some((kernel.machine.now(), kernel.scheduler.switches()));
+        }
         match trap {
             Trap::Syscall => interrupted = system_call(&thread, &mut cpu, Gate::Linux).await,
             Trap::PageFault(fault) => page_fault(&thread, &cpu, fault).await,
@@ -50,22 +73,29 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
                 yield_now().await;
             }
         }
-        if thread.is_interrupted() || thread.process.state().stopped.is_some() || interrupted.is_some() {
-            if deliver(&thread, &mut cpu, interrupted).await == Life::Ends {
-                break;
-            }
-        } else if let Some(mask) = thread.take_saved_mask() {
-            thread.set_mask(mask);
-        }
     }
     let own = WaitStatus::Exited(thread.exit_code.load(Ordering::Relaxed));
+    if thread.is_traced() {
+        let status = thread.process.ending().unwrap_or(own).encode();
+        Box::pin(event_stop(&thread, &mut cpu, Event::Exit, u64::from(status), u64::MAX)).await;
+    }
     thread_ended(&thread, own).await;
 }
 
 /// Does a system call. Returns how an interrupted one goes on.
 async fn system_call(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -> Option<Interrupted> {
     let number = cpu.reg(Reg::Rax);
-    let result = syscall::dispatch(thread, cpu, gate).await;
+    let result = if thread.watched.load(Ordering::Relaxed) & (TRACED | FILTERED) == 0 {
+        syscall::dispatch(thread, cpu, gate).await
+    } else {
+        // Rare and large: boxed, so that every thread's future stays small.
+        return Box::pin(watched_call(thread, cpu, gate)).await;
+    };
+    finish(cpu, number, result)
+}
+
+/// Puts a call's result where the program finds it.
+fn finish(cpu: &mut UserContext, number: u64, result: Result<u64, Errno>) -> Option<Interrupted> {
     match result {
         Ok(value) => cpu.set_reg(Reg::Rax, value),
         Err(errno) if errno.number() >= Errno::ERESTARTSYS.number() => {
@@ -74,6 +104,39 @@ async fn system_call(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) ->
         Err(errno) => cpu.set_reg(Reg::Rax, errno.to_result()),
     }
     None
+}
+
+/// A call of a thread that is traced, or whose calls are filtered.
+async fn watched_call(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -> Option<Interrupted> {
+    let entered = cpu.reg(Reg::Rax);
+    let stepped = thread.is_traced() && thread.trace.lock().resume == Resume::Step;
+    cpu.set_reg(Reg::Rax, Errno::ENOSYS.to_result());
+    let number = call_stop(thread, cpu, StopKind::Entry, entered).await;
+    let ruling = match number {
+        u64::MAX => Ruling::Instead(cpu.reg(Reg::Rax)),
+        _ => filter_call(thread, cpu, gate, number).await,
+    };
+    let interrupted = match ruling {
+        Ruling::Make(number) => {
+            cpu.set_reg(Reg::Rax, number);
+            let result = syscall::dispatch(thread, cpu, gate).await;
+            finish(cpu, number, result)
+        }
+        Ruling::Instead(value) => {
+            cpu.set_reg(Reg::Rax, value);
+            None
+        }
+    };
+    if let Some(Interrupted { errno, .. }) = interrupted {
+        cpu.set_reg(Reg::Rax, errno.to_result());
+    }
+    call_stop(thread, cpu, StopKind::Exit, number).await;
+    if stepped && cpu.rflags & UserContext::TRAP_FLAG != 0 {
+        // The step is the call.
+        cpu.rflags &= !UserContext::TRAP_FLAG;
+        thread.force(SigInfo::fault(Signal::SIGTRAP, 2, cpu.rip));
+    }
+    interrupted
 }
 
 /// An instruction of the thread's raised a signal.

@@ -13,12 +13,15 @@
 //! });
 //! ```
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Poll, Waker};
+
+use crate::vfs::Events;
 
 /// A short spin lock. Kernel code between two `.await`s is short and runs with interrupts off.
 #[derive(Default)]
@@ -53,28 +56,66 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
+/// Told of every wake-up of a [`WaitQueue`], for as long as it observes it: an epoll's item, epoll(7).
+pub trait Observer: Send + Sync {
+    /// The queue was woken for `events`. Called under the queue's lock, so it must neither look at a file nor change
+    /// who observes this queue. Returns whether somebody will act on it.
+    fn notify(&self, events: Events) -> bool;
+    /// Whether at most one of several such observers is to act on a wake-up (`EPOLLEXCLUSIVE`).
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+}
+
 /// Tasks waiting for a condition that somebody else makes true.
 ///
-/// Whoever changes the condition calls [`WaitQueue::wake_all`] afterwards; a waiter registers before it looks. Hence no
-/// wake-up is lost.
+/// Whoever changes the condition calls [`WaitQueue::wake`] afterwards; a waiter registers before it looks. Hence no
+/// wake-up is lost. Waiting tasks leave the queue when woken; observers stay and are told what the wake-up is for, so
+/// that watching a thousand files costs nothing until one of them is ready.
 #[derive(Default)]
 pub struct WaitQueue {
     waiters: Mutex<Vec<(u64, Waker)>>,
+    observers: Mutex<Vec<Arc<dyn Observer>>>,
     next: AtomicU64,
 }
 
 impl WaitQueue {
     /// A queue nobody waits in.
     pub const fn new() -> Self {
-        Self { waiters: Mutex::new(Vec::new()), next: AtomicU64::new(0) }
+        Self { waiters: Mutex::new(Vec::new()), observers: Mutex::new(Vec::new()), next: AtomicU64::new(0) }
     }
 
-    /// Lets every waiter look again.
+    /// Lets every waiter look again, whatever it waits for.
     pub fn wake_all(&self) {
+        self.wake(Events::all());
+    }
+
+    /// Lets every waiter look again; observers learn that it is for `events`.
+    pub fn wake(&self, events: Events) {
         let waiters = core::mem::take(&mut *self.waiters.lock());
         for (_, waker) in waiters {
             waker.wake();
         }
+        let mut taken = false;
+        for observer in self.observers.lock().iter() {
+            if !(taken && observer.is_exclusive()) {
+                taken |= observer.notify(events) && observer.is_exclusive();
+            }
+        }
+    }
+
+    /// Tells `observer` of wake-ups from now on.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.observers.lock().push(observer);
+    }
+
+    /// Stops telling it.
+    pub fn forget(&self, observer: &Arc<dyn Observer>) {
+        let mut observers = self.observers.lock();
+        let at = observers.iter().position(|o| Arc::ptr_eq(o, observer));
+        let gone = at.map(|at| observers.remove(at));
+        drop(observers);
+        drop(gone);
     }
 
     /// Waits until `look` gives a value.
@@ -94,6 +135,16 @@ impl WaitQueue {
             }
         })
         .await
+    }
+
+    /// Wakes `waker` at the next change. For whoever has no ticket because it must not keep the queue: `key` tells it from
+    /// others, and tickets have small numbers.
+    pub fn listen(&self, key: u64, waker: &Waker) {
+        let mut waiters = self.waiters.lock();
+        match waiters.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, old)) => old.clone_from(waker),
+            None => waiters.push((key, waker.clone())),
+        }
     }
 
     /// A place in the queue for waits over several queues (`poll`): registers anew at every call of `register`.

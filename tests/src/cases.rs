@@ -1,4 +1,4 @@
-//! The comparison cases of `tests/cases/*.cases`.
+//! The comparison cases of `tests/cases/*.cases` and `tests/cases/debian/*.cases`.
 
 use aurora_cli::project;
 
@@ -7,7 +7,7 @@ use aurora_cli::project;
 pub struct Case {
     /// The file it is in, and the sentence that names it.
     pub name: String,
-    /// What `busybox sh -c` gets.
+    /// What the shell gets.
     pub script: String,
     /// Its standard input.
     pub stdin: String,
@@ -23,11 +23,11 @@ impl Case {
     }
 }
 
-/// All cases of all files.
-pub fn all() -> Vec<Case> {
-    let folder = project::root().join("tests/cases");
+/// All cases of all files of a folder of the project.
+pub fn all(folder: &str) -> Vec<Case> {
+    let folder = project::root().join(folder);
     let mut files: Vec<_> = std::fs::read_dir(&folder)
-        .expect("tests/cases is there")
+        .expect("the folder is there")
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "cases"))
         .collect();
@@ -67,12 +67,14 @@ mod tests {
 
     #[test]
     fn there_are_enough_cases_and_no_two_have_one_name() {
-        let mut names: Vec<String> = all().into_iter().map(|c| c.name).collect();
-        assert!(names.len() >= 200, "{} cases", names.len());
-        names.sort();
-        let count = names.len();
-        names.dedup();
-        assert_eq!(names.len(), count);
+        for (folder, enough) in [("tests/cases", 250), ("tests/cases/debian", 300)] {
+            let mut names: Vec<String> = all(folder).into_iter().map(|c| c.name).collect();
+            assert!(names.len() >= enough, "{} cases", names.len());
+            names.sort();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        }
     }
 
     #[test]

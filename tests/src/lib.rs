@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cases;
+pub mod compare;
 pub mod linux;
 pub mod programs;
 
@@ -14,17 +15,31 @@ use std::time::Duration;
 use aurora_cli::image::{self, Image};
 use aurora_cli::link::Spawn;
 use aurora_cli::machines::{Boot, Kind, Running};
+use aurora_cli::project;
 
 /// How long a machine may take to start while the others start too.
 pub const START: Duration = Duration::from_secs(60);
 
 /// The image of the tests: the one everybody boots, and the test programs in `/test`.
-pub fn image() -> Image {
-    let mut image = image::base().expect("the image is built");
-    for (name, path) in programs::build().expect("the test programs are built") {
-        image.add_file(path, &format!("/test/{name}")).expect("the test program is there");
-    }
-    image
+pub fn image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let mut image = image::base().expect("the image is built");
+        for (name, path) in programs::build().expect("the test programs are built") {
+            image.add_file(path, &format!("/test/{name}")).expect("the test program is there");
+        }
+        image
+    })
+}
+
+/// Debian's programs, as `tests/debian.list` declares them.
+pub fn debian() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let mut image = Image::default();
+        image.declare(&project::root().join("tests/debian.list")).expect("the image is built");
+        image
+    })
 }
 
 /// The image as an archive.

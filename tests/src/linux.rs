@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use aurora_cli::image::Image;
 use aurora_cli::link::{Output, Spawn, Status};
 use aurora_cli::setup;
 use std::os::unix::process::ExitStatusExt as _;
@@ -24,15 +25,18 @@ device() { mknod -m 666 "$root/dev/$1" c "$2" "$3"; }
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 dev "$root/dev" || exit 98
 device null 1 3; device zero 1 5; device full 1 7; device random 1 8; device urandom 1 9; device tty 5 0
 ln -s /proc/self/fd "$root/dev/fd"
+for stream in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${stream%:*}" "$root/dev/${stream#*:}"; done
 mkdir "$root/dev/pts" && ln -s pts/ptmx "$root/dev/ptmx" || exit 98
 for options in ,gid=5 ''; do
   mount -t devpts -o newinstance,ptmxmode=666,mode=620$options devpts "$root/dev/pts" 2>/dev/null && break
 done
 cd "$root" || exit 98
 exec 3<&0
-# Signals that whoever runs the tests ignores (nohup does) are not its business either.
+# Signals that whoever runs the tests ignores (nohup does) are not its business either, nor how nice they are.
 # Not in the background, where the signals of the keys that interrupt are ignored, and not in place of the shell.
-env --default-signal chroot . "$@" <&3 3<&-
+lift=()
+[ "$(nice -n "-$(nice)" nice 2>&-)" = 0 ] && lift=(nice -n "-$(nice)")
+"${lift[@]}" env --default-signal chroot . "$@" <&3 3<&-
 status=$?
 cd / && [ -z "$shared" ] || umount -l "$root/proc" "$root/dev"
 exit $status
@@ -44,16 +48,22 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// Unpacks the image.
+    /// Unpacks the tests' image.
     pub fn new() -> Result<Self> {
+        Self::with(crate::image())
+    }
+
+    /// Unpacks an image.
+    pub fn with(image: &Image) -> Result<Self> {
         use std::sync::atomic::{AtomicU32, Ordering};
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("aurora-linux-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&root)?;
         let linux = Self { root };
-        crate::image().write_to(&linux.root)?;
-        let answer = linux.output(&crate::shell("true"), b"", Duration::from_secs(60))?;
+        image.write_to(&linux.root)?;
+        let nothing = Spawn { argv: vec![b"sh".to_vec(), b"-c".to_vec(), b"true".to_vec()], ..crate::shell("") };
+        let answer = linux.output(&nothing, b"", Duration::from_secs(60))?;
         let words = String::from_utf8_lossy(&answer.stderr).into_owned();
         ensure!(answer.status == Some(Status::Exited(0)) && words.is_empty(), "Linux cannot be asked here: {words}");
         Ok(linux)

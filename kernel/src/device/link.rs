@@ -27,7 +27,7 @@ use crate::task::process::WaitStatus;
 use crate::task::{Pid, Process, SigInfo, Signal, Thread};
 use crate::tty::pty::OtherSide;
 use crate::tty::{Tty, TtyDriver, TtyFile};
-use crate::vfs::{Fd, FdTable, FileKind, FileOps, OpenFile, OpenFlags};
+use crate::vfs::{Fd, FdTable, OpenFile, OpenFlags};
 use crate::{Kernel, Next, klog, syscall};
 use output::{Output, OutputWindow, Unfinished, carry_output, flush_terminal};
 
@@ -262,23 +262,23 @@ struct Streams {
     terminal: Option<OtherSide>,
 }
 
-fn new_file(kernel: &Kernel, ops: Arc<dyn FileOps>, kind: FileKind, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
+/// The program's end of a stream: it reads, or it writes.
+fn stream_end(kernel: &Kernel, pipe: &Arc<Pipe>, reads: bool) -> Result<Arc<OpenFile>, Errno> {
     let charge = kernel.memory.charge(crate::vfs::file::FILE_COST)?;
-    let inode = kernel.anonymous.create(kind, 0o600, 0, 0, kernel.now());
-    Ok(OpenFile::new(None, inode, ops, flags, charge))
+    let inode = kernel.anonymous.create_pipe(pipe, 0, 0, kernel.now());
+    let flags = if reads { OpenFlags::empty() } else { OpenFlags::WRONLY };
+    Ok(OpenFile::new(None, inode, pipe.end(reads, !reads), flags, charge))
 }
 
 impl Streams {
     fn pipes(kernel: &Kernel) -> Result<Self, Errno> {
         let files = Arc::new(FdTable::default());
         let stdin = Pipe::new(&kernel.memory);
-        let read_end = new_file(kernel, stdin.end(true, false), FileKind::Fifo, OpenFlags::empty())?;
-        files.replace(Fd(0), read_end, false, 3)?;
+        files.replace(Fd(0), stream_end(kernel, &stdin, true)?, false, 3)?;
         let mut outputs = Vec::new();
         for (fd, kind) in [(1, Kind::Stdout), (2, Kind::Stderr)] {
             let pipe = Pipe::new(&kernel.memory);
-            let write_end = new_file(kernel, pipe.end(false, true), FileKind::Fifo, OpenFlags::WRONLY)?;
-            files.replace(Fd(fd), write_end, false, 3)?;
+            files.replace(Fd(fd), stream_end(kernel, &pipe, false)?, false, 3)?;
             outputs.push((pipe.clone(), pipe.end(true, false), kind));
         }
         Ok(Self { files, stdin: Some((stdin.clone(), stdin.end(false, true))), outputs, terminal: None })
@@ -452,7 +452,7 @@ async fn write_pipe(program: &Program, pipe: &Pipe, chunk: &[u8]) -> Option<usiz
         if program.ended.load(Ordering::Acquire) {
             return Some(None);
         }
-        match pipe.try_write(&mut IoBuf::kernel_in(chunk), false) {
+        match pipe.try_write(&mut IoBuf::kernel_in(chunk), false, false) {
             Ok(n) => Some(Some(n)),
             Err(crate::memory::IoError::WouldBlock) => None,
             Err(_) => Some(None),

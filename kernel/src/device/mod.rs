@@ -62,7 +62,8 @@ pub(crate) async fn console_input(kernel: Weak<Kernel>) {
 pub(crate) fn open_device(kernel: &Arc<Kernel>, path: &[u8], ops: Arc<dyn FileOps>) -> Result<Arc<OpenFile>, Errno> {
     let root = kernel.vfs.root()?;
     let credentials = crate::security::Credentials::default();
-    let lookup = Lookup { vfs: &kernel.vfs, credentials: &credentials, root: root.clone(), start: root };
+    let (vfs, resolve) = (&kernel.vfs, crate::vfs::Resolve::empty());
+    let lookup = Lookup { vfs, credentials: &credentials, root: root.clone(), start: root, resolve };
     let path = lookup.resolve(path, Follow::Yes)?;
     let charge = kernel.memory.charge(crate::vfs::file::FILE_COST)?;
     let inode = path.inode().clone();

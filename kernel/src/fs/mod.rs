@@ -4,6 +4,7 @@ pub mod anonymous;
 pub mod devfs;
 pub mod devpts;
 pub mod initramfs;
+pub mod overlay;
 pub mod procfs;
 pub mod tmpfs;
 

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aurora_abi::Errno;
 use aurora_abi::types::{Statfs, Timespec};
@@ -15,7 +15,8 @@ use crate::memory::account::Charge;
 use crate::memory::cache::{MAX_FILE_SIZE, PageQuota};
 use crate::memory::{MemoryControl, PageCache};
 use crate::sync::Mutex;
-use crate::vfs::inode::{DeviceId, S_ISGID, SetTime};
+use crate::vfs::inode::{DeviceId, Owner, S_ISGID, SetTime};
+use crate::vfs::xattr::Xattrs;
 use crate::vfs::{AttributeChange, DirEntry, FileKind, FileOps, Inode, Metadata, NewInode};
 
 /// Opens a device by its number.
@@ -106,6 +107,8 @@ impl Tmpfs {
             this: this.clone(),
             ino: self.next_ino.fetch_add(1, Ordering::Relaxed),
             attributes: Mutex::new(attributes),
+            xattrs: Mutex::default(),
+            linkable: AtomicBool::new(false),
             body,
             _charge: charge,
         }))
@@ -129,6 +132,9 @@ pub struct TmpInode {
     this: Weak<TmpInode>,
     ino: u64,
     attributes: Mutex<Attributes>,
+    xattrs: Mutex<Option<Arc<Xattrs>>>,
+    /// Has no name yet and may get one.
+    linkable: AtomicBool,
     body: Body,
     _charge: Charge,
 }
@@ -201,6 +207,16 @@ impl TmpInode {
         attributes.ctime = now;
     }
 
+    /// Mode and group of something new in this directory: one with the set-group-ID bit gives its own group.
+    fn inherited(&self, new: &NewInode<'_>) -> (u32, u32) {
+        let mine = *self.attributes.lock();
+        if mine.mode & S_ISGID == 0 {
+            return (new.mode, new.gid);
+        }
+        let is_dir = new.mode & FileKind::MASK == FileKind::Directory.bits();
+        (new.mode | if is_dir { S_ISGID } else { 0 }, mine.gid)
+    }
+
     fn charge_name(&self, name: &[u8]) -> Result<Charge, Errno> {
         self.fs.control.charge(NAME_COST + 2 * name.len() as u64).map_err(|_| Errno::ENOSPC)
     }
@@ -262,8 +278,17 @@ impl Inode for TmpInode {
         }
     }
 
+    fn owner(&self) -> Owner {
+        let a = self.attributes.lock();
+        Owner { mode: a.mode, uid: a.uid, gid: a.gid }
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn xattrs(&self, _: bool) -> Result<Arc<Xattrs>, Errno> {
+        Ok(self.xattrs.lock().get_or_insert_with(|| Xattrs::new(&self.fs.control)).clone())
     }
 
     fn statfs(&self) -> Statfs {
@@ -285,6 +310,12 @@ impl Inode for TmpInode {
 
     fn change(&self, change: &AttributeChange) -> Result<(), Errno> {
         let mut a = self.attributes.lock();
+        if let (Some(mode), Some(cache)) = (change.mode, self.cache())
+            && cache.seals().contains(crate::memory::cache::Seals::EXEC)
+            && (a.mode ^ mode) & 0o111 != 0
+        {
+            return Err(Errno::EPERM);
+        }
         if let Some(mode) = change.mode {
             a.mode = (a.mode & FileKind::MASK) | (mode & 0o7777);
         }
@@ -309,14 +340,7 @@ impl Inode for TmpInode {
     fn create(&self, name: &[u8], new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
         let directory = self.directory()?;
         let charge = self.charge_name(name)?;
-        let (mut mode, mut gid) = (new.mode, new.gid);
-        let mine = *self.attributes.lock();
-        if mine.mode & S_ISGID != 0 {
-            gid = mine.gid;
-            if mode & FileKind::MASK == FileKind::Directory.bits() {
-                mode |= S_ISGID;
-            }
-        }
+        let (mode, gid) = self.inherited(new);
         let mut directory = directory.lock();
         if directory.dead {
             return Err(Errno::ENOENT);
@@ -335,10 +359,24 @@ impl Inode for TmpInode {
         Ok(inode)
     }
 
+    fn create_unnamed(&self, new: &NewInode<'_>, linkable: bool) -> Result<Arc<dyn Inode>, Errno> {
+        if self.directory()?.lock().dead {
+            return Err(Errno::ENOENT);
+        }
+        let (mode, gid) = self.inherited(new);
+        let inode = self.fs.new_inode(&NewInode { mode, gid, ..*new })?;
+        inode.linkable.store(linkable, Ordering::Relaxed);
+        Ok(inode)
+    }
+
     fn link(&self, name: &[u8], inode: &Arc<dyn Inode>, now: Timespec) -> Result<(), Errno> {
         let other = self.own(inode)?;
         if other.is_dir() {
             return Err(Errno::EPERM);
+        }
+        let unnamed = other.attributes.lock().nlink == 0;
+        if unnamed && !other.linkable.load(Ordering::Relaxed) {
+            return Err(Errno::ENOENT);
         }
         let charge = self.charge_name(name)?;
         let mut directory = self.directory()?.lock();
@@ -350,6 +388,7 @@ impl Inode for TmpInode {
         }
         directory.insert(name, other.this.upgrade().ok_or(Errno::ENOENT)?, charge);
         drop(directory);
+        other.linkable.store(false, Ordering::Relaxed);
         other.relink(1, now);
         self.touch(now);
         Ok(())
@@ -454,7 +493,9 @@ impl Inode for TmpInode {
         if size > MAX_FILE_SIZE {
             return Err(Errno::EFBIG);
         }
-        self.cache().ok_or(Errno::EINVAL)?.resize(size);
+        let cache = self.cache().ok_or(Errno::EINVAL)?;
+        cache.may_resize(size)?;
+        cache.resize(size);
         self.touch(now);
         Ok(())
     }

@@ -1,4 +1,9 @@
-//! How processes talk: pipes and futexes.
+//! How processes talk and wait for one another: pipes, futexes, epoll, and what has a descriptor without being a file.
 
+pub mod epoll;
+pub mod eventfd;
 pub mod futex;
+pub mod pidfd;
 pub mod pipe;
+pub mod signalfd;
+pub mod timerfd;

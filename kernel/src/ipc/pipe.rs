@@ -12,8 +12,10 @@ use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::file::{IoctlAnswer, IoctlArgs};
 use crate::vfs::{Events, FileOps, OpenFile};
 
-/// Bytes a pipe holds.
+/// Bytes a new pipe holds.
 pub const CAPACITY: usize = 65536;
+/// Most bytes an ordinary user's pipe may hold: Linux's `fs.pipe-max-size`.
+pub const CAPACITY_MAX: usize = 1 << 20;
 /// A write of at most this many bytes is never mixed with others.
 pub const PIPE_BUF: usize = 4096;
 const SLOTS: usize = 16;
@@ -31,9 +33,10 @@ pub struct Pipe {
     pub writer_opens: AtomicU64,
 }
 
-#[derive(Default)]
 struct Ring {
     slots: VecDeque<Slot>,
+    /// Most slots.
+    room_for: usize,
     readers: usize,
     writers: usize,
 }
@@ -43,6 +46,8 @@ struct Slot {
     frame: Frame,
     start: usize,
     end: usize,
+    /// One write, read as a whole or not at all (`O_DIRECT`).
+    packet: bool,
 }
 
 impl Pipe {
@@ -50,7 +55,7 @@ impl Pipe {
     pub fn new(control: &Arc<MemoryControl>) -> Arc<Self> {
         Arc::new(Self {
             control: control.clone(),
-            inner: Mutex::default(),
+            inner: Mutex::new(Ring { slots: VecDeque::new(), room_for: SLOTS, readers: 0, writers: 0 }),
             changed: WaitQueue::new(),
             reader_opens: AtomicU64::new(0),
             writer_opens: AtomicU64::new(0),
@@ -84,6 +89,45 @@ impl Pipe {
         self.inner.lock().len()
     }
 
+    /// Bytes it can hold.
+    pub fn capacity(&self) -> usize {
+        self.inner.lock().room_for * PAGE
+    }
+
+    /// Makes it hold at least `bytes` (`F_SETPIPE_SZ`); returns how many it holds then.
+    pub fn set_capacity(&self, bytes: u32, privileged: bool) -> Result<usize, Errno> {
+        if bytes > 1 << 31 {
+            return Err(Errno::EINVAL);
+        }
+        let size = crate::num::to_usize(u64::from(bytes)).max(PAGE).next_power_of_two();
+        let mut ring = self.inner.lock();
+        if size / PAGE > ring.room_for && size > CAPACITY_MAX && !privileged {
+            return Err(Errno::EPERM);
+        }
+        if size / PAGE < ring.slots.len() {
+            return Err(Errno::EBUSY);
+        }
+        ring.room_for = size / PAGE;
+        drop(ring);
+        self.changed.wake_all();
+        Ok(size)
+    }
+
+    /// Gives up to `wanted` bytes to `each` in runs without taking them out (tee(2)); returns how many.
+    pub fn peek(&self, mut wanted: usize, each: &mut dyn FnMut(&Frame, usize, usize) -> bool) -> usize {
+        let ring = self.inner.lock();
+        let mut seen = 0;
+        for slot in &ring.slots {
+            let run = (slot.end - slot.start).min(wanted);
+            if run == 0 || !each(&slot.frame, slot.start, run) {
+                break;
+            }
+            seen += run;
+            wanted -= run;
+        }
+        seen
+    }
+
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -107,21 +151,26 @@ impl Pipe {
             }
             let moved = out.put_frame(&slot.frame, slot.start, run);
             slot.start += moved;
-            if slot.start == slot.end {
+            let packet = slot.packet;
+            // What of a packet the reader had no room for is gone.
+            if slot.start == slot.end || packet && moved == run {
                 ring.slots.pop_front();
             }
             if moved < run {
                 stopped = true;
                 break;
             }
+            if packet {
+                break;
+            }
         }
         drop(ring);
-        self.changed.wake_all();
+        self.changed.wake(Events::WRITABLE);
         if stopped { out.stopped(start) } else { Ok(out.done() - start) }
     }
 
     /// Writes what fits. At most [`PIPE_BUF`] bytes go in whole or not at all.
-    pub fn try_write(&self, input: &mut IoBuf<'_>, first: bool) -> Result<usize, IoError> {
+    pub fn try_write(&self, input: &mut IoBuf<'_>, first: bool, packet: bool) -> Result<usize, IoError> {
         let start = input.done();
         if input.remaining() == 0 {
             return Ok(0);
@@ -131,17 +180,20 @@ impl Pipe {
             return Err(Errno::EPIPE.into());
         }
         let whole = first && input.remaining() <= PIPE_BUF;
+        if packet && ring.slots.len() >= ring.room_for {
+            return Err(IoError::WouldBlock);
+        }
         if ring.room() == 0 || whole && ring.room() < input.remaining() {
             return Err(IoError::WouldBlock);
         }
         let mut result = Ok(());
         while input.remaining() > 0 {
-            if ring.slots.back().is_none_or(|s| s.end == PAGE) {
-                if ring.slots.len() >= SLOTS {
+            if ring.slots.back().is_none_or(|s| s.end == PAGE || s.packet || packet) {
+                if ring.slots.len() >= ring.room_for {
                     break;
                 }
                 match self.control.frame() {
-                    Ok(frame) => ring.slots.push_back(Slot { frame, start: 0, end: 0 }),
+                    Ok(frame) => ring.slots.push_back(Slot { frame, start: 0, end: 0, packet }),
                     Err(errno) => {
                         result = Err(errno);
                         break;
@@ -157,12 +209,12 @@ impl Pipe {
             }
             if moved < run {
                 drop(ring);
-                self.changed.wake_all();
+                self.changed.wake(Events::READABLE);
                 return input.stopped(start);
             }
         }
         drop(ring);
-        self.changed.wake_all();
+        self.changed.wake(Events::READABLE);
         match result {
             Ok(()) => Ok(input.done() - start),
             Err(errno) => input.or_error(start, errno),
@@ -175,8 +227,8 @@ impl Ring {
         self.slots.iter().map(|s| s.end - s.start).sum()
     }
     fn room(&self) -> usize {
-        let tail = self.slots.back().map_or(0, |s| PAGE - s.end);
-        (SLOTS - self.slots.len()) * PAGE + tail
+        let tail = self.slots.back().filter(|s| !s.packet).map_or(0, |s| PAGE - s.end);
+        self.room_for.saturating_sub(self.slots.len()) * PAGE + tail
     }
 }
 
@@ -207,9 +259,9 @@ impl FileOps for PipeEnd {
     fn read_at(&self, _: &OpenFile, _: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
         self.pipe.try_read(out)
     }
-    fn write_at(&self, _: &OpenFile, _: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
+    fn write_at(&self, file: &OpenFile, _: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
         let first = input.done() == 0;
-        self.pipe.try_write(input, first)
+        self.pipe.try_write(input, first, file.flags().contains(crate::vfs::OpenFlags::DIRECT))
     }
     fn readiness(&self, _: &OpenFile) -> Events {
         let ring = self.pipe.inner.lock();

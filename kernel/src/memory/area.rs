@@ -21,6 +21,25 @@ bitflags::bitflags! {
     }
 }
 
+bitflags::bitflags! {
+    /// What mlock(2) and madvise(2) said of a mapping.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Traits: u8 {
+        /// Counts against the limit of locked memory.
+        const LOCKED = 1;
+        /// A child does not have it.
+        const DONT_FORK = 2;
+        /// A child has zeros in its place.
+        const WIPE_ON_FORK = 4;
+        /// Is not for core files.
+        const DONT_DUMP = 8;
+        /// Huge pages are wanted, should there ever be any.
+        const HUGE = 16;
+        /// Huge pages are not wanted.
+        const NO_HUGE = 32;
+    }
+}
+
 /// What is behind a mapping.
 #[derive(Clone)]
 pub enum Backing {
@@ -62,6 +81,8 @@ pub struct Area {
     pub backing: Backing,
     /// For `/proc/PID/maps`.
     pub label: Label,
+    /// What was said of it.
+    pub traits: Traits,
     /// Kernel heap it takes.
     pub charge: Charge,
 }
@@ -106,6 +127,7 @@ impl Area {
             grows_down: self.grows_down,
             backing: self.backing_at(range.start),
             label: self.label,
+            traits: self.traits,
             charge,
         }
     }
@@ -117,6 +139,7 @@ impl Area {
             && self.shared == next.shared
             && self.grows_down == next.grows_down
             && self.label == next.label
+            && self.traits == next.traits
             && match (self.backing_at(next.range.start), &next.backing) {
                 (Backing::Anonymous, Backing::Anonymous) => true,
                 (Backing::Cache { cache: a, first: i, .. }, Backing::Cache { cache: b, first: j, .. }) => {

@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aurora_abi::Errno;
 use aurora_machine::{Frame, PAGE_SIZE};
@@ -50,12 +50,32 @@ impl PageQuota {
     }
 }
 
+bitflags::bitflags! {
+    /// What may not be done with a file any more: seals of memfd_create(2), fcntl(2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Seals: u32 {
+        /// Set further seals: what every file has that is no memfd.
+        const SEAL = 1;
+        /// Make it shorter.
+        const SHRINK = 2;
+        /// Make it longer.
+        const GROW = 4;
+        /// Write.
+        const WRITE = 8;
+        /// Write, but through mappings that are there.
+        const FUTURE_WRITE = 16;
+        /// Change whether it can be executed.
+        const EXEC = 32;
+    }
+}
+
 /// The pages of one file.
 pub struct PageCache {
     control: Arc<MemoryControl>,
     quota: Arc<PageQuota>,
     pages: Mutex<BTreeMap<u64, Frame>>,
     size: AtomicU64,
+    seals: AtomicU32,
     mappers: Mutex<Vec<Weak<AddressSpace>>>,
 }
 
@@ -67,8 +87,47 @@ impl PageCache {
             quota: quota.clone(),
             pages: Mutex::default(),
             size: AtomicU64::new(0),
+            seals: AtomicU32::new(Seals::SEAL.bits()),
             mappers: Mutex::default(),
         })
+    }
+
+    /// Its seals.
+    pub fn seals(&self) -> Seals {
+        Seals::from_bits_truncate(self.seals.load(Ordering::Acquire))
+    }
+
+    /// Sets its seals whatever they were: it is new.
+    pub fn set_seals(&self, seals: Seals) {
+        self.seals.store(seals.bits(), Ordering::Release);
+    }
+
+    /// Adds seals. `EPERM` if that is sealed, `EBUSY` while somebody could write through a mapping.
+    pub fn add_seals(self: &Arc<Self>, more: Seals) -> Result<(), Errno> {
+        let old = self.seals();
+        if old.contains(Seals::SEAL) {
+            return Err(Errno::EPERM);
+        }
+        if more.contains(Seals::WRITE) && !old.contains(Seals::WRITE) {
+            let mappers: Vec<_> = self.mappers.lock().iter().filter_map(Weak::upgrade).collect();
+            if mappers.iter().any(|space| space.could_write_to(self)) {
+                return Err(Errno::EBUSY);
+            }
+        }
+        self.set_seals(old | more);
+        Ok(())
+    }
+
+    /// Whether it is sealed against writing.
+    pub fn is_write_sealed(&self) -> bool {
+        self.seals().intersects(Seals::WRITE | Seals::FUTURE_WRITE)
+    }
+
+    /// `EPERM` if its seals forbid a size.
+    pub fn may_resize(&self, size: u64) -> Result<(), Errno> {
+        let (seals, old) = (self.seals(), self.size());
+        let forbidden = size < old && seals.contains(Seals::SHRINK) || size > old && seals.contains(Seals::GROW);
+        if forbidden { Err(Errno::EPERM) } else { Ok(()) }
     }
 
     /// Size in bytes.
@@ -79,6 +138,12 @@ impl PageCache {
     /// Pages that take memory.
     pub fn resident_pages(&self) -> u64 {
         self.pages.lock().len() as u64
+    }
+
+    /// Pages it could have besides.
+    pub fn room(&self) -> u64 {
+        let free = self.quota.limit().saturating_sub(self.quota.used());
+        free.min(self.control.available_frames())
     }
 
     /// The page, if it takes memory.
@@ -135,6 +200,12 @@ impl PageCache {
             }
             if at >= MAX_FILE_SIZE {
                 return input.or_error(start, Errno::EFBIG);
+            }
+            if self.is_write_sealed() {
+                return input.or_error(start, Errno::EPERM);
+            }
+            if let Err(errno) = self.may_resize(self.size().max(at + run as u64)) {
+                return input.or_error(start, errno);
             }
             let frame = match self.page_or_new(at / PAGE_SIZE) {
                 Ok(frame) => frame,

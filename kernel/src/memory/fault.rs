@@ -59,6 +59,46 @@ impl AddressSpace {
     }
 }
 
+impl AddressSpace {
+    /// Reads for a tracer: whatever the protection, bringing in what is missing. Returns how much there was.
+    pub fn look(&self, addr: VirtAddr, out: &mut [u8]) -> usize {
+        self.forced(addr, out.len(), false, |frame, offset, done, run| {
+            frame.read(offset, out.get_mut(done..done + run).unwrap_or_default());
+        })
+    }
+
+    /// Writes for a tracer: where the program itself may not, a private copy is made. Returns how much could be written.
+    pub fn poke(&self, addr: VirtAddr, bytes: &[u8]) -> usize {
+        self.forced(addr, bytes.len(), true, |frame, offset, done, run| {
+            frame.write(offset, bytes.get(done..done + run).unwrap_or_default());
+        })
+    }
+
+    fn forced(
+        &self,
+        addr: VirtAddr,
+        len: usize,
+        write: bool,
+        mut each: impl FnMut(&aurora_machine::Frame, usize, usize, usize),
+    ) -> usize {
+        let mut done = 0;
+        while done < len {
+            let Some(at) = addr.checked_add(done as u64).filter(|a| a.is_user()) else { break };
+            let mut inner = self.lock();
+            let Some(area) = inner.area_at(at) else { break };
+            if write && area.shared && !area.prot.contains(Prot::WRITE) || inner.bring_in(self, at, write).is_err() {
+                break;
+            }
+            let Some(mapping) = inner.table.query(at) else { break };
+            let offset = crate::num::in_page(at.0);
+            let run = (len - done).min(crate::num::to_usize(PAGE_SIZE) - offset);
+            each(&mapping.frame, offset, done, run);
+            done += run;
+        }
+        done
+    }
+}
+
 impl Inner {
     fn bring_in(&mut self, space: &AddressSpace, addr: VirtAddr, write: bool) -> Result<(), FaultError> {
         let present = self.table.query(addr);

@@ -75,6 +75,10 @@ impl<'a> IoBuf<'a> {
     pub fn remaining(&self) -> usize {
         self.total - self.done
     }
+    /// Puts back the last `bytes` taken: they could not be used yet.
+    pub fn untake(&mut self, bytes: usize) {
+        self.done = self.done.saturating_sub(bytes);
+    }
     /// Lets at most `limit` more bytes move.
     pub fn limit(&mut self, limit: usize) {
         self.total = self.total.min(self.done.saturating_add(limit));

@@ -20,6 +20,8 @@ pub struct Layout {
     pub arguments: Option<VirtRange>,
     /// Environment, for `/proc/PID/environ`.
     pub environment: Option<VirtRange>,
+    /// The auxiliary vector, for `/proc/PID/auxv`.
+    pub auxiliary: Option<VirtRange>,
     /// Code, for `/proc/PID/stat`.
     pub code: Option<VirtRange>,
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use aurora_abi::Errno;
 use aurora_machine::{PAGE_SIZE, PageFlags, USER_END, VirtAddr, VirtRange};
 
-use crate::memory::area::{AREA_COST, Label};
+use crate::memory::area::{AREA_COST, Label, Traits};
 use crate::memory::layout::MMAP_MIN;
 use crate::memory::space::{Inner, MAX_AREAS, no_frames};
 use crate::memory::{AddressSpace, Area, Backing, PageCache, Prot};
@@ -77,15 +77,17 @@ impl AddressSpace {
         if let Backing::Cache { cache, .. } = &request.backing {
             cache.add_mapper(self);
         }
-        inner.insert(Area {
+        let area = Area {
             range,
             prot: request.prot,
             shared: request.shared,
             grows_down: request.grows_down,
             backing: request.backing,
             label: request.label,
+            traits: inner.future,
             charge,
-        });
+        };
+        inner.insert(area);
         Ok(range.start)
     }
 
@@ -130,15 +132,17 @@ impl AddressSpace {
                 && range.end < USER_END
                 && inner.is_free(with_gap);
             let Some(charge) = fits.then(|| self.control().charge(AREA_COST).ok()).flatten() else { return old };
-            inner.insert(Area {
+            let area = Area {
                 range,
                 prot: Prot::READ | Prot::WRITE,
                 shared: false,
                 grows_down: false,
                 backing: Backing::Anonymous,
                 label: Label::Heap,
+                traits: inner.future,
                 charge,
-            });
+            };
+            inner.insert(area);
         }
         inner.brk = wanted;
         wanted
@@ -152,9 +156,13 @@ impl AddressSpace {
     }
 
     /// Drops contents of a range (`MADV_DONTNEED`); `ENOMEM` if part of it is not mapped.
-    pub fn discard(&self, range: VirtRange) -> Result<(), Errno> {
+    pub fn discard(&self, range: VirtRange, even_locked: bool) -> Result<(), Errno> {
         let mut inner = self.lock();
         let mapped: u64 = inner.overlapping(range).iter().map(VirtRange::len).sum();
+        let locked = inner.areas_in(range).any(|a| a.traits.contains(Traits::LOCKED));
+        if locked && !even_locked {
+            return Err(Errno::EINVAL);
+        }
         inner.unmap_pages(self, range);
         if mapped == range.len() { Ok(()) } else { Err(Errno::ENOMEM) }
     }
@@ -177,13 +185,15 @@ impl AddressSpace {
         }
     }
 
-    /// mremap(2): makes a mapping longer or shorter, moving it if `may_move`, or to `fixed`.
+    /// mremap(2): makes a mapping longer or shorter, moving it if `may_move`, or to `fixed`. With `keep` the old mapping
+    /// stays, without its pages; from nothing, a shared mapping is made another time.
     pub fn remap(
         self: &Arc<Self>,
         old: VirtRange,
         new_len: u64,
         may_move: bool,
         fixed: Option<VirtAddr>,
+        keep: bool,
         limit: u64,
     ) -> Result<VirtAddr, Errno> {
         let new_len = pages_up(new_len).ok_or(Errno::EINVAL)?;
@@ -192,14 +202,14 @@ impl AddressSpace {
         }
         let mut inner = self.lock();
         let area = inner.area_at(old.start).ok_or(Errno::EFAULT)?;
-        if old.is_empty() {
+        if old.is_empty() && !(area.shared && may_move) {
             return Err(Errno::EINVAL);
         }
         if old.end > area.range.end {
             return Err(Errno::EFAULT);
         }
         let at_end = area.range.end == old.end;
-        if fixed.is_none() && new_len <= old.len() {
+        if fixed.is_none() && !keep && new_len <= old.len() {
             inner.unmap(self, VirtRange { start: old.start + new_len, end: old.end })?;
             return Ok(old.start);
         }
@@ -208,7 +218,7 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         let tail = VirtRange { start: old.end, end: old.start + new_len };
-        if fixed.is_none() && at_end && tail.end <= USER_END && inner.is_free(tail) {
+        if fixed.is_none() && !keep && !old.is_empty() && at_end && tail.end <= USER_END && inner.is_free(tail) {
             let grown = inner.take_part(self, old)?;
             inner.insert(Area { range: VirtRange { start: old.start, end: tail.end }, ..grown });
             return Ok(old.start);
@@ -222,6 +232,19 @@ impl AddressSpace {
             return Err(Errno::EINVAL);
         }
         inner.unmap(self, target)?;
+        if old.is_empty() || keep {
+            let charge = self.control().charge(AREA_COST)?;
+            let source = inner.area_at(old.start).ok_or(Errno::EFAULT)?;
+            let copy = Area { backing: source.backing_at(old.start), ..source.part(target, charge) };
+            if let Backing::Cache { cache, .. } = &copy.backing {
+                cache.add_mapper(self);
+            }
+            if keep && !copy.shared {
+                inner.move_pages(self, old, target.start)?;
+            }
+            inner.insert(copy);
+            return Ok(target.start);
+        }
         let part = VirtRange { start: old.start, end: old.start + old.len().min(new_len) };
         let moved = inner.take_part(self, old)?;
         inner.move_pages(self, part, target.start)?;
@@ -237,14 +260,16 @@ impl AddressSpace {
         let mut theirs = child.lock();
         theirs.brk = inner.brk;
         let mine = &mut *inner;
-        for area in mine.areas.values() {
-            let copy = area.part(area.range, self.control().charge(AREA_COST)?);
+        for area in mine.areas.values().filter(|a| !a.traits.contains(Traits::DONT_FORK)) {
+            let mut copy = area.part(area.range, self.control().charge(AREA_COST)?);
             if let Backing::Cache { cache, .. } = &copy.backing {
                 cache.add_mapper(&child);
             }
+            // A child has nothing locked.
+            copy.traits -= Traits::LOCKED;
             theirs.areas.insert(copy.range.start, copy);
-            if area.shared {
-                // The cache has the pages: faults bring them in.
+            if area.shared || area.traits.contains(Traits::WIPE_ON_FORK) {
+                // The cache has the pages: faults bring them in. Or there are none to have.
                 continue;
             }
             let read_only = area.flags(false);
@@ -311,6 +336,12 @@ impl Inner {
         let start = VirtAddr(end.0.checked_sub(len)?);
         let range = VirtRange { start, end };
         (start >= floor && self.is_free(range)).then_some(range)
+    }
+
+    /// Areas that touch `range`.
+    pub(super) fn areas_in(&self, range: VirtRange) -> impl Iterator<Item = &Area> {
+        let first = self.area_at(range.start).map_or(range.start, |a| a.range.start);
+        self.areas.range(first..range.end).map(|(_, a)| a).filter(move |a| a.range.end > range.start)
     }
 
     /// Parts of `range` that are in some area.
@@ -428,9 +459,11 @@ impl Inner {
 
 impl Area {
     /// Whether mprotect(2) may give `prot`: a shared mapping of a file that is not open for writing stays read-only.
-    fn allows(&self, prot: Prot) -> bool {
+    pub(crate) fn allows(&self, prot: Prot) -> bool {
         match &self.backing {
-            Backing::Cache { file: Some(file), .. } if self.shared && prot.contains(Prot::WRITE) => file.can_write(),
+            Backing::Cache { file: Some(file), cache, .. } if self.shared && prot.contains(Prot::WRITE) => {
+                file.can_write() && (self.prot.contains(Prot::WRITE) || !cache.is_write_sealed())
+            }
             _ => true,
         }
     }
@@ -451,5 +484,82 @@ impl AddressSpace {
     /// Whether what is written at `addr` is seen by others who map it.
     pub fn is_shared(&self, addr: VirtAddr) -> bool {
         self.lock().area_at(addr).is_some_and(|a| a.shared)
+    }
+}
+
+impl AddressSpace {
+    /// Says something of the mappings in a range, or takes it back; `ENOMEM` if part of it is not mapped (the rest is
+    /// done). `fits` decides which mappings it can be said of; the first that does not is `EINVAL`.
+    pub fn set_traits(
+        &self,
+        range: VirtRange,
+        traits: Traits,
+        on: bool,
+        fits: impl Fn(&Area) -> bool,
+    ) -> Result<(), Errno> {
+        let mut inner = self.lock();
+        let mut next = range.start;
+        let mut gap = false;
+        for start in inner.isolate(self, range)? {
+            let Some(mut area) = inner.areas.remove(&start) else { continue };
+            gap |= start != next;
+            next = area.range.end;
+            let fits = fits(&area);
+            if fits {
+                area.traits.set(traits, on);
+            }
+            inner.insert(area);
+            if !fits {
+                return Err(Errno::EINVAL);
+            }
+        }
+        if gap || next < range.end { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// Locks all mappings there are, or lets them go; and those that come (mlockall(2)).
+    pub fn set_all_locked(&self, now: Option<bool>, future: bool) {
+        let mut inner = self.lock();
+        inner.future.set(Traits::LOCKED, future);
+        if let Some(locked) = now {
+            inner.areas.values_mut().for_each(|a| a.traits.set(Traits::LOCKED, locked));
+        }
+    }
+
+    /// Whether new mappings are locked from the start.
+    pub fn locks_future(&self) -> bool {
+        self.lock().future.contains(Traits::LOCKED)
+    }
+
+    /// Whether the page is in the tables.
+    pub fn is_present(&self, addr: VirtAddr) -> bool {
+        self.lock().table.query(addr).is_some()
+    }
+
+    /// Whether any mapping in a range is locked.
+    pub fn has_locked(&self, range: VirtRange) -> bool {
+        self.lock().areas_in(range).any(|a| a.traits.contains(Traits::LOCKED))
+    }
+
+    /// All mappings, as ranges.
+    pub fn ranges(&self) -> Vec<VirtRange> {
+        self.lock().areas.values().map(|a| a.range).collect()
+    }
+
+    /// Whether all mappings in a range are of a kind.
+    pub fn all_in(&self, range: VirtRange, fits: impl Fn(&Area) -> bool) -> bool {
+        self.lock().areas_in(range).all(fits)
+    }
+
+    /// The caches mapped, shared and writable, in a range: each with its pages there.
+    pub fn shared_caches(&self, range: VirtRange) -> Vec<(Arc<PageCache>, u64, u64)> {
+        let inner = self.lock();
+        let part = |area: &Area| {
+            let here = area.range.intersection(&range)?;
+            match area.backing_at(here.start) {
+                Backing::Cache { cache, first, .. } if area.shared => Some((cache, first, first + here.pages())),
+                _ => None,
+            }
+        };
+        inner.areas_in(range).filter_map(part).collect()
     }
 }

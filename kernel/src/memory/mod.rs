@@ -8,6 +8,7 @@ pub mod fault;
 pub mod io;
 pub mod layout;
 pub mod map;
+pub mod settings;
 pub mod space;
 pub mod user;
 

@@ -13,7 +13,7 @@ use aurora_machine::{
     VirtRange,
 };
 
-use crate::memory::area::Area;
+use crate::memory::area::{Area, Traits};
 use crate::memory::layout::Layout;
 use crate::memory::{Backing, MemoryControl, PageCache};
 use crate::sync::{Guard, Mutex};
@@ -43,13 +43,23 @@ pub struct Inner {
     pub(super) resident: u64,
     /// The most there were.
     pub(super) peak: u64,
+    /// What new mappings have from the start (`MCL_FUTURE`).
+    pub(super) future: Traits,
 }
 
 impl AddressSpace {
     /// An empty one.
     pub fn new(machine: &Arc<dyn Machine>, control: &Arc<MemoryControl>, layout: Layout) -> Result<Arc<Self>, Errno> {
         let table = PageTable::new(machine.memory()).map_err(no_frames)?;
-        let inner = Inner { table, areas: BTreeMap::new(), brk: layout.brk_start, layout, resident: 0, peak: 0 };
+        let inner = Inner {
+            table,
+            areas: BTreeMap::new(),
+            brk: layout.brk_start,
+            layout,
+            resident: 0,
+            peak: 0,
+            future: Traits::empty(),
+        };
         Ok(Arc::new(Self {
             machine: machine.clone(),
             control: control.clone(),
@@ -87,14 +97,45 @@ impl AddressSpace {
         self.lock().areas.values().for_each(&mut each);
     }
 
+    /// The same with what of each area is there.
+    pub fn for_each_counted(&self, mut each: impl FnMut(&Area, PageCounts)) {
+        let mut inner = self.lock();
+        let Inner { table, areas, .. } = &mut *inner;
+        for area in areas.values() {
+            let mut counts = PageCounts::default();
+            let mut cursor = table.cursor(area.range);
+            while let Some(page) = cursor.next() {
+                counts.resident += 1;
+                // The entry and `page` hold one each.
+                counts.unshared += u64::from(page.frame.owners() == 2);
+                let own = !area.shared && page.flags.contains(PageFlags::WRITE);
+                counts.anonymous += u64::from(own || matches!(area.backing, Backing::Anonymous));
+            }
+            each(area, counts);
+        }
+    }
+
+    /// Pages that show a file or shared memory.
+    pub fn shared_pages(&self) -> u64 {
+        let mut sum = 0;
+        self.for_each_counted(|_, counts| sum += counts.resident - counts.anonymous);
+        sum
+    }
+
     /// Sizes for `/proc`.
     pub fn usage(&self) -> Usage {
         let inner = self.lock();
         let mut usage = Usage { resident: inner.resident, peak: inner.peak, ..Usage::default() };
         for area in inner.areas.values() {
             usage.total += area.range.pages();
-            if area.is_data() {
-                usage.data += area.range.pages();
+            let pages = area.range.pages();
+            for (applies, sum) in [
+                (area.is_data(), &mut usage.data),
+                (area.traits.contains(Traits::LOCKED), &mut usage.locked),
+                (area.label == crate::memory::area::Label::Stack, &mut usage.stack),
+                (area.prot.contains(crate::memory::Prot::EXEC), &mut usage.code),
+            ] {
+                *sum += if applies { pages } else { 0 };
             }
         }
         usage.tables = inner.table.table_frames();
@@ -125,6 +166,17 @@ impl AddressSpace {
         for range in hit {
             inner.unmap_pages(self, range);
         }
+    }
+
+    /// Whether a mapping here could ever write to a cache.
+    pub(super) fn could_write_to(&self, cache: &Arc<PageCache>) -> bool {
+        let writes = |area: &Area| match &area.backing {
+            Backing::Cache { cache: mine, .. } => {
+                area.shared && Arc::ptr_eq(mine, cache) && area.allows(crate::memory::Prot::WRITE)
+            }
+            Backing::Anonymous => false,
+        };
+        self.lock().areas.values().any(writes)
     }
 
     // Copies that do not block: they stop at the first missing page.
@@ -264,6 +316,17 @@ impl Drop for AddressSpace {
     }
 }
 
+/// Pages of an area that are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PageCounts {
+    /// All.
+    pub resident: u64,
+    /// Of them, those nobody else has.
+    pub unshared: u64,
+    /// Of them, those that show no file.
+    pub anonymous: u64,
+}
+
 /// Sizes of a space, in pages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
@@ -275,6 +338,12 @@ pub struct Usage {
     pub peak: u64,
     /// Private writable areas.
     pub data: u64,
+    /// Locked areas.
+    pub locked: u64,
+    /// The stack.
+    pub stack: u64,
+    /// Areas of instructions.
+    pub code: u64,
     /// Frames of the tables.
     pub tables: u64,
 }

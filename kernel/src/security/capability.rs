@@ -56,6 +56,8 @@ pub enum Kind {
     Ipc = 15,
     /// reboot, host name (W).
     Power = 16,
+    /// Listening on ports below 1024 (R).
+    NetListen = 18,
     /// mount, umount (W).
     Mount = 20,
     /// Setting the clock (W).
@@ -105,6 +107,21 @@ impl CapabilityTable {
             }
         }
     }
+}
+
+/// What a socket of a family needs: talking inside the machine and over networks are two things, and asking what
+/// interfaces there are is neither.
+pub fn may_use_family(capabilities: &CapabilityTable, family: u32) -> Result<(), Errno> {
+    match family {
+        1 => capabilities.check(Kind::Ipc, Rights::READ),
+        2 | 10 | 17 => capabilities.check(Kind::NetSocket, Rights::READ),
+        _ => Ok(()),
+    }
+}
+
+/// What binding to a port below 1024 needs, besides being the superuser.
+pub fn may_bind_port(capabilities: &CapabilityTable, port: u16) -> Result<(), Errno> {
+    if (1..1024).contains(&port) { capabilities.check(Kind::NetListen, Rights::READ) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -3,5 +3,5 @@
 pub mod capability;
 pub mod credentials;
 
-pub use capability::{CapabilityTable, Kind, Rights};
+pub use capability::{CapabilityTable, Kind, Rights, may_bind_port, may_use_family};
 pub use credentials::{Credentials, EXECUTE, READ, WRITE};

@@ -9,18 +9,18 @@ use aurora_abi::Errno;
 use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
-    Context, Row, SysResult, capability, check, descriptor, directory, file, futex, identity, memory, poll, process,
-    resources, signal, stat, system, time,
+    Context, Row, SysResult, capability, check, descriptor, directory, fcntl, file, futex, identity, memory, mount,
+    open, poll, process, resources, sched, signal, splice, stat, system, time,
 };
 
 syscalls! {
     0 exit(status) [] = process::exit_group;
     1 write(fd, buffer, count) [VfsWrite WRITE] = file::write;
-    2 yield() [] = resources::sched_yield;
+    2 yield() [] = sched::sched_yield;
     3 fork() [] = process::fork;
     4 exec(path, argv, env) [] = process::execve;
     5 wait(pid, status, options, usage) [] = process::wait4;
-    6 open(path, flags, mode) [VfsOpen READ] = descriptor::open;
+    6 open(path, flags, mode) [VfsOpen READ] = open::open;
     7 close(fd) [] = descriptor::close;
     8 read(fd, buffer, count) [VfsRead READ] = file::read;
     9 stat(path, out) [] = stat::stat;
@@ -35,7 +35,7 @@ syscalls! {
     18 getppid() [] = process::getppid;
     31 brk(addr) [] = memory::brk;
     32 ioctl(fd, request, argument) [] = descriptor::ioctl;
-    33 fcntl(fd, command, argument) [] = descriptor::fcntl;
+    33 fcntl(fd, command, argument) [] = fcntl::fcntl;
     34 dup_to(old, new, flags) [] = descriptor::dup3;
     35 chdir(path) [] = directory::chdir;
     36 getcwd(buffer, size) [] = directory::getcwd;
@@ -80,8 +80,8 @@ syscalls! {
     77 statfs(path, out) [] = stat::statfs;
     78 sync() [] = file::sync;
     79 fsync(fd) [] = file::fsync;
-    80 mount(source, target, kind, flags, data) [Mount WRITE] = system::mount;
-    81 umount(target, flags) [Mount WRITE] = system::umount2;
+    80 mount(source, target, kind, flags, data) [Mount WRITE] = mount::mount;
+    81 umount(target, flags) [Mount WRITE] = mount::umount2;
     82 reboot(magic, magic2, command) [Power WRITE] = system::reboot;
     83 uname(out) [] = system::uname;
     84 sethostname(name, len) [Power WRITE] = system::sethostname;
@@ -100,7 +100,7 @@ syscalls! {
     97 writev(fd, vector, count) [VfsWrite WRITE] = file::writev;
     98 read_at(fd, buffer, count, offset) [VfsRead READ] = file::pread64;
     99 write_at(fd, buffer, count, offset) [VfsWrite WRITE] = file::pwrite64;
-    100 copy(out_fd, in_fd, offset, count) [VfsWrite WRITE] = file::sendfile;
+    100 copy(out_fd, in_fd, offset, count) [VfsWrite WRITE] = splice::sendfile;
     101 getpriority(which, who) [] = resources::getpriority;
     102 setpriority(which, who, nice) [] = resources::setpriority;
     103 set_base(code, addr) [] = process::arch_prctl;

@@ -1,240 +1,29 @@
-//! Opening and descriptors: open(2), close(2), dup(2), fcntl(2), pipe(2), ioctl(2).
-
-use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+//! Descriptors: close(2), dup(2), pipe(2), ioctl(2).
 
 use aurora_abi::Errno;
 use aurora_machine::VirtAddr;
 
-use crate::fs::{DirectoryFile, RegularFile};
-use crate::ipc::pipe::{CAPACITY, Pipe};
+use crate::ipc::pipe::Pipe;
 use crate::memory::UserPtr;
-use crate::memory::user::CStr;
-use crate::security::{READ, WRITE};
-use crate::syscall::lock::{Command, record_lock};
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::Resource;
-use crate::tty::TtyFile;
-use crate::tty::pty::MasterFile;
 use crate::vfs::file::{FILE_COST, IoctlArgs};
-use crate::vfs::inode::DeviceId;
-use crate::vfs::mount::MountFlags;
-use crate::vfs::path::{Follow, Target};
-use crate::vfs::{AT_FDCWD, Fd, FileKind, FileOps, NewInode, OpenFile, OpenFlags, PathRef};
-
-pub(super) async fn open(cx: &mut Context<'_>, path: UserPtr<CStr>, flags: u32, mode: u32) -> SysResult {
-    openat(cx, AT_FDCWD, path, flags, mode).await
-}
-
-pub(super) async fn creat(cx: &mut Context<'_>, path: UserPtr<CStr>, mode: u32) -> SysResult {
-    let flags = OpenFlags::CREAT | OpenFlags::WRONLY | OpenFlags::TRUNC;
-    openat(cx, AT_FDCWD, path, flags.bits(), mode).await
-}
-
-pub(super) async fn openat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr>, flags: u32, mode: u32) -> SysResult {
-    let mut flags = OpenFlags::from_bits_truncate(flags);
-    if flags.contains(OpenFlags::PATH) {
-        flags &= OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
-    }
-    let name = cx.path(path).await?;
-    let fd = open_at(cx, dirfd, &name, flags, mode).await?;
-    Ok(u64::from(fd.0.cast_unsigned()))
-}
-
-/// Opens what a path names and gives it a descriptor.
-pub(super) async fn open_at(
-    cx: &Context<'_>,
-    dirfd: Fd,
-    name: &[u8],
-    flags: OpenFlags,
-    mode: u32,
-) -> Result<Fd, Errno> {
-    let file = open_path(cx, dirfd, name, flags, mode).await?;
-    let limit = cx.thread.process.limits.get(Resource::Files);
-    cx.thread.files().add(file, flags.contains(OpenFlags::CLOEXEC), 0, limit)
-}
-
-async fn open_path(
-    cx: &Context<'_>,
-    dirfd: Fd,
-    name: &[u8],
-    flags: OpenFlags,
-    mode: u32,
-) -> Result<Arc<OpenFile>, Errno> {
-    let charge = cx.kernel().memory.charge(FILE_COST).map_err(|_| Errno::ENFILE)?;
-    let (place, created) = find(cx, dirfd, name, flags, mode)?;
-    let inode = place.inode().clone();
-    let metadata = inode.metadata();
-    let kind = metadata.kind();
-    let reads = !flags.contains(OpenFlags::WRONLY);
-    let writes = flags.intersects(OpenFlags::WRONLY | OpenFlags::RDWR);
-    if kind == FileKind::Symlink && !flags.contains(OpenFlags::PATH) {
-        return Err(Errno::ELOOP);
-    }
-    if flags.contains(OpenFlags::DIRECTORY) && !metadata.is_dir() {
-        return Err(Errno::ENOTDIR);
-    }
-    if flags.contains(OpenFlags::PATH) {
-        return Ok(OpenFile::new(Some(place), inode, Arc::new(DirectoryFile), flags, charge));
-    }
-    if metadata.is_dir() && (writes || flags.contains(OpenFlags::CREAT)) {
-        return Err(Errno::EISDIR);
-    }
-    let changes = writes || flags.contains(OpenFlags::TRUNC);
-    let changes_file = changes && matches!(kind, FileKind::Regular | FileKind::Directory);
-    if changes_file && place.mount.flags().contains(MountFlags::RDONLY) {
-        return Err(Errno::EROFS);
-    }
-    if !created {
-        let want = if reads { READ } else { 0 } | if changes { WRITE } else { 0 };
-        cx.thread.process.credentials().may_access(&metadata, want)?;
-        if changes && kind == FileKind::Regular && is_executing(cx, &place) {
-            return Err(Errno::ETXTBSY);
-        }
-    }
-    let ops = operations(cx, &place, kind, flags, reads, writes).await?;
-    if flags.contains(OpenFlags::TRUNC) && kind == FileKind::Regular && !created {
-        inode.truncate(0, cx.kernel().now())?;
-    }
-    let kept = flags - (OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC);
-    let file = OpenFile::new(Some(place), inode, ops, kept, charge);
-    if let Some(tty) = file.ops.terminal().filter(|_| reads && !flags.contains(OpenFlags::NOCTTY)) {
-        // The first terminal a session's leader opens becomes its own; for others nothing happens.
-        let _ = tty.become_controlling(cx.thread, false);
-    }
-    Ok(file)
-}
-
-/// Whether some process executes the file.
-fn is_executing(cx: &Context<'_>, place: &PathRef) -> bool {
-    let same = |p: &PathRef| Arc::ptr_eq(p.inode(), place.inode());
-    cx.kernel().processes.processes().iter().any(|p| p.executable.lock().as_ref().is_some_and(same))
-}
-
-/// Finds what to open, making it if the flags say so. Tells whether it was made.
-fn find(cx: &Context<'_>, dirfd: Fd, name: &[u8], flags: OpenFlags, mode: u32) -> Result<(PathRef, bool), Errno> {
-    if !flags.contains(OpenFlags::CREAT) {
-        let follow = if flags.contains(OpenFlags::NOFOLLOW) { Follow::No } else { Follow::Yes };
-        return Ok((cx.resolve(dirfd, name, follow)?, false));
-    }
-    let credentials = cx.thread.process.credentials();
-    let lookup = cx.thread.lookup_from(&credentials, cx.start_of(dirfd, name)?);
-    let exclusive = flags.contains(OpenFlags::EXCL);
-    let target = if exclusive || flags.contains(OpenFlags::NOFOLLOW) {
-        lookup.target(name)?
-    } else {
-        lookup.target_following(name)?
-    };
-    match target.found {
-        Some(_) if exclusive => Err(Errno::EEXIST),
-        Some(found) => Ok((found, false)),
-        None if target.slash => Err(Errno::EISDIR),
-        None => {
-            let mode = FileKind::Regular.bits() | mode & 0o7777 & !cx.thread.fs().umask();
-            Ok((cx.make(&target, mode, DeviceId::default(), &[])?, true))
-        }
-    }
-}
-
-impl Context<'_> {
-    /// Makes a new inode under a name that is free.
-    pub(super) fn make(&self, target: &Target, mode: u32, rdev: DeviceId, link: &[u8]) -> Result<PathRef, Errno> {
-        let parent = &target.parent;
-        if parent.mount.flags().contains(MountFlags::RDONLY) {
-            return Err(Errno::EROFS);
-        }
-        let credentials = self.thread.process.credentials();
-        let metadata = parent.inode().metadata();
-        credentials.may_access(&metadata, WRITE | crate::security::EXECUTE)?;
-        if parent.dentry.is_removed() {
-            return Err(Errno::ENOENT);
-        }
-        let new = NewInode {
-            mode,
-            uid: credentials.fsuid,
-            gid: credentials.fsgid,
-            rdev,
-            target: link,
-            now: self.kernel().now(),
-        };
-        let inode = parent.inode().create(&target.name, &new)?;
-        let dentry = parent.dentry.adopt(&target.name, inode, &self.kernel().vfs.recent);
-        Ok(PathRef { mount: parent.mount.clone(), dentry })
-    }
-}
-
-async fn operations(
-    cx: &Context<'_>,
-    place: &PathRef,
-    kind: FileKind,
-    flags: OpenFlags,
-    reads: bool,
-    writes: bool,
-) -> Result<Arc<dyn FileOps>, Errno> {
-    let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
-    if is_device && place.mount.flags().contains(MountFlags::NODEV) {
-        return Err(Errno::EACCES);
-    }
-    if is_device && place.inode().metadata().rdev == crate::fs::devfs::CONTROLLING_TTY {
-        let tty = cx.thread.process.terminal.lock().clone().ok_or(Errno::ENXIO)?;
-        return Ok(Arc::new(TtyFile::new(&tty)));
-    }
-    if is_device && place.inode().metadata().rdev == crate::tty::pty::MASTER {
-        let credentials = cx.thread.process.credentials();
-        return Ok(Arc::new(MasterFile::open(cx.kernel(), (credentials.fsuid, credentials.fsgid))?));
-    }
-    if let Some(pipe) = place.inode().fifo() {
-        return open_fifo(cx, &pipe, flags, reads, writes).await;
-    }
-    if let Some(ops) = place.inode().open(reads, writes) {
-        return ops;
-    }
-    Ok(match kind {
-        FileKind::Directory => Arc::new(DirectoryFile),
-        _ => Arc::new(RegularFile),
-    })
-}
-
-/// fifo(7): an end waits until the other one is opened, too.
-async fn open_fifo(
-    cx: &Context<'_>,
-    pipe: &Arc<Pipe>,
-    flags: OpenFlags,
-    reads: bool,
-    writes: bool,
-) -> Result<Arc<dyn FileOps>, Errno> {
-    let nonblocking = flags.contains(OpenFlags::NONBLOCK);
-    if writes && !reads && nonblocking && !pipe.has_ends().0 {
-        return Err(Errno::ENXIO);
-    }
-    // An opening of the other end that came and went while we waited counts.
-    let (readers, writers) = (pipe.reader_opens.load(Ordering::Acquire), pipe.writer_opens.load(Ordering::Acquire));
-    let end = pipe.end(reads, writes);
-    if reads == writes || nonblocking {
-        return Ok(end);
-    }
-    let other_came = || {
-        let (has_reader, has_writer) = pipe.has_ends();
-        let came = if reads {
-            has_writer || pipe.writer_opens.load(Ordering::Acquire) != writers
-        } else {
-            has_reader || pipe.reader_opens.load(Ordering::Acquire) != readers
-        };
-        came.then_some(())
-    };
-    cx.thread.interruptible(pipe.changed.wait(other_came)).await.ok_or(Errno::ERESTARTSYS)?;
-    Ok(end)
-}
+use crate::vfs::{Fd, OpenFile, OpenFlags};
 
 pub(super) async fn close(cx: &mut Context<'_>, fd: Fd) -> SysResult {
     let file = cx.thread.files().remove(fd)?;
-    if file.inode.cache().is_some() {
-        // Closing any descriptor of a file gives up the process's record locks on it.
-        let metadata = file.inode.metadata();
-        cx.kernel().record_locks.release(cx.thread.process.pid, (metadata.dev, metadata.ino));
-    }
+    release_locks(cx, &file);
     drop(file);
     Ok(0)
+}
+
+/// Closing any descriptor of a file gives up the process's record locks on it.
+pub(super) fn release_locks(cx: &Context<'_>, file: &OpenFile) {
+    let locks = &cx.kernel().record_locks;
+    if !locks.is_empty() {
+        let metadata = file.inode.metadata();
+        locks.release(cx.thread.process.pid, (metadata.dev, metadata.ino));
+    }
 }
 
 const CLOSE_RANGE_UNSHARE: u32 = 2;
@@ -252,7 +41,9 @@ pub(super) async fn close_range(cx: &mut Context<'_>, first: u32, last: u32, fla
     if flags & CLOSE_RANGE_CLOEXEC != 0 {
         files.mark_close_on_exec(u64::from(first), u64::from(last));
     } else {
-        drop(files.take(|fd, _| (first..=last).contains(&fd.0.cast_unsigned())));
+        let closed = files.take(|fd, _| (first..=last).contains(&fd.0.cast_unsigned()));
+        closed.iter().for_each(|file| release_locks(cx, file));
+        drop(closed);
     }
     Ok(0)
 }
@@ -261,7 +52,7 @@ pub(super) async fn dup(cx: &mut Context<'_>, fd: Fd) -> SysResult {
     duplicate(cx, fd, 0, false)
 }
 
-fn duplicate(cx: &Context<'_>, fd: Fd, from: u64, close_on_exec: bool) -> SysResult {
+pub(super) fn duplicate(cx: &Context<'_>, fd: Fd, from: u64, close_on_exec: bool) -> SysResult {
     let files = cx.thread.files();
     let file = files.get(fd)?;
     let limit = cx.thread.process.limits.get(Resource::Files);
@@ -287,49 +78,12 @@ pub(super) async fn dup3(cx: &mut Context<'_>, old: Fd, new: Fd, flags: u32) -> 
     let files = cx.thread.files();
     let file = files.get(old)?;
     let limit = cx.thread.process.limits.get(Resource::Files);
-    drop(files.replace(new, file, flags != 0, limit)?);
+    let closed = files.replace(new, file, flags != 0, limit)?;
+    if let Some(closed) = &closed {
+        release_locks(cx, closed);
+    }
+    drop(closed);
     Ok(u64::from(new.0.cast_unsigned()))
-}
-
-const F_DUPFD: u32 = 0;
-const F_GETFD: u32 = 1;
-const F_SETFD: u32 = 2;
-const F_GETFL: u32 = 3;
-const F_SETFL: u32 = 4;
-const F_GETLK: u32 = 5;
-const F_SETLK: u32 = 6;
-const F_SETLKW: u32 = 7;
-const F_DUPFD_CLOEXEC: u32 = 1030;
-const F_GETPIPE_SZ: u32 = 1032;
-
-pub(super) async fn fcntl(cx: &mut Context<'_>, fd: Fd, command: u32, argument: u64) -> SysResult {
-    let files = cx.thread.files();
-    let file = files.get(fd)?;
-    if file.flags().contains(OpenFlags::PATH)
-        && !matches!(command, F_DUPFD | F_DUPFD_CLOEXEC | F_GETFD | F_SETFD | F_GETFL)
-    {
-        return Err(Errno::EBADF);
-    }
-    match command {
-        F_DUPFD | F_DUPFD_CLOEXEC => duplicate(cx, fd, argument, command == F_DUPFD_CLOEXEC),
-        F_GETFD => files.close_on_exec(fd).map(u64::from),
-        F_SETFD => files.set_close_on_exec(fd, argument & 1 != 0).map(|()| 0),
-        F_GETFL => Ok(u64::from((file.flags() | OpenFlags::LARGEFILE).bits())),
-        F_SETFL => {
-            file.set_flags(OpenFlags::from_bits_truncate(crate::num::low32(argument)));
-            Ok(0)
-        }
-        F_GETLK | F_SETLK | F_SETLKW => {
-            let command = match command {
-                F_GETLK => Command::Get,
-                F_SETLK => Command::Set,
-                _ => Command::SetWait,
-            };
-            record_lock(cx, &file, command, UserPtr::new(argument)).await
-        }
-        F_GETPIPE_SZ => file.ops.pipe().map(|_| CAPACITY as u64).ok_or(Errno::EBADF),
-        _ => Err(Errno::EINVAL),
-    }
 }
 
 pub(super) async fn pipe(cx: &mut Context<'_>, fds: UserPtr<[i32; 2]>) -> SysResult {
@@ -341,17 +95,14 @@ pub(super) async fn pipe2(cx: &mut Context<'_>, fds: UserPtr<[i32; 2]>, flags: u
     if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK | OpenFlags::DIRECT).contains(flags) {
         return Err(Errno::EINVAL);
     }
-    if flags.contains(OpenFlags::DIRECT) {
-        // Packet mode is not offered.
-        return Err(Errno::EINVAL);
-    }
     let kernel = cx.kernel();
     let charges = (kernel.memory.charge(FILE_COST * 2), kernel.memory.charge(FILE_COST));
     let (Ok(first), Ok(second)) = charges else { return Err(Errno::ENFILE) };
     let credentials = cx.thread.process.credentials();
-    let inode = kernel.anonymous.create(FileKind::Fifo, 0o600, credentials.fsuid, credentials.fsgid, kernel.now());
     let pipe = Pipe::new(&kernel.memory);
-    let kept = flags & OpenFlags::NONBLOCK;
+    let (uid, gid) = (credentials.fsuid, credentials.fsgid);
+    let inode = kernel.anonymous.create_pipe(&pipe, uid, gid, kernel.now());
+    let kept = flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT);
     let reader = OpenFile::new(None, inode.clone(), pipe.end(true, false), kept, first);
     let writer = OpenFile::new(None, inode, pipe.end(false, true), kept | OpenFlags::WRONLY, second);
     let (files, limit) = (cx.thread.files(), cx.thread.process.limits.get(Resource::Files));
@@ -374,6 +125,7 @@ pub(super) async fn pipe2(cx: &mut Context<'_>, fds: UserPtr<[i32; 2]>, flags: u
 const FIOCLEX: u32 = 0x5451;
 const FIONCLEX: u32 = 0x5450;
 const FIONBIO: u32 = 0x5421;
+const FIOASYNC: u32 = 0x5452;
 const FIONREAD: u32 = 0x541b;
 
 pub(super) async fn ioctl(cx: &mut Context<'_>, fd: Fd, request: u32, argument: u64) -> SysResult {
@@ -389,6 +141,11 @@ pub(super) async fn ioctl(cx: &mut Context<'_>, fd: Fd, request: u32, argument: 
             let mut flags = file.flags();
             flags.set(OpenFlags::NONBLOCK, on);
             file.set_flags(flags);
+            return Ok(0);
+        }
+        FIOASYNC => {
+            let on = UserPtr::<i32>::new(argument).load(&space).await? != 0;
+            super::fcntl::set_async(cx, fd, &file, on)?;
             return Ok(0);
         }
         FIONREAD if file.inode.cache().is_some() => {

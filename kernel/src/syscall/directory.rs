@@ -9,6 +9,7 @@ use aurora_machine::VirtAddr;
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
 use crate::num::to_usize;
+use crate::security::credentials::{CAP_DAC_READ_SEARCH, CAP_MKNOD, CAP_SYS_CHROOT};
 use crate::security::{EXECUTE, WRITE};
 use crate::syscall::{Context, SysResult};
 use crate::vfs::inode::{DeviceId, S_ISVTX};
@@ -54,7 +55,7 @@ pub(super) async fn mknodat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr>
     match kind {
         FileKind::Directory => return Err(Errno::EPERM),
         FileKind::Symlink => return Err(Errno::EINVAL),
-        FileKind::CharDevice | FileKind::BlockDevice if !cx.thread.process.credentials().is_root() => {
+        FileKind::CharDevice | FileKind::BlockDevice if !is_whiteout(kind, dev) && !may_make_devices(cx) => {
             return Err(Errno::EPERM);
         }
         _ => {}
@@ -69,6 +70,15 @@ pub(super) async fn mknodat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr>
     let bits = mode & 0o7777 & !cx.thread.fs().umask();
     cx.make(&target, kind.bits() | bits, DeviceId::decode(dev), &[])?;
     Ok(0)
+}
+
+/// A character device 0:0 is no device: it covers a name in an overlay, and anybody may make one.
+fn is_whiteout(kind: FileKind, dev: u64) -> bool {
+    kind == FileKind::CharDevice && dev == 0
+}
+
+fn may_make_devices(cx: &Context<'_>) -> bool {
+    cx.thread.process.credentials().is_capable(CAP_MKNOD)
 }
 
 pub(super) async fn symlink(cx: &mut Context<'_>, to: UserPtr<CStr>, path: UserPtr<CStr>) -> SysResult {
@@ -109,7 +119,11 @@ pub(super) async fn linkat(
     }
     let (from, to) = (cx.path(from).await?, cx.path(to).await?);
     let source = if from.is_empty() && flags & AT_EMPTY_PATH != 0 {
-        cx.thread.files().get(from_dir)?.path.clone().ok_or(Errno::ENOENT)?
+        // Otherwise a descriptor would lead to files in directories one may not enter.
+        if !cx.thread.process.credentials().is_capable(CAP_DAC_READ_SEARCH) {
+            return Err(Errno::ENOENT);
+        }
+        super::stat::empty_path(cx, from_dir)?
     } else {
         let follow = if flags & AT_SYMLINK_FOLLOW != 0 { Follow::Yes } else { Follow::No };
         cx.resolve(from_dir, &from, follow)?
@@ -279,11 +293,8 @@ pub(super) async fn readlinkat(
 ) -> SysResult {
     let len = usize::try_from(len).ok().filter(|&l| l > 0).ok_or(Errno::EINVAL)?;
     let name = cx.path(path).await?;
-    let place = if name.is_empty() {
-        cx.thread.files().get(dirfd)?.path.clone().ok_or(Errno::ENOENT)?
-    } else {
-        cx.resolve(dirfd, &name, Follow::No)?
-    };
+    let place =
+        if name.is_empty() { super::stat::empty_path(cx, dirfd)? } else { cx.resolve(dirfd, &name, Follow::No)? };
     if place.inode().metadata().kind() != FileKind::Symlink {
         return Err(if name.is_empty() { Errno::ENOENT } else { Errno::EINVAL });
     }
@@ -334,9 +345,7 @@ pub(super) async fn fchdir(cx: &mut Context<'_>, fd: Fd) -> SysResult {
 pub(super) async fn chroot(cx: &mut Context<'_>, path: UserPtr<CStr>) -> SysResult {
     let name = cx.path(path).await?;
     let place = enter(cx, cx.resolve(AT_FDCWD, &name, Follow::Yes)?)?;
-    if !cx.thread.process.credentials().is_root() {
-        return Err(Errno::EPERM);
-    }
+    cx.thread.process.credentials().require(CAP_SYS_CHROOT)?;
     cx.thread.fs().set_root(place);
     Ok(0)
 }
@@ -354,6 +363,35 @@ pub(super) async fn getdents64(cx: &mut Context<'_>, fd: Fd, buffer: VirtAddr, s
     cx.space()?.copy_out(buffer, &entries.bytes).await?;
     *file.offset.lock() = entries.next;
     Ok(entries.bytes.len() as u64)
+}
+
+/// Bytes of the older `struct linux_dirent` before its name; the type comes after that.
+const OLD_HEADER: usize = 18;
+
+pub(super) async fn getdents(cx: &mut Context<'_>, fd: Fd, buffer: VirtAddr, size: u32) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    // Both layouts take as much room: the type is in another place.
+    let entries = read_entries(cx, &file, size)?;
+    let mut bytes = entries.bytes;
+    let mut at = 0;
+    while let Some(entry) = bytes.get_mut(at..) {
+        let Some((&mut low, &mut high)) =
+            entry.get_mut(16..18).and_then(|l| l.split_first_mut()).and_then(|(a, b)| Some((a, b.first_mut()?)))
+        else {
+            break;
+        };
+        let len = usize::from(u16::from_le_bytes([low, high]));
+        let Some(entry) = entry.get_mut(..len) else { break };
+        let kind = entry.get(OLD_HEADER).copied().unwrap_or(0);
+        entry.copy_within(DIRENT_HEADER.., OLD_HEADER);
+        if let Some(last) = entry.last_mut() {
+            *last = kind;
+        }
+        at += len;
+    }
+    cx.space()?.copy_out(buffer, &bytes).await?;
+    *file.offset.lock() = entries.next;
+    Ok(bytes.len() as u64)
 }
 
 /// The next entries of an open directory that fit `size` bytes; none at the end.

@@ -6,16 +6,18 @@ use core::task::Poll;
 
 use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
-use aurora_machine::{Instant, PAGE_SIZE, USER_END, VirtAddr};
+use aurora_machine::{Instant, USER_END, VirtAddr};
 
 use crate::memory::io::{Segment, Segments};
-use crate::memory::{AddressSpace, IoBuf, IoError, PageCache, UserPtr};
-use crate::num::{low16, to_usize};
+use crate::memory::{AddressSpace, IoBuf, IoError, UserPtr};
+use crate::num::to_usize;
+use crate::security::credentials::CAP_FSETID;
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::{SigInfo, Signal, Thread};
 use crate::tty::Tty;
 use crate::tty::job::check_background;
+use crate::vfs::inode::{S_ISGID, S_ISUID};
 use crate::vfs::{AttributeChange, Events, Fd, FileKind, OpenFile, OpenFlags, SetTime};
 
 /// Most segments of readv(2): `IOV_MAX`.
@@ -23,49 +25,65 @@ const IOV_MAX: u64 = 1024;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Read,
     Write,
 }
 
 /// Where in the file.
-#[derive(Clone, Copy)]
-enum At {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
     /// At the file's own position, which moves.
     Position,
     /// There.
     Offset(u64),
 }
 
+/// How bytes move.
+#[derive(Clone, Copy)]
+pub(super) struct Move {
+    pub(super) way: Way,
+    pub(super) place: At,
+    /// The file's size must not exceed this.
+    pub(super) limit: u64,
+    /// Do not wait, whatever the file says.
+    pub(super) nowait: bool,
+    /// At the end, or never there, whatever the file says.
+    pub(super) append: Option<bool>,
+}
+
+impl Move {
+    pub(super) const fn new(way: Way, place: At) -> Self {
+        Self { way, place, limit: UNLIMITED, nowait: false, append: None }
+    }
+}
+
 pub(super) async fn read(cx: &mut Context<'_>, fd: Fd, buffer: VirtAddr, len: u64) -> SysResult {
-    transfer(cx, fd, &one(buffer, len)?, Way::Read, At::Position).await
+    single(cx, fd, buffer, len, Move::new(Way::Read, At::Position)).await
 }
 
 pub(super) async fn write(cx: &mut Context<'_>, fd: Fd, buffer: VirtAddr, len: u64) -> SysResult {
-    transfer(cx, fd, &one(buffer, len)?, Way::Write, At::Position).await
+    single(cx, fd, buffer, len, Move::new(Way::Write, At::Position)).await
 }
 
 pub(super) async fn pread64(cx: &mut Context<'_>, fd: Fd, buffer: VirtAddr, len: u64, offset: i64) -> SysResult {
-    transfer(cx, fd, &one(buffer, len)?, Way::Read, at(offset)?).await
+    single(cx, fd, buffer, len, Move::new(Way::Read, at(offset)?)).await
 }
 
 pub(super) async fn pwrite64(cx: &mut Context<'_>, fd: Fd, buffer: VirtAddr, len: u64, offset: i64) -> SysResult {
-    transfer(cx, fd, &one(buffer, len)?, Way::Write, at(offset)?).await
+    single(cx, fd, buffer, len, Move::new(Way::Write, at(offset)?)).await
 }
 
 pub(super) async fn readv(cx: &mut Context<'_>, fd: Fd, vector: UserPtr<IoVec>, count: u64) -> SysResult {
-    let segments = many(cx, vector, count).await?;
-    transfer(cx, fd, &segments, Way::Read, At::Position).await
+    several(cx, fd, vector, count, Move::new(Way::Read, At::Position)).await
 }
 
 pub(super) async fn writev(cx: &mut Context<'_>, fd: Fd, vector: UserPtr<IoVec>, count: u64) -> SysResult {
-    let segments = many(cx, vector, count).await?;
-    transfer(cx, fd, &segments, Way::Write, At::Position).await
+    several(cx, fd, vector, count, Move::new(Way::Write, At::Position)).await
 }
 
 pub(super) async fn preadv(cx: &mut Context<'_>, fd: Fd, vector: UserPtr<IoVec>, count: u64, offset: i64) -> SysResult {
-    let segments = many(cx, vector, count).await?;
-    transfer(cx, fd, &segments, Way::Read, at(offset)?).await
+    several(cx, fd, vector, count, Move::new(Way::Read, at(offset)?)).await
 }
 
 pub(super) async fn pwritev(
@@ -75,31 +93,104 @@ pub(super) async fn pwritev(
     count: u64,
     offset: i64,
 ) -> SysResult {
+    several(cx, fd, vector, count, Move::new(Way::Write, at(offset)?)).await
+}
+
+pub(super) async fn preadv2(
+    cx: &mut Context<'_>,
+    fd: Fd,
+    vector: UserPtr<IoVec>,
+    count: u64,
+    offset: i64,
+    _high: u64,
+    flags: u32,
+) -> SysResult {
+    flagged(cx, fd, vector, count, (Way::Read, offset, flags)).await
+}
+
+pub(super) async fn pwritev2(
+    cx: &mut Context<'_>,
+    fd: Fd,
+    vector: UserPtr<IoVec>,
+    count: u64,
+    offset: i64,
+    _high: u64,
+    flags: u32,
+) -> SysResult {
+    flagged(cx, fd, vector, count, (Way::Write, offset, flags)).await
+}
+
+const RWF_NOWAIT: u32 = 8;
+const RWF_APPEND: u32 = 16;
+const RWF_NOAPPEND: u32 = 32;
+/// About priority and about what is on a disk after the call: nothing differs here.
+const RWF_WITHOUT_EFFECT: u32 = 1 | 2 | 4;
+
+async fn flagged(
+    cx: &mut Context<'_>,
+    fd: Fd,
+    vector: UserPtr<IoVec>,
+    count: u64,
+    (way, offset, flags): (Way, i64, u32),
+) -> SysResult {
+    let place = if offset == -1 { At::Position } else { at(offset)? };
+    let append = match flags & (RWF_APPEND | RWF_NOAPPEND) {
+        0 => None,
+        RWF_APPEND => Some(true),
+        RWF_NOAPPEND => Some(false),
+        _ => return Err(Errno::EINVAL),
+    };
+    let file = usable(cx, fd, way, place)?;
     let segments = many(cx, vector, count).await?;
-    transfer(cx, fd, &segments, Way::Write, at(offset)?).await
+    let nowait = flags & RWF_NOWAIT != 0;
+    let known = RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND | RWF_WITHOUT_EFFECT;
+    if flags & !known != 0 || nowait && file.ops.pipe().is_none() && !is_socket(&file) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    transfer(cx, &file, &segments, Move { nowait, append, ..Move::new(way, place) }).await
+}
+
+fn is_socket(file: &OpenFile) -> bool {
+    file.inode.kind() == FileKind::Socket
 }
 
 fn at(offset: i64) -> Result<At, Errno> {
     u64::try_from(offset).map(At::Offset).map_err(|_| Errno::EINVAL)
 }
 
-fn one(base: VirtAddr, len: u64) -> Result<Segments, Errno> {
-    if len.cast_signed() < 0 {
-        return Err(Errno::EINVAL);
+/// The open file, if bytes may move that way and there.
+fn usable(cx: &Context<'_>, fd: Fd, way: Way, place: At) -> Result<Arc<OpenFile>, Errno> {
+    let file = cx.thread.file(fd)?;
+    if matches!(place, At::Offset(_)) && !file.ops.seekable() {
+        return Err(Errno::ESPIPE);
     }
-    Ok(Segments::One([Segment { base, len }]))
+    let allowed = if way == Way::Read { file.can_read() } else { file.can_write() };
+    if allowed { Ok(file) } else { Err(Errno::EBADF) }
 }
 
-async fn many(cx: &Context<'_>, vector: UserPtr<IoVec>, count: u64) -> Result<Segments, Errno> {
+async fn single(cx: &mut Context<'_>, fd: Fd, base: VirtAddr, len: u64, how: Move) -> SysResult {
+    let file = usable(cx, fd, how.way, how.place)?;
+    transfer(cx, &file, &Segments::One([Segment { base, len }]), how).await
+}
+
+pub(super) async fn several(cx: &mut Context<'_>, fd: Fd, vector: UserPtr<IoVec>, count: u64, how: Move) -> SysResult {
+    let file = usable(cx, fd, how.way, how.place)?;
+    let segments = many(cx, vector, count).await?;
+    transfer(cx, &file, &segments, how).await
+}
+
+/// Reads the vector of a readv(2).
+pub(super) async fn many(cx: &Context<'_>, vector: UserPtr<IoVec>, count: u64) -> Result<Segments, Errno> {
     if count > IOV_MAX {
         return Err(Errno::EINVAL);
     }
     let space = cx.space()?;
     let mut segments = Vec::with_capacity(to_usize(count));
-    let mut total: u64 = 0;
     for i in 0..count {
         let IoVec { base, len } = vector.element(i).load(&space).await?;
-        total = total.checked_add(len).filter(|t| t.cast_signed() >= 0).ok_or(Errno::EINVAL)?;
+        if len.cast_signed() < 0 {
+            return Err(Errno::EINVAL);
+        }
         segments.push(Segment { base: VirtAddr(base), len });
     }
     Ok(Segments::Many(segments))
@@ -112,7 +203,7 @@ pub(super) async fn read_into(cx: &Context<'_>, fd: Fd, out: &mut [u8]) -> SysRe
         return Err(Errno::EBADF);
     }
     let mut buffer = IoBuf::kernel_out(out);
-    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Way::Read, At::Position, UNLIMITED).await
+    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Move::new(Way::Read, At::Position)).await
 }
 
 /// Writes bytes of the kernel's own to a descriptor.
@@ -122,47 +213,56 @@ pub(super) async fn write_from(cx: &Context<'_>, fd: Fd, bytes: &[u8]) -> SysRes
         return Err(Errno::EBADF);
     }
     let mut buffer = IoBuf::kernel_in(bytes);
-    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Way::Write, At::Position, UNLIMITED).await
+    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Move::new(Way::Write, At::Position)).await
 }
 
 /// Moves bytes between a file and a program's buffers.
-async fn transfer(cx: &mut Context<'_>, fd: Fd, segments: &Segments, way: Way, place: At) -> SysResult {
+async fn transfer(cx: &mut Context<'_>, file: &Arc<OpenFile>, segments: &Segments, how: Move) -> SysResult {
     let thread = cx.thread;
-    let file = thread.file(fd)?;
-    let allowed = if way == Way::Read { file.can_read() } else { file.can_write() };
-    if !allowed {
-        return Err(Errno::EBADF);
-    }
-    if matches!(place, At::Offset(_)) && !file.ops.seekable() {
-        return Err(Errno::ESPIPE);
-    }
     // What cannot be a program's memory is refused even when no byte would move.
     let inside = |s: &Segment| s.base.checked_add(s.len).is_some_and(|end| end <= USER_END);
     if !segments.as_slice().iter().all(inside) {
         return Err(Errno::EFAULT);
     }
+    if let Some(socket) = crate::net::of(file).cloned() {
+        let open = super::socket::Open { file: file.clone(), socket };
+        return match how.way {
+            Way::Read => super::message::read(cx, &open, segments.as_slice()).await,
+            Way::Write => super::message::write(cx, &open, segments.as_slice()).await,
+        };
+    }
     let space = cx.space()?;
     let mut buffer = IoBuf::user(&space, segments.as_slice());
-    let limit = if way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };
-    let result = move_bytes(thread, &file, &space, &mut buffer, way, place, limit).await;
-    if way == Way::Write && result == Err(Errno::EPIPE) {
+    write_or_signal(thread, file, &space, &mut buffer, how).await
+}
+
+/// Moves bytes; a write that fails for want of a reader, or of room within the limit, sends the signal that goes with it.
+pub(super) async fn write_or_signal(
+    thread: &Arc<Thread>,
+    file: &Arc<OpenFile>,
+    space: &AddressSpace,
+    buffer: &mut IoBuf<'_>,
+    how: Move,
+) -> SysResult {
+    let limit = if how.way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };
+    let result = move_bytes(thread, file, space, buffer, Move { limit, ..how }).await;
+    if how.way == Way::Write && result == Err(Errno::EPIPE) {
         let _ = thread.send(SigInfo::kernel(Signal::SIGPIPE));
     }
-    if way == Way::Write && result == Err(Errno::EFBIG) && limit != UNLIMITED {
+    if how.way == Way::Write && result == Err(Errno::EFBIG) && limit != UNLIMITED {
         let _ = thread.send(SigInfo::kernel(Signal::SIGXFSZ));
     }
     result
 }
 
-async fn move_bytes(
+pub(super) async fn move_bytes(
     thread: &Arc<Thread>,
     file: &Arc<OpenFile>,
     space: &AddressSpace,
     buffer: &mut IoBuf<'_>,
-    way: Way,
-    place: At,
-    limit: u64,
+    how: Move,
 ) -> SysResult {
+    let way = how.way;
     let terminal = file.ops.terminal();
     // Until when a reader waits for a terminal's first byte; set when it first has to.
     let mut deadline = None;
@@ -180,7 +280,7 @@ async fn move_bytes(
         }
         let before = buffer.done();
         let step = match patient {
-            true => step(thread, file, buffer, way, place, limit),
+            true => step(thread, file, buffer, how),
             false => file.ops.read_now(file, buffer),
         };
         let progress = buffer.done() > 0;
@@ -205,11 +305,12 @@ async fn move_bytes(
                 let typing = terminal.filter(|_| way == Way::Read);
                 // A terminal's reader that cannot go on waiting takes what it did not want to go with.
                 let some_typed = typing.is_some_and(|tty| tty.input_state(buffer.remaining()).0 > 0);
-                if file.nonblocking() && some_typed {
+                let nonblocking = file.nonblocking() || how.nowait;
+                if nonblocking && some_typed {
                     patient = false;
                     continue;
                 }
-                if file.nonblocking() {
+                if nonblocking {
                     return if progress { Ok(buffer.done() as u64) } else { Err(Errno::EAGAIN) };
                 }
                 let wake = match typing {
@@ -252,31 +353,22 @@ async fn move_bytes(
 }
 
 /// One try.
-fn step(
-    thread: &Thread,
-    file: &OpenFile,
-    buffer: &mut IoBuf<'_>,
-    way: Way,
-    place: At,
-    limit: u64,
-) -> Result<usize, IoError> {
+fn step(thread: &Thread, file: &OpenFile, buffer: &mut IoBuf<'_>, how: Move) -> Result<usize, IoError> {
     if !file.ops.seekable() {
-        return match way {
+        return match how.way {
             Way::Read => file.ops.read_at(file, 0, buffer),
             Way::Write => file.ops.write_at(file, 0, buffer),
         };
     }
     let before = buffer.done();
-    match place {
-        At::Offset(offset) => {
-            let offset = offset.saturating_add(before as u64);
-            at_offset(thread, file, buffer, way, offset, limit)
-        }
+    let append = how.way == Way::Write && how.append.unwrap_or_else(|| file.flags().contains(OpenFlags::APPEND));
+    match how.place {
+        At::Offset(_) if append => at_offset(thread, file, buffer, how, file.ops.size(file)),
+        At::Offset(offset) => at_offset(thread, file, buffer, how, offset.saturating_add(before as u64)),
         At::Position => {
             let mut position = file.offset.lock();
-            let append = way == Way::Write && file.flags().contains(OpenFlags::APPEND);
             let offset = if append { file.ops.size(file) } else { *position };
-            let moved = at_offset(thread, file, buffer, way, offset, limit)?;
+            let moved = at_offset(thread, file, buffer, how, offset)?;
             *position = offset + moved as u64;
             Ok(moved)
         }
@@ -287,43 +379,52 @@ fn at_offset(
     thread: &Thread,
     file: &OpenFile,
     buffer: &mut IoBuf<'_>,
-    way: Way,
+    how: Move,
     offset: u64,
-    limit: u64,
 ) -> Result<usize, IoError> {
-    match way {
-        Way::Read => {
-            // At most a slice's worth at a time, so that huge reads let others run.
-            file.ops.read_at(file, offset, buffer)
-        }
-        Way::Write => {
-            if buffer.remaining() == 0 {
-                return Ok(0);
-            }
-            if limit != UNLIMITED && file.inode.cache().is_some() {
-                let room = limit.saturating_sub(offset);
-                if room == 0 {
-                    return Err(Errno::EFBIG.into());
-                }
-                buffer.limit(to_usize(room));
-            }
-            let moved = file.ops.write_at(file, offset, buffer)?;
-            if file.inode.cache().is_some() {
-                let now = thread.kernel().now();
-                let _ = file.inode.change(&AttributeChange { mtime: SetTime::To(now), ..AttributeChange::at(now) });
-            }
-            Ok(moved)
-        }
+    if how.way == Way::Read {
+        return file.ops.read_at(file, offset, buffer);
     }
+    if buffer.remaining() == 0 {
+        return Ok(0);
+    }
+    let has_contents = file.inode.cache().is_some();
+    if how.limit != UNLIMITED && has_contents {
+        let room = how.limit.saturating_sub(offset);
+        if room == 0 {
+            return Err(Errno::EFBIG.into());
+        }
+        buffer.limit(to_usize(room));
+    }
+    let moved = file.ops.write_at(file, offset, buffer)?;
+    if has_contents {
+        let now = thread.kernel().now();
+        let change = AttributeChange {
+            mode: without_privileges(thread, file),
+            mtime: SetTime::To(now),
+            ..AttributeChange::at(now)
+        };
+        let _ = file.inode.change(&change);
+    }
+    Ok(moved)
 }
 
-enum Wake {
+/// The mode of a file that is written by somebody else than the superuser: bits that give privileges go.
+pub(super) fn without_privileges(thread: &Thread, file: &OpenFile) -> Option<u32> {
+    let mode = file.inode.owner().mode;
+    let group = mode & (S_ISGID | 0o010) == S_ISGID | 0o010;
+    let drops = mode & S_ISUID != 0 || group;
+    (drops && !thread.process.credentials().is_capable(CAP_FSETID))
+        .then_some(mode & 0o7777 & !(S_ISUID | if group { S_ISGID } else { 0 }))
+}
+
+pub(super) enum Wake {
     Ready,
     TimedOut,
     Signal,
 }
 
-async fn wait_ready(thread: &Thread, file: &OpenFile, way: Way) -> Wake {
+pub(super) async fn wait_ready(thread: &Thread, file: &OpenFile, way: Way) -> Wake {
     let Some(queue) = file.ops.wait_queue() else { return Wake::Ready };
     let wanted = match way {
         Way::Read => Events::READABLE | Events::HUP,
@@ -378,7 +479,7 @@ const SEEK_HOLE: u32 = 4;
 pub(super) async fn lseek(cx: &mut Context<'_>, fd: Fd, offset: i64, whence: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if !file.ops.seekable() {
-        return Err(Errno::ESPIPE);
+        return if file.ops.seek_stays() { Ok(0) } else { Err(Errno::ESPIPE) };
     }
     let mut position = file.offset.lock();
     let base = match whence {
@@ -407,130 +508,22 @@ pub(super) async fn ftruncate(cx: &mut Context<'_>, fd: Fd, size: i64) -> SysRes
     resize(cx, &file.inode, size)
 }
 
-/// Makes a file a size, minding the limit.
-pub(super) fn resize(cx: &Context<'_>, inode: &Arc<dyn crate::vfs::Inode>, size: u64) -> SysResult {
+/// Whether a file may have a size under the limit; a signal tells if not.
+pub(super) fn check_size(cx: &Context<'_>, size: u64) -> Result<(), Errno> {
     if size > cx.thread.process.limits.get(Resource::FileSize) {
         let _ = cx.thread.send(SigInfo::kernel(Signal::SIGXFSZ));
         return Err(Errno::EFBIG);
     }
-    inode.truncate(size, cx.kernel().now())?;
-    Ok(0)
-}
-
-const FALLOC_FL_KEEP_SIZE: u32 = 1;
-const FALLOC_FL_PUNCH_HOLE: u32 = 2;
-
-/// Gives pages `first..end` memory: all of them, or none more than had some.
-fn fill_holes(cache: &Arc<PageCache>, first: u64, end: u64) -> Result<(), Errno> {
-    let mut made = Vec::new();
-    for index in first..end {
-        if cache.page(index).is_some() {
-            continue;
-        }
-        if let Err(errno) = cache.page_or_new(index) {
-            made.iter().for_each(|&index| cache.punch(index, index + 1));
-            return Err(errno);
-        }
-        made.push(index);
-    }
     Ok(())
 }
 
-pub(super) async fn fallocate(cx: &mut Context<'_>, fd: Fd, mode: u32, offset: i64, len: i64) -> SysResult {
-    let file = cx.thread.file(fd)?;
-    let (Ok(offset), Ok(len)) = (u64::try_from(offset), u64::try_from(len)) else { return Err(Errno::EINVAL) };
-    if len == 0 {
-        return Err(Errno::EINVAL);
+/// Makes a file a size, minding the limit.
+pub(super) fn resize(cx: &Context<'_>, inode: &Arc<dyn crate::vfs::Inode>, size: u64) -> SysResult {
+    if size > inode.metadata().size {
+        check_size(cx, size)?;
     }
-    if !file.can_write() {
-        return Err(Errno::EBADF);
-    }
-    let cache = file.inode.cache().ok_or(Errno::ENODEV)?;
-    let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
-    match mode {
-        0 | FALLOC_FL_KEEP_SIZE => {
-            fill_holes(cache, offset / PAGE_SIZE, end.div_ceil(PAGE_SIZE))?;
-            if mode == 0 && end > cache.size() {
-                resize(cx, &file.inode, end)?;
-            }
-            Ok(0)
-        }
-        _ if mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE => {
-            // Parts of pages at the edges are zeroed, whole ones dropped.
-            let zeros = [0; 4096];
-            let (first, last) = (offset.div_ceil(PAGE_SIZE), end / PAGE_SIZE);
-            let zero = |from: u64, to: u64| {
-                let Some(frame) = cache.page(from / PAGE_SIZE) else { return };
-                let len = usize::from(low16(to - from));
-                frame.write(crate::num::in_page(from), zeros.get(..len).unwrap_or_default());
-            };
-            if first > last {
-                zero(offset, end);
-            } else {
-                zero(offset, first * PAGE_SIZE);
-                cache.punch(first, last);
-                zero(last * PAGE_SIZE, end);
-            }
-            Ok(0)
-        }
-        _ => Err(Errno::EOPNOTSUPP),
-    }
-}
-
-pub(super) async fn sendfile(
-    cx: &mut Context<'_>,
-    out_fd: Fd,
-    in_fd: Fd,
-    offset: UserPtr<i64>,
-    count: u64,
-) -> SysResult {
-    let (input, output) = (cx.thread.file(in_fd)?, cx.thread.file(out_fd)?);
-    if !input.can_read() || !output.can_write() {
-        return Err(Errno::EBADF);
-    }
-    if !input.ops.seekable() || output.flags().contains(OpenFlags::APPEND) {
-        return Err(Errno::EINVAL);
-    }
-    let space = cx.space()?;
-    let mut at = match offset.non_null() {
-        Some(offset) => u64::try_from(offset.load(&space).await?).map_err(|_| Errno::EINVAL)?,
-        None => *input.offset.lock(),
-    };
-    let mut chunk = alloc::vec![0; 16 * 1024];
-    let mut total = 0;
-    while total < count.min(0x7fff_f000) {
-        let want = to_usize(count - total).min(chunk.len());
-        let part = chunk.get_mut(..want).unwrap_or_default();
-        let n = match input.ops.read_at(&input, at, &mut IoBuf::kernel_out(part)) {
-            Ok(0) => break,
-            Ok(n) => n,
-            Err(IoError::Errno(errno)) if total == 0 => return Err(errno),
-            Err(_) => break,
-        };
-        let mut source = IoBuf::kernel_in(chunk.get(..n).unwrap_or_default());
-        let written = move_bytes(cx.thread, &output, &space, &mut source, Way::Write, At::Position, UNLIMITED).await;
-        match written {
-            Ok(n) => {
-                at += n;
-                total += n;
-            }
-            Err(errno) if total == 0 => {
-                if errno == Errno::EPIPE {
-                    let _ = cx.thread.send(SigInfo::kernel(Signal::SIGPIPE));
-                }
-                return Err(errno);
-            }
-            Err(_) => break,
-        }
-        if written != Ok(n as u64) {
-            break;
-        }
-    }
-    match offset.non_null() {
-        Some(offset) => offset.store(&space, &at.cast_signed()).await?,
-        None => *input.offset.lock() = at,
-    }
-    Ok(total)
+    inode.truncate(size, cx.kernel().now())?;
+    Ok(0)
 }
 
 pub(super) async fn fsync(cx: &mut Context<'_>, fd: Fd) -> SysResult {
@@ -544,11 +537,38 @@ pub(super) async fn sync(_: &mut Context<'_>) -> SysResult {
     Ok(0)
 }
 
+pub(super) async fn syncfs(cx: &mut Context<'_>, fd: Fd) -> SysResult {
+    cx.thread.file(fd).map(|_| 0)
+}
+
+pub(super) async fn sync_file_range(cx: &mut Context<'_>, fd: Fd, offset: i64, len: i64, flags: u32) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    if flags & !7 != 0 || offset < 0 || len < 0 || offset.checked_add(len).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    match file.inode.kind() {
+        FileKind::Regular | FileKind::Directory | FileKind::BlockDevice | FileKind::Symlink => Ok(0),
+        _ => Err(Errno::ESPIPE),
+    }
+}
+
 pub(super) async fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, len: i64, advice: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
-    if file.inode.metadata().kind() == FileKind::Fifo {
+    if file.inode.kind() == FileKind::Fifo {
         return Err(Errno::ESPIPE);
     }
     // Advice may be ignored; nonsense may not.
     if len < 0 || advice > 5 { Err(Errno::EINVAL) } else { Ok(0) }
+}
+
+pub(super) async fn readahead(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: u64) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    if !file.can_read() {
+        return Err(Errno::EBADF);
+    }
+    // Contents that are all in memory need no reading ahead.
+    match file.inode.kind() {
+        FileKind::Regular | FileKind::BlockDevice => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
 }

@@ -12,7 +12,7 @@ use aurora_machine::UserContext;
 use crate::num::to_usize;
 use crate::syscall::stat::to_stat;
 use crate::syscall::table::ROWS;
-use crate::syscall::{Context, check, descriptor, directory, file};
+use crate::syscall::{Context, check, descriptor, directory, file, open};
 use crate::task::Thread;
 use crate::vfs::path::Follow;
 use crate::vfs::{AT_FDCWD, Fd, FdTable, OpenFlags};
@@ -35,8 +35,8 @@ pub(crate) async fn request(thread: &Arc<Thread>, request: Request) -> Result<Ve
     match request {
         Request::Open { flags, mode, path } => {
             let path = as_path(path)?;
-            let flags = OpenFlags::from_bits_truncate(flags) | OpenFlags::NOCTTY;
-            let fd = descriptor::open_at(cx, AT_FDCWD, &path, flags, mode).await?;
+            let how = open::How::new(flags | OpenFlags::NOCTTY.bits(), mode);
+            let fd = open::open_at(cx, AT_FDCWD, &path, how).await?;
             Ok(fd.0.to_le_bytes().to_vec())
         }
         Request::Close { fd: u32::MAX } => {

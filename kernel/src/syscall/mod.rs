@@ -6,6 +6,7 @@
 #[macro_use]
 mod rows;
 
+mod allocate;
 mod arg;
 pub mod aurora;
 mod capability;
@@ -13,20 +14,34 @@ mod descriptor;
 mod directory;
 #[cfg(test)]
 mod documentation;
+mod epoll;
+mod event;
+mod fcntl;
 mod file;
 mod futex;
 pub(crate) mod host;
 mod identity;
 mod lock;
 mod memory;
+mod message;
+mod mount;
+pub(crate) mod namespace;
+mod open;
 mod poll;
+mod prctl;
 mod process;
+mod ptrace;
 mod resources;
+mod sched;
+pub(crate) mod seccomp;
 mod signal;
+mod socket;
+mod splice;
 mod stat;
 pub mod system;
 pub mod table;
 mod time;
+mod xattr;
 
 use alloc::string::String;
 use alloc::sync::Arc;

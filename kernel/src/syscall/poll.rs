@@ -48,7 +48,7 @@ async fn wait(cx: &Context<'_>, watches: &[Watch], deadline: Option<Instant>) ->
     cx.thread.interruptible(ready).await
 }
 
-fn after_ms(cx: &Context<'_>, timeout: i32) -> Option<Instant> {
+pub(super) fn after_ms(cx: &Context<'_>, timeout: i32) -> Option<Instant> {
     let ms = u64::try_from(timeout).ok()?;
     Some(cx.kernel().machine.now() + ms * 1_000_000)
 }
@@ -129,7 +129,7 @@ async fn deadline_of(cx: &Context<'_>, timeout: UserPtr<Timespec>) -> Result<Opt
     Ok(Some(cx.kernel().machine.now() + ns))
 }
 
-async fn set_mask(cx: &Context<'_>, mask: UserPtr<u64>, size: u64) -> Result<(), Errno> {
+pub(super) async fn set_mask(cx: &Context<'_>, mask: UserPtr<u64>, size: u64) -> Result<(), Errno> {
     if let Some(mask) = mask.non_null() {
         if size != 8 {
             return Err(Errno::EINVAL);

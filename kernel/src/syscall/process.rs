@@ -17,13 +17,16 @@ use crate::task::exec::{MAX_ARG, Program, execute};
 use crate::task::exit::child_status;
 use crate::task::limits::Resource;
 use crate::task::process::WaitStatus;
+use crate::task::signal::SI_USER;
+use crate::task::trace::{Event, event_stop, wants};
 use crate::task::wait::{Report, WaitOptions, Which, wait};
-use crate::task::{Pid, Process};
+use crate::task::{Pid, Process, SigInfo, Signal};
 use crate::vfs::path::Follow;
 use crate::vfs::{AT_FDCWD, Fd};
 use alloc::sync::Arc;
 
 const SIGCHLD: u32 = 17;
+const EXECVE: u64 = 59;
 
 fn pid_result(pid: Pid) -> SysResult {
     Ok(u64::from(pid.0.cast_unsigned()))
@@ -39,7 +42,7 @@ pub(super) async fn vfork(cx: &mut Context<'_>) -> SysResult {
 
 async fn start(cx: &mut Context<'_>, flags: CloneFlags, exit_signal: u32, stack: u64) -> SysResult {
     let null = UserPtr::new(0);
-    let request = CloneRequest { flags, exit_signal, stack, parent_tid: null, child_tid: null, tls: 0 };
+    let request = CloneRequest { flags, exit_signal, stack, parent_tid: null, child_tid: null, tls: 0, pidfd: null };
     clone_task(cx.thread, cx.cpu, request).await
 }
 
@@ -51,6 +54,11 @@ pub(super) async fn clone(
     child_tid: UserPtr<i32>,
     tls: u64,
 ) -> SysResult {
+    // Both want the same place.
+    let both = (CloneFlags::PIDFD | CloneFlags::PARENT_SETTID).bits();
+    if flags & both == both {
+        return Err(Errno::EINVAL);
+    }
     let request = CloneRequest {
         flags: CloneFlags::from_bits_retain(flags & 0xffff_ff00),
         exit_signal: u32::from(low8(flags)),
@@ -58,6 +66,7 @@ pub(super) async fn clone(
         parent_tid,
         child_tid,
         tls,
+        pidfd: parent_tid,
     };
     clone_task(cx.thread, cx.cpu, request).await
 }
@@ -88,6 +97,7 @@ pub(super) async fn clone3(cx: &mut Context<'_>, args: UserPtr<CloneArgs>, size:
         parent_tid: UserPtr::new(args.parent_tid),
         child_tid: UserPtr::new(args.child_tid),
         tls: args.tls,
+        pidfd: UserPtr::new(args.pidfd),
     };
     clone_task(cx.thread, cx.cpu, request).await
 }
@@ -131,7 +141,20 @@ pub(super) async fn execveat(
     let program = Program { path: place, name, argv, env };
     // Rare and large: boxed, so that every thread's future stays small.
     Box::pin(execute(cx.thread, cx.cpu, program)).await?;
+    if cx.thread.is_traced() {
+        Box::pin(tell_tracer(cx)).await;
+    }
     Ok(0)
+}
+
+/// A tracer learns of a new program: by an event if it asked for that, else by a signal.
+async fn tell_tracer(cx: &mut Context<'_>) {
+    let (number, tid) = (EXECVE, u64::from(cx.thread.tid.0.cast_unsigned()));
+    if wants(cx.thread, Event::Exec) {
+        event_stop(cx.thread, cx.cpu, Event::Exec, tid, number).await;
+    } else if !cx.thread.trace.lock().seized {
+        let _ = cx.thread.send(SigInfo::user(Signal::SIGTRAP, SI_USER, cx.thread.process.pid, 0));
+    }
 }
 
 /// Reads a NULL-terminated vector of strings.
@@ -191,14 +214,15 @@ pub(super) async fn wait4(
     let Some(report) = wait(cx.thread, which, options | WaitOptions::EXITED).await? else { return Ok(0) };
     let space = cx.space()?;
     status.store_if(&space, &report.status.encode()).await?;
-    usage.store_if(&space, &to_rusage(report.used)).await?;
+    usage.store_if(&space, &to_rusage(report.used, report.system)).await?;
     pid_result(report.pid)
 }
 
-pub(super) fn to_rusage(used: u64) -> Rusage {
+/// Processor time, and what of it was in the kernel, as getrusage(2) tells them.
+pub(super) fn to_rusage(used: u64, system: u64) -> Rusage {
     let time =
         |ns: u64| Timeval { sec: (ns / 1_000_000_000).cast_signed(), usec: (ns % 1_000_000_000 / 1000).cast_signed() };
-    Rusage { utime: time(used), ..Rusage::default() }
+    Rusage { utime: time(used.saturating_sub(system)), stime: time(system.min(used)), ..Rusage::default() }
 }
 
 pub(super) async fn waitid(
@@ -219,14 +243,46 @@ pub(super) async fn waitid(
         1 if id.0 > 0 => Which::Process(id),
         2 if id.0 == 0 => Which::Group(cx.thread.process.group()),
         2 if id.0 > 0 => Which::Group(id),
+        3 if id.0 >= 0 => {
+            let file = super::event::pidfd_file(cx, Fd(id.0))?;
+            let pid = crate::ipc::pidfd::of(&file).map_or(Pid(0), |p| p.process.pid);
+            return wait_pidfd(cx, Which::Process(pid), file.nonblocking(), options, info, usage).await;
+        }
         _ => return Err(Errno::EINVAL),
     };
     let report = wait(cx.thread, which, options).await?;
+    tell_report(cx, report, info, usage).await
+}
+
+/// waitid(2) on a pidfd; one that does not wait says so, and not that nothing happened.
+async fn wait_pidfd(
+    cx: &Context<'_>,
+    which: Which,
+    nonblocking: bool,
+    options: WaitOptions,
+    info: UserPtr<RawInfo>,
+    usage: UserPtr<Rusage>,
+) -> SysResult {
+    let asked = options.contains(WaitOptions::NOHANG);
+    let options = if nonblocking { options | WaitOptions::NOHANG } else { options };
+    let report = wait(cx.thread, which, options).await?;
+    if report.is_none() && !asked {
+        return Err(Errno::EAGAIN);
+    }
+    tell_report(cx, report, info, usage).await
+}
+
+async fn tell_report(
+    cx: &Context<'_>,
+    report: Option<Report>,
+    info: UserPtr<RawInfo>,
+    usage: UserPtr<Rusage>,
+) -> SysResult {
     let space = cx.space()?;
     let raw = report.as_ref().map_or_else(RawInfo::default, child_info);
     info.store_if(&space, &raw).await?;
     if let Some(report) = report {
-        usage.store_if(&space, &to_rusage(report.used)).await?;
+        usage.store_if(&space, &to_rusage(report.used, report.system)).await?;
     }
     Ok(0)
 }
@@ -260,6 +316,23 @@ pub(super) async fn set_robust_list(cx: &mut Context<'_>, head: u64, len: u64) -
         return Err(Errno::EINVAL);
     }
     cx.thread.robust_list.store(head, Ordering::Relaxed);
+    Ok(0)
+}
+
+pub(super) async fn get_robust_list(
+    cx: &mut Context<'_>,
+    tid: Pid,
+    head: UserPtr<u64>,
+    len: UserPtr<u64>,
+) -> SysResult {
+    let thread = match tid.0 {
+        0 => cx.thread.clone(),
+        _ => cx.kernel().processes.thread(tid).ok_or(Errno::ESRCH)?,
+    };
+    crate::task::trace::may_look(&cx.thread.process, &thread.process)?;
+    let space = cx.space()?;
+    len.store(&space, &ROBUST_HEAD_SIZE).await?;
+    head.store(&space, &thread.robust_list.load(Ordering::Relaxed)).await?;
     Ok(0)
 }
 
@@ -351,42 +424,4 @@ pub(super) async fn arch_prctl(cx: &mut Context<'_>, code: u32, addr: u64) -> Sy
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
-}
-
-const PR_GET_DUMPABLE: u32 = 3;
-const PR_SET_NAME: u32 = 15;
-const PR_GET_NAME: u32 = 16;
-const PR_SET_NO_NEW_PRIVS: u32 = 38;
-const PR_GET_NO_NEW_PRIVS: u32 = 39;
-
-pub(super) async fn prctl(cx: &mut Context<'_>, option: u32, a: u64, b: u64, c: u64, d: u64) -> SysResult {
-    let process = &cx.thread.process;
-    match option {
-        PR_SET_NAME => {
-            let mut name = [0; 16];
-            let space = cx.space()?;
-            let text = match space.copy_in_str(VirtAddr(a), &mut name).await {
-                Ok(text) => text.to_vec(),
-                Err(Errno::ENAMETOOLONG) => name.get(..15).unwrap_or_default().to_vec(),
-                Err(errno) => return Err(errno),
-            };
-            cx.thread.set_name(&text);
-            Ok(0)
-        }
-        PR_GET_NAME => {
-            let mut name = cx.thread.name();
-            name.resize(16, 0);
-            cx.space()?.copy_out(VirtAddr(a), &name).await?;
-            Ok(0)
-        }
-        PR_GET_DUMPABLE => Ok(1),
-        PR_SET_NO_NEW_PRIVS if a == 1 && b == 0 && c == 0 && d == 0 => {
-            process.no_new_privs.store(true, Ordering::Relaxed);
-            Ok(0)
-        }
-        PR_GET_NO_NEW_PRIVS if a == 0 && b == 0 && c == 0 && d == 0 => {
-            Ok(u64::from(process.no_new_privs.load(Ordering::Relaxed)))
-        }
-        _ => Err(Errno::EINVAL),
-    }
 }

@@ -2,122 +2,72 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_abi::Errno;
-use aurora_abi::types::{Rlimit, Rusage, SchedParam};
-use aurora_machine::VirtAddr;
+use aurora_abi::types::{Rlimit, Rusage};
 
 use crate::memory::UserPtr;
-use crate::num::to_usize;
-use crate::syscall::process::{process_of, to_rusage};
+use crate::security::credentials::{CAP_SYS_NICE, CAP_SYS_PACCT, CAP_SYS_RESOURCE};
+use crate::syscall::process::to_rusage;
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::Resource;
-use crate::task::{Pid, Process};
-
-pub(super) async fn sched_yield(_: &mut Context<'_>) -> SysResult {
-    crate::task::scheduler::yield_now().await;
-    Ok(0)
-}
+use crate::task::{Pid, Process, Thread};
 
 pub(super) async fn getpriority(cx: &mut Context<'_>, which: u32, who: Pid) -> SysResult {
     let all = priority_targets(cx, which, who)?;
-    let nice = all.iter().flat_map(|p| p.threads.lock().iter().map(|t| t.task.nice()).min()).min();
-    let nice = nice.ok_or(Errno::ESRCH)?;
+    let nice = all.iter().map(|t| t.task.nice()).min().ok_or(Errno::ESRCH)?;
     // The raw call returns 20 minus the nice value, so that it is never negative.
     Ok(u64::from((20 - i32::from(nice)).cast_unsigned()))
+}
+
+/// Whether a process with these credentials and limits may have a nice value that is better than it was.
+pub(super) fn may_be_nice(cx: &Context<'_>, target: &Process, nice: i8) -> bool {
+    let floor = 20 - i64::from(nice);
+    u64::try_from(floor).is_ok_and(|n| n <= target.limits.get(Resource::Nice))
+        || cx.thread.process.credentials().is_capable(CAP_SYS_NICE)
 }
 
 pub(super) async fn setpriority(cx: &mut Context<'_>, which: u32, who: Pid, nice: i32) -> SysResult {
     let nice = i8::try_from(nice.clamp(-20, 19)).unwrap_or(0);
     let mine = cx.thread.process.credentials();
     let all = priority_targets(cx, which, who)?;
-    if all.is_empty() {
-        return Err(Errno::ESRCH);
-    }
-    for process in all {
-        let theirs = process.credentials();
-        if !mine.is_root() && mine.euid != theirs.uid && mine.euid != theirs.euid {
-            return Err(Errno::EPERM);
-        }
-        for thread in process.threads.lock().iter() {
-            if nice < thread.task.nice() && !mine.is_root() {
-                return Err(Errno::EACCES);
-            }
+    let mut result = Err(Errno::ESRCH);
+    for thread in all {
+        let theirs = thread.process.credentials();
+        if mine.euid != theirs.uid && mine.euid != theirs.euid && !mine.is_capable(CAP_SYS_NICE) {
+            result = Err(Errno::EPERM);
+        } else if nice < thread.task.nice() && !may_be_nice(cx, &thread.process, nice) {
+            result = Err(Errno::EACCES);
+        } else {
             thread.task.set_nice(nice);
+            if result == Err(Errno::ESRCH) {
+                result = Ok(0);
+            }
         }
     }
-    Ok(0)
+    result
 }
 
-fn priority_targets(cx: &Context<'_>, which: u32, who: Pid) -> Result<Vec<Arc<Process>>, Errno> {
+const PRIO_PROCESS: u32 = 0;
+const PRIO_PGRP: u32 = 1;
+const PRIO_USER: u32 = 2;
+
+fn priority_targets(cx: &Context<'_>, which: u32, who: Pid) -> Result<Vec<Arc<Thread>>, Errno> {
     let table = &cx.kernel().processes;
+    let threads_of = |processes: Vec<Arc<Process>>| {
+        processes.iter().flat_map(|p| p.threads.lock().clone()).collect::<Vec<Arc<Thread>>>()
+    };
     Ok(match which {
-        0 => Vec::from([process_of(cx, who)?]),
-        1 => table.group(if who.0 == 0 { cx.thread.process.group() } else { who }),
-        2 => {
+        PRIO_PROCESS if who.0 == 0 => Vec::from([cx.thread.clone()]),
+        PRIO_PROCESS => table.thread(who).into_iter().collect(),
+        PRIO_PGRP => threads_of(table.group(if who.0 == 0 { cx.thread.process.group() } else { who })),
+        PRIO_USER => {
             let uid = if who.0 == 0 { cx.thread.process.credentials().uid } else { who.0.cast_unsigned() };
-            table.processes().into_iter().filter(|p| p.credentials().uid == uid).collect()
+            threads_of(table.processes().into_iter().filter(|p| p.credentials().uid == uid).collect())
         }
         _ => return Err(Errno::EINVAL),
     })
-}
-
-/// Whether a thread with this number is there; 0 means the caller.
-fn check_thread(cx: &Context<'_>, tid: Pid) -> Result<(), Errno> {
-    match tid.0 {
-        ..0 => Err(Errno::EINVAL),
-        0 => Ok(()),
-        _ => cx.kernel().processes.thread(tid).map(drop).ok_or(Errno::ESRCH),
-    }
-}
-
-pub(super) async fn sched_getaffinity(cx: &mut Context<'_>, tid: Pid, size: u32, mask: VirtAddr) -> SysResult {
-    check_thread(cx, tid)?;
-    if size < 8 || !size.is_multiple_of(8) {
-        return Err(Errno::EINVAL);
-    }
-    cx.space()?.store(mask, &1u64).await?;
-    Ok(8)
-}
-
-pub(super) async fn sched_setaffinity(cx: &mut Context<'_>, tid: Pid, size: u32, mask: VirtAddr) -> SysResult {
-    check_thread(cx, tid)?;
-    let mut bytes = [0; 8];
-    let part = bytes.get_mut(..to_usize(u64::from(size)).min(8)).unwrap_or_default();
-    cx.space()?.copy_in(mask, part).await?;
-    // One processor: a mask must name it.
-    if u64::from_le_bytes(bytes) & 1 == 0 { Err(Errno::EINVAL) } else { Ok(0) }
-}
-
-pub(super) async fn sched_getscheduler(cx: &mut Context<'_>, tid: Pid) -> SysResult {
-    check_thread(cx, tid)?;
-    Ok(0)
-}
-
-pub(super) async fn sched_getparam(cx: &mut Context<'_>, tid: Pid, out: UserPtr<SchedParam>) -> SysResult {
-    check_thread(cx, tid)?;
-    out.store(&*cx.space()?, &SchedParam { priority: 0 }).await?;
-    Ok(0)
-}
-
-pub(super) async fn sched_setscheduler(
-    cx: &mut Context<'_>,
-    tid: Pid,
-    policy: u32,
-    param: UserPtr<SchedParam>,
-) -> SysResult {
-    check_thread(cx, tid)?;
-    let SchedParam { priority } = param.load(&*cx.space()?).await?;
-    match (policy, priority) {
-        (0, 0) => Ok(0),
-        // Real-time and other classes are not offered.
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-pub(super) async fn sched_get_priority(_: &mut Context<'_>, policy: u32) -> SysResult {
-    if policy == 0 || policy == 3 || policy == 5 { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
 pub(super) async fn getcpu(cx: &mut Context<'_>, cpu: UserPtr<u32>, node: UserPtr<u32>) -> SysResult {
@@ -135,8 +85,17 @@ pub(super) async fn getrlimit(cx: &mut Context<'_>, resource: u32, out: UserPtr<
 
 pub(super) async fn setrlimit(cx: &mut Context<'_>, resource: u32, new: UserPtr<Rlimit>) -> SysResult {
     let new = new.load(&*cx.space()?).await?;
-    let process = &cx.thread.process;
-    process.limits.write(resource, new, process.credentials().is_root())?;
+    let process = cx.thread.process.clone();
+    set_limit(cx, &process, resource, new)
+}
+
+fn set_limit(cx: &Context<'_>, target: &Process, resource: u32, new: Rlimit) -> SysResult {
+    target.limits.write(resource, new, cx.thread.process.credentials().is_capable(CAP_SYS_RESOURCE))?;
+    // The stack's limit holds from now on, not only for the next program.
+    if let Some(space) = target.space() {
+        let stack = target.limits.get(Resource::Stack);
+        space.update_layout(|layout| layout.stack_limit = stack);
+    }
     Ok(0)
 }
 
@@ -148,38 +107,56 @@ pub(super) async fn prlimit64(
     old: UserPtr<Rlimit>,
 ) -> SysResult {
     let space = cx.space()?;
-    let target = process_of(cx, pid)?;
+    let wanted = match new.non_null() {
+        Some(new) => Some(new.load(&space).await?),
+        None => None,
+    };
+    let target = match pid.0 {
+        0 => cx.thread.process.clone(),
+        _ => cx.kernel().processes.thread(pid).ok_or(Errno::ESRCH)?.process.clone(),
+    };
     let (mine, theirs) = (cx.thread.process.credentials(), target.credentials());
-    if !Arc::ptr_eq(&target, &cx.thread.process) && !mine.is_root() && mine.uid != theirs.uid {
+    let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|&u| u == mine.uid)
+        && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|&g| g == mine.gid);
+    if !Arc::ptr_eq(&target, &cx.thread.process) && !same && !mine.is_capable(CAP_SYS_RESOURCE) {
         return Err(Errno::EPERM);
     }
     let before = target.limits.read(resource)?;
-    if let Some(new) = new.non_null() {
-        let new = new.load(&space).await?;
-        target.limits.write(resource, new, mine.is_root())?;
-        // The stack's limit holds from now on, not only for the next program.
-        if let Some(space) = target.space() {
-            let stack = target.limits.get(Resource::Stack);
-            space.update_layout(|layout| layout.stack_limit = stack);
-        }
+    if let Some(wanted) = wanted {
+        set_limit(cx, &target, resource, wanted)?;
     }
     old.store_if(&space, &before).await?;
     Ok(0)
 }
 
+const RUSAGE_SELF: i32 = 0;
+const RUSAGE_CHILDREN: i32 = -1;
+const RUSAGE_THREAD: i32 = 1;
+
 pub(super) async fn getrusage(cx: &mut Context<'_>, who: i32, out: UserPtr<Rusage>) -> SysResult {
-    let process = &cx.thread.process;
-    let used = match who {
-        0 => process.used_ns(),
-        -1 => process.used_by_children.load(Ordering::Relaxed),
-        1 => cx.thread.task.used_ns(),
+    let (thread, process) = (cx.thread, &cx.thread.process);
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (used, system, faults) = match who {
+        RUSAGE_SELF => (process.used_ns(), process.system_ns(), load(&process.faults)),
+        RUSAGE_CHILDREN => {
+            (load(&process.used_by_children), load(&process.system_of_children), load(&process.faults_of_children))
+        }
+        RUSAGE_THREAD => (thread.task.used_ns(), load(&thread.system_ns), load(&process.faults)),
         _ => return Err(Errno::EINVAL),
     };
-    let mut usage = to_rusage(used);
-    if who == 0 {
+    let mut usage = to_rusage(used, system);
+    usage.minflt = faults.cast_signed();
+    if who != RUSAGE_CHILDREN {
         usage.maxrss = (cx.space()?.usage().peak * 4).cast_signed();
-        usage.minflt = process.faults.load(Ordering::Relaxed).cast_signed();
+        let [voluntary, lost] = &thread.task.switches;
+        (usage.nvcsw, usage.nivcsw) = (load(voluntary).cast_signed(), load(lost).cast_signed());
     }
     out.store(&*cx.space()?, &usage).await?;
     Ok(0)
+}
+
+pub(super) async fn acct(cx: &mut Context<'_>, _file: u64) -> SysResult {
+    cx.thread.process.credentials().require(CAP_SYS_PACCT)?;
+    // As a Linux made without process accounting.
+    Err(Errno::ENOSYS)
 }

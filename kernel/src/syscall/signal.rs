@@ -121,7 +121,7 @@ pub(super) async fn rt_sigtimedwait(
         None => Instant::NEVER,
     };
     let thread = cx.thread;
-    let take = || thread.pending.take(wanted).or_else(|| thread.process.pending.take(wanted));
+    let take = || thread.take_signal(wanted);
     // While waiting the wanted signals are unblocked, so that their coming wakes this thread.
     let mask = thread.mask();
     thread.set_awaited(wanted);
@@ -256,5 +256,29 @@ pub(super) async fn rt_sigqueueinfo(cx: &mut Context<'_>, pid: Pid, number: i32,
     }
     may_signal(&cx.thread.process, &target, Some(signal))?;
     target.send(SigInfo::from_raw(signal, &raw))?;
+    Ok(0)
+}
+
+pub(super) async fn rt_tgsigqueueinfo(
+    cx: &mut Context<'_>,
+    pid: Pid,
+    tid: Pid,
+    number: i32,
+    info: UserPtr<RawInfo>,
+) -> SysResult {
+    let raw = info.load(&*cx.space()?).await?;
+    if pid.0 <= 0 || tid.0 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let own = pid == cx.thread.process.pid;
+    if (raw.code >= 0 || raw.code == SI_TKILL) && !own {
+        return Err(Errno::EPERM);
+    }
+    let thread = cx.kernel().processes.thread(tid).filter(|t| t.process.pid == pid).ok_or(Errno::ESRCH)?;
+    let signal = from_arg(number)?;
+    may_signal(&cx.thread.process, &thread.process, signal)?;
+    if let Some(signal) = signal {
+        thread.send(SigInfo::from_raw(signal, &raw))?;
+    }
     Ok(0)
 }

@@ -6,6 +6,7 @@ use aurora_abi::types::{Stat, Statfs, Statx, StatxTimestamp, Timespec, Timeval, 
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
 use crate::num::low16;
+use crate::security::credentials::{CAP_CHOWN, CAP_FSETID};
 use crate::security::{Kind, Rights, WRITE};
 use crate::syscall::{Context, SysResult};
 use crate::vfs::inode::{DeviceId, S_ISGID, S_ISUID};
@@ -77,27 +78,7 @@ async fn subject(cx: &Context<'_>, dirfd: Fd, path: UserPtr<CStr>, flags: u32) -
         }
         return Ok(cx.thread.files().get(dirfd)?.inode.clone());
     }
-    if let Some(inode) = pathless(cx, &name, flags) {
-        return Ok(inode);
-    }
     Ok(place(cx, dirfd, &name, flags)?.inode().clone())
-}
-
-/// `/proc/self/fd/N` of a pipe leads to an inode that has no path.
-fn pathless(cx: &Context<'_>, name: &[u8], flags: u32) -> Option<Arc<dyn Inode>> {
-    if flags & AT_SYMLINK_NOFOLLOW != 0 {
-        return None;
-    }
-    let digits = name.strip_prefix(b"/proc/self/fd/").or_else(|| name.strip_prefix(b"/dev/fd/"));
-    let standard = match name {
-        b"/dev/stdin" => Some(0),
-        b"/dev/stdout" => Some(1),
-        b"/dev/stderr" => Some(2),
-        _ => None,
-    };
-    let fd = standard.or_else(|| core::str::from_utf8(digits?).ok()?.parse().ok())?;
-    let file = cx.thread.files().get(Fd(fd)).ok()?;
-    file.path.is_none().then(|| file.inode.clone())
 }
 
 fn place(cx: &Context<'_>, dirfd: Fd, name: &[u8], flags: u32) -> Result<PathRef, Errno> {
@@ -167,7 +148,7 @@ pub(super) async fn faccessat2(
     let mine = cx.thread.process.credentials();
     let asking = if flags & AT_EACCESS != 0 { (*mine).clone() } else { mine.as_real() };
     let found = if name.is_empty() && flags & AT_EMPTY_PATH != 0 {
-        cx.thread.files().get(dirfd)?.path.clone().ok_or(Errno::ENOENT)?
+        empty_path(cx, dirfd)?
     } else {
         let follow = if flags & AT_SYMLINK_NOFOLLOW != 0 { Follow::No } else { Follow::Yes };
         cx.thread.lookup_from(&asking, cx.start_of(dirfd, &name)?).resolve(&name, follow)?
@@ -193,9 +174,39 @@ pub(super) async fn chmod(cx: &mut Context<'_>, path: UserPtr<CStr>, mode: u32) 
 }
 
 pub(super) async fn fchmodat(cx: &mut Context<'_>, dirfd: Fd, path: UserPtr<CStr>, mode: u32) -> SysResult {
+    fchmodat2(cx, dirfd, path, mode, 0).await
+}
+
+pub(super) async fn fchmodat2(
+    cx: &mut Context<'_>,
+    dirfd: Fd,
+    path: UserPtr<CStr>,
+    mode: u32,
+    flags: u32,
+) -> SysResult {
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
     let name = cx.path(path).await?;
-    let place = place(cx, dirfd, &name, 0)?;
+    if name.is_empty() && flags & AT_EMPTY_PATH != 0 {
+        let place = empty_path(cx, dirfd)?;
+        return change_mode(cx, Some(&place), place.inode(), mode);
+    }
+    let place = place(cx, dirfd, &name, flags)?;
+    if place.inode().kind() == FileKind::Symlink {
+        // A link's own permissions mean nothing and cannot be set.
+        return Err(Errno::EOPNOTSUPP);
+    }
     change_mode(cx, Some(&place), place.inode(), mode)
+}
+
+/// What an empty path with `AT_EMPTY_PATH` names: an open file, or the working directory.
+pub(super) fn empty_path(cx: &Context<'_>, dirfd: Fd) -> Result<PathRef, Errno> {
+    if dirfd == AT_FDCWD {
+        return Ok(cx.thread.fs().cwd());
+    }
+    let file = cx.thread.files().get(dirfd)?;
+    Ok(file.path.clone().unwrap_or_else(|| cx.kernel().vfs.nowhere(&file.inode)))
 }
 
 pub(super) async fn fchmod(cx: &mut Context<'_>, fd: Fd, mode: u32) -> SysResult {
@@ -210,7 +221,7 @@ fn change_mode(cx: &Context<'_>, place: Option<&PathRef>, inode: &Arc<dyn Inode>
         return Err(Errno::EPERM);
     }
     let mut mode = mode & 0o7777;
-    if !credentials.is_root() && !credentials.in_group(metadata.gid) {
+    if !credentials.is_capable(CAP_FSETID) && !credentials.in_group(metadata.gid) {
         mode &= !S_ISGID;
     }
     apply(place, inode, &AttributeChange { mode: Some(mode), ..AttributeChange::at(cx.kernel().now()) })
@@ -261,7 +272,9 @@ fn change_owner(cx: &Context<'_>, place: Option<&PathRef>, inode: &Arc<dyn Inode
         cx.thread.process.capabilities.check(Kind::SetUid, Rights::WRITE)?;
     }
     let own_group = gid.is_none_or(|g| g == metadata.gid || credentials.in_group(g));
-    if !credentials.is_root() && (gives_away || !credentials.owns(&metadata) || !own_group) {
+    let is_owner = credentials.fsuid == metadata.uid;
+    let changes = uid.is_some() || gid.is_some();
+    if !credentials.is_capable(CAP_CHOWN) && changes && (gives_away || !is_owner || !own_group) {
         return Err(Errno::EPERM);
     }
     // A change of owner takes the privileges of an executable away.

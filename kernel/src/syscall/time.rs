@@ -1,16 +1,19 @@
 //! Clocks and timers: clock_gettime(2), nanosleep(2), setitimer(2) and their kin.
 
 use alloc::sync::{Arc, Weak};
+use core::sync::atomic::Ordering;
+use core::task::Poll;
 
 use aurora_abi::Errno;
-use aurora_abi::types::{Itimerval, Timespec, Timeval, Tms};
+use aurora_abi::types::{Itimerspec, Itimerval, Sigevent, Timespec, Timeval, Tms};
 use aurora_machine::Instant;
 
 use crate::memory::UserPtr;
 use crate::num::low32;
 use crate::syscall::{Context, Restart, SysResult};
-use crate::task::{Process, SigInfo, Signal};
-use core::sync::atomic::Ordering;
+use crate::task::interval::{Clock, Remaining};
+use crate::task::posix_timer::{Notify, ProcessTimers, ProcessorTimer, TIMER_COST};
+use crate::task::{Pid, Process, SigInfo, Signal};
 
 const NS: u64 = 1_000_000_000;
 
@@ -38,37 +41,79 @@ fn to_timeval(ns: u64) -> Timeval {
 }
 
 const CLOCK_REALTIME: u32 = 0;
-const CLOCK_MONOTONIC: u32 = 1;
 const CLOCK_PROCESS_CPUTIME: u32 = 2;
 const CLOCK_THREAD_CPUTIME: u32 = 3;
+/// What the coarse clocks step by: their resolution with 250 ticks a second.
+const TICK_NS: i64 = 4_000_000;
 
-fn read_clock(cx: &Context<'_>, clock: u32) -> Result<u64, Errno> {
+/// What can be done with a clock besides reading it, clock_getres(2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Sleep and set timers.
+    All,
+    /// Set timers.
+    Timers,
+    /// Nothing.
+    None,
+}
+
+fn use_of(clock: u32) -> Use {
+    match clock {
+        4..=6 => Use::None,
+        CLOCK_THREAD_CPUTIME => Use::Timers,
+        // A thread's clock, by its number.
+        _ if clock.cast_signed() < 0 && clock & 4 != 0 => Use::Timers,
+        _ => Use::All,
+    }
+}
+
+/// The clock of a number; `EINVAL` if there is none. Alarm clocks need a clock that wakes a machine up, which none has.
+pub(super) fn clock_of(cx: &Context<'_>, clock: u32) -> Result<Clock, Errno> {
+    let thread = cx.thread;
     Ok(match clock {
-        // REALTIME, its coarse and alarm variants, TAI.
-        CLOCK_REALTIME | 5 | 8 | 11 => cx.kernel().realtime_ns(),
-        // MONOTONIC, RAW, COARSE, BOOTTIME and its alarm variant.
-        CLOCK_MONOTONIC | 4 | 6 | 7 | 9 => cx.kernel().machine.now().0,
-        CLOCK_PROCESS_CPUTIME => cx.thread.process.used_ns(),
-        CLOCK_THREAD_CPUTIME => cx.thread.task.used_ns(),
+        CLOCK_REALTIME | 5 | 11 => Clock::Real,
+        1 | 4 | 6 | 7 => Clock::Monotonic,
+        CLOCK_PROCESS_CPUTIME => Clock::Process(Arc::downgrade(&thread.process)),
+        CLOCK_THREAD_CPUTIME => Clock::Thread(Arc::downgrade(thread)),
+        _ if clock.cast_signed() < 0 && clock & 3 != 3 => {
+            // The number of whose clock it is, inverted, above three bits of which clock.
+            let pid = Pid(!(clock.cast_signed() >> 3));
+            let table = &cx.kernel().processes;
+            if clock & 4 == 0 {
+                let process = if pid.0 == 0 { Some(thread.process.clone()) } else { table.process(pid) };
+                Clock::Process(Arc::downgrade(&process.filter(|p| !p.is_zombie()).ok_or(Errno::EINVAL)?))
+            } else {
+                let other = if pid.0 == 0 { Some(thread.clone()) } else { table.thread(pid) };
+                let other = other.filter(|t| Arc::ptr_eq(&t.process, &thread.process)).ok_or(Errno::EINVAL)?;
+                Clock::Thread(Arc::downgrade(&other))
+            }
+        }
         _ => return Err(Errno::EINVAL),
     })
 }
 
 pub(super) async fn clock_gettime(cx: &mut Context<'_>, clock: u32, out: UserPtr<Timespec>) -> SysResult {
-    let now = to_timespec(read_clock(cx, clock)?);
+    let now = to_timespec(clock_of(cx, clock)?.now(cx.kernel()));
     out.store(&*cx.space()?, &now).await?;
     Ok(0)
 }
 
 pub(super) async fn clock_getres(cx: &mut Context<'_>, clock: u32, out: UserPtr<Timespec>) -> SysResult {
-    read_clock(cx, clock)?;
-    out.store_if(&*cx.space()?, &Timespec { sec: 0, nsec: 1 }).await?;
+    clock_of(cx, clock)?;
+    let nsec = if matches!(clock, 5 | 6) { TICK_NS } else { 1 };
+    out.store_if(&*cx.space()?, &Timespec { sec: 0, nsec }).await?;
     Ok(0)
 }
 
 pub(super) async fn clock_settime(cx: &mut Context<'_>, clock: u32, time: UserPtr<Timespec>) -> SysResult {
-    let ns = to_ns(time.load(&*cx.space()?).await?)?;
     if clock != CLOCK_REALTIME {
+        clock_of(cx, clock)?;
+        return Err(if matches!(clock.cast_signed(), ..0 | 2 | 3) { Errno::EPERM } else { Errno::EINVAL });
+    }
+    let time = time.load(&*cx.space()?).await?;
+    let ns = to_ns(time)?;
+    // A time before the machine was started cannot be.
+    if ns < cx.kernel().machine.now().0 {
         return Err(Errno::EINVAL);
     }
     set_clock(cx, ns)
@@ -137,21 +182,73 @@ pub(super) async fn clock_nanosleep(
     time: UserPtr<Timespec>,
     remaining: UserPtr<Timespec>,
 ) -> SysResult {
-    let ns = to_ns(time.load(&*cx.space()?).await?)?;
-    if clock == CLOCK_THREAD_CPUTIME {
-        return Err(Errno::EINVAL);
-    }
-    let now = read_clock(cx, clock)?;
-    if clock == CLOCK_PROCESS_CPUTIME {
+    let kind = clock_of(cx, clock)?;
+    if use_of(clock) != Use::All {
         return Err(Errno::EOPNOTSUPP);
     }
-    let monotonic = cx.kernel().machine.now();
-    if flags & TIMER_ABSTIME == 0 {
-        return sleep(cx, monotonic + ns, remaining.addr().0).await;
+    let ns = to_ns(time.load(&*cx.space()?).await?)?;
+    let absolute = flags & TIMER_ABSTIME != 0;
+    match kind {
+        Clock::Process(_) | Clock::Thread(_) => {
+            let due = if absolute { ns } else { kind.now(cx.kernel()).saturating_add(ns) };
+            sleep_processor(cx, &kind, due, if absolute { None } else { Some(remaining) }).await
+        }
+        Clock::Real if absolute => sleep_until_real(cx, ns).await,
+        Clock::Monotonic if absolute => {
+            let slept = cx.thread.interruptible(cx.kernel().sleep_until(Instant(ns))).await;
+            slept.map(|()| 0).ok_or(Errno::ERESTARTNOHAND)
+        }
+        _ => sleep(cx, cx.kernel().machine.now() + ns, remaining.addr().0).await,
     }
-    let deadline = monotonic + ns.saturating_sub(now);
-    let slept = cx.thread.interruptible(cx.kernel().sleep_until(deadline)).await;
-    slept.map(|()| 0).ok_or(Errno::ERESTARTNOHAND)
+}
+
+/// Sleeps until a time of the clock that can be set.
+async fn sleep_until_real(cx: &Context<'_>, at: u64) -> SysResult {
+    let kernel = cx.kernel();
+    loop {
+        let now = kernel.realtime_ns();
+        if now >= at {
+            return Ok(0);
+        }
+        // Whoever sets the clock ends this sleep, and it is measured anew.
+        let mut due = core::pin::pin!(kernel.sleep_until(kernel.machine.now() + (at - now)));
+        let mut looks = 0;
+        let mut set = core::pin::pin!(kernel.timers.clock_set.wait(|| {
+            looks += 1;
+            (looks > 2).then_some(())
+        }));
+        let wait = core::future::poll_fn(|context| {
+            let woken = set.as_mut().poll(context).is_ready();
+            if woken { Poll::Ready(()) } else { due.as_mut().poll(context) }
+        });
+        cx.thread.interruptible(wait).await.ok_or(Errno::ERESTARTNOHAND)?;
+    }
+}
+
+/// Sleeps until a process, or a thread, has used some processor time.
+async fn sleep_processor(cx: &Context<'_>, clock: &Clock, due: u64, remaining: Option<UserPtr<Timespec>>) -> SysResult {
+    let kernel = cx.kernel();
+    let wait = core::future::poll_fn(|context| {
+        if clock.now(kernel) >= due {
+            return Poll::Ready(());
+        }
+        let waker = context.waker().clone();
+        match clock {
+            Clock::Process(process) => process.upgrade().map(|p| p.timers.wait_used(None, due, waker)),
+            Clock::Thread(thread) => thread.upgrade().map(|t| t.process.timers.wait_used(Some(t.tid), due, waker)),
+            Clock::Real | Clock::Monotonic => None,
+        };
+        Poll::Pending
+    });
+    if cx.thread.interruptible(wait).await.is_some() {
+        return Ok(0);
+    }
+    if let Some(remaining) = remaining {
+        let left = to_timespec(due.saturating_sub(clock.now(kernel)));
+        remaining.store_if(&*cx.space()?, &left).await?;
+        return Err(Errno::EINTR);
+    }
+    Err(Errno::ERESTARTNOHAND)
 }
 
 /// Sleeps until a time; interrupted, it tells what is left and can go on.
@@ -174,12 +271,26 @@ fn read_alarm(cx: &Context<'_>) -> Itimerval {
     Itimerval { interval: to_timeval(period), value: to_timeval(left) }
 }
 
-pub(super) async fn getitimer(cx: &mut Context<'_>, which: u32, out: UserPtr<Itimerval>) -> SysResult {
-    if which != ITIMER_REAL {
-        // Timers of processor time are not offered.
-        return Err(Errno::EINVAL);
+/// What is left of a timer of setitimer(2).
+fn read_itimer(cx: &Context<'_>, which: u32) -> Result<Itimerval, Errno> {
+    if which == ITIMER_REAL {
+        return Ok(read_alarm(cx));
     }
-    let value = read_alarm(cx);
+    let left = cx.thread.process.timers.processor(processor_timer(which)?);
+    let value = if left.value == 0 { 0 } else { left.value.max(1000) };
+    Ok(Itimerval { interval: to_timeval(left.interval), value: to_timeval(value) })
+}
+
+fn processor_timer(which: u32) -> Result<ProcessorTimer, Errno> {
+    match which {
+        1 => Ok(ProcessorTimer::Virtual),
+        2 => Ok(ProcessorTimer::Profile),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) async fn getitimer(cx: &mut Context<'_>, which: u32, out: UserPtr<Itimerval>) -> SysResult {
+    let value = read_itimer(cx, which)?;
     out.store(&*cx.space()?, &value).await?;
     Ok(0)
 }
@@ -190,18 +301,113 @@ pub(super) async fn setitimer(
     new: UserPtr<Itimerval>,
     old: UserPtr<Itimerval>,
 ) -> SysResult {
-    if which != ITIMER_REAL {
-        return Err(Errno::EINVAL);
-    }
     let space = cx.space()?;
-    let before = read_alarm(cx);
     let new = match new.non_null() {
         Some(new) => new.load(&space).await?,
         None => Itimerval::default(),
     };
-    arm(cx, timeval_ns(new.value)?, timeval_ns(new.interval)?);
+    let (value, interval) = (timeval_ns(new.value)?, timeval_ns(new.interval)?);
+    let before = read_itimer(cx, which)?;
+    if which == ITIMER_REAL {
+        arm(cx, value, interval);
+    } else {
+        ProcessTimers::set_processor(&cx.thread.process, processor_timer(which)?, value, interval);
+    }
     old.store_if(&space, &before).await?;
     Ok(0)
+}
+
+/// Value and interval a program sets, in nanoseconds.
+pub(super) fn spec_ns(spec: &Itimerspec) -> Result<(u64, u64), Errno> {
+    Ok((to_ns(spec.value)?, to_ns(spec.interval)?))
+}
+
+/// What is left, as a program sees it.
+pub(super) fn remaining_spec(left: Remaining) -> Itimerspec {
+    Itimerspec { interval: to_timespec(left.interval), value: to_timespec(left.value) }
+}
+
+const SIGEV_SIGNAL: i32 = 0;
+const SIGEV_NONE: i32 = 1;
+/// The library makes the thread; for the kernel it is a signal.
+const SIGEV_THREAD: i32 = 2;
+const SIGEV_THREAD_ID: i32 = 4;
+
+fn notify_of(cx: &Context<'_>, event: &Sigevent) -> Result<Notify, Errno> {
+    let signal = || Signal::from_arg(event.signo);
+    Ok(match event.notify {
+        SIGEV_NONE => Notify::Nobody,
+        SIGEV_SIGNAL | SIGEV_THREAD => Notify::Process(signal()?),
+        SIGEV_THREAD_ID => {
+            let thread = cx.kernel().processes.thread(Pid(event.tid));
+            let thread = thread.filter(|t| Arc::ptr_eq(&t.process, &cx.thread.process)).ok_or(Errno::EINVAL)?;
+            Notify::Thread(signal()?, Arc::downgrade(&thread))
+        }
+        _ => return Err(Errno::EINVAL),
+    })
+}
+
+pub(super) async fn timer_create(
+    cx: &mut Context<'_>,
+    clock: u32,
+    event: UserPtr<Sigevent>,
+    out: UserPtr<i32>,
+) -> SysResult {
+    let space = cx.space()?;
+    let event = match event.non_null() {
+        Some(event) => Some(event.load(&space).await?),
+        None => None,
+    };
+    let kind = match clock {
+        8 | 9 => return Err(Errno::EOPNOTSUPP),
+        _ => clock_of(cx, clock)?,
+    };
+    if use_of(clock) == Use::None {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let notify = match &event {
+        Some(event) => notify_of(cx, event)?,
+        None => Notify::Process(Signal::SIGALRM),
+    };
+    let charge = cx.kernel().memory.charge(TIMER_COST).map_err(|_| Errno::EAGAIN)?;
+    let process = &cx.thread.process;
+    let id = ProcessTimers::create(process, kind, notify, event.map(|e| e.value), charge)?;
+    if let Err(errno) = out.store(&space, &id).await {
+        process.timers.delete(id)?;
+        return Err(errno);
+    }
+    Ok(0)
+}
+
+pub(super) async fn timer_settime(
+    cx: &mut Context<'_>,
+    id: i32,
+    flags: u32,
+    new: UserPtr<Itimerspec>,
+    old: UserPtr<Itimerspec>,
+) -> SysResult {
+    let space = cx.space()?;
+    let new = new.non_null().ok_or(Errno::EINVAL)?.load(&space).await?;
+    let (value, interval) = spec_ns(&new)?;
+    let timer = cx.thread.process.timers.get(id)?;
+    let before = timer.remaining();
+    timer.set(value, interval, flags & TIMER_ABSTIME != 0);
+    old.store_if(&space, &remaining_spec(before)).await?;
+    Ok(0)
+}
+
+pub(super) async fn timer_gettime(cx: &mut Context<'_>, id: i32, out: UserPtr<Itimerspec>) -> SysResult {
+    let left = cx.thread.process.timers.get(id)?.remaining();
+    out.store(&*cx.space()?, &remaining_spec(left)).await?;
+    Ok(0)
+}
+
+pub(super) async fn timer_getoverrun(cx: &mut Context<'_>, id: i32) -> SysResult {
+    cx.thread.process.timers.get(id).map(|t| t.overrun())
+}
+
+pub(super) async fn timer_delete(cx: &mut Context<'_>, id: i32) -> SysResult {
+    cx.thread.process.timers.delete(id).map(|()| 0)
 }
 
 pub(super) async fn alarm(cx: &mut Context<'_>, seconds: u32) -> SysResult {

@@ -3,6 +3,7 @@
 // The flags are named and documented in clone(2).
 #![allow(missing_docs)]
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -10,10 +11,13 @@ use aurora_abi::Errno;
 use aurora_machine::{Reg, UserContext};
 
 use crate::memory::UserPtr;
+use crate::security::credentials::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE};
 use crate::security::{Kind, Rights};
+use crate::syscall::namespace::new_namespaces;
 use crate::task::limits::Resource;
 use crate::task::process::{NewProcess, PROCESS_COST, VforkDone};
 use crate::task::thread::NewThread;
+use crate::task::trace::{Event, FILTERED, event_stop, follow};
 use crate::task::{Pid, Process, Thread};
 
 bitflags::bitflags! {
@@ -25,15 +29,20 @@ bitflags::bitflags! {
         const FILES = 0x400;
         const SIGHAND = 0x800;
         const PIDFD = 0x1000;
+        const PTRACE = 0x2000;
         const VFORK = 0x4000;
         const PARENT = 0x8000;
         const THREAD = 0x10000;
+        const NEWNS = 0x20000;
         const SYSVSEM = 0x40000;
         const SETTLS = 0x80000;
         const PARENT_SETTID = 0x100000;
         const CHILD_CLEARTID = 0x200000;
         const DETACHED = 0x400000;
+        const UNTRACED = 0x800000;
         const CHILD_SETTID = 0x1000000;
+        const NEWUTS = 0x4000000;
+        const IO = 0x80000000;
         const CLEAR_SIGHAND = 0x1_0000_0000;
     }
 }
@@ -52,6 +61,8 @@ pub struct CloneRequest {
     pub child_tid: UserPtr<i32>,
     /// The child's FS base.
     pub tls: u64,
+    /// Where the parent wants a pidfd of the child.
+    pub pidfd: UserPtr<i32>,
 }
 
 impl CloneRequest {
@@ -59,7 +70,8 @@ impl CloneRequest {
         let has = |f| self.flags.contains(f);
         let bad = has(CloneFlags::SIGHAND) && !has(CloneFlags::VM)
             || has(CloneFlags::THREAD) && !has(CloneFlags::SIGHAND)
-            || has(CloneFlags::PIDFD)
+            || has(CloneFlags::PIDFD) && has(CloneFlags::DETACHED)
+            || has(CloneFlags::FS | CloneFlags::NEWNS)
             || has(CloneFlags::CLEAR_SIGHAND) && has(CloneFlags::SIGHAND)
             || self.exit_signal > 64
             || self.flags.bits() & !CloneFlags::all().bits() != 0;
@@ -68,13 +80,17 @@ impl CloneRequest {
 }
 
 /// Makes a process or a thread and starts it; returns its number in the caller.
-pub async fn clone(parent: &Arc<Thread>, cpu: &UserContext, request: CloneRequest) -> Result<u64, Errno> {
+pub async fn clone(parent: &Arc<Thread>, cpu: &mut UserContext, request: CloneRequest) -> Result<u64, Errno> {
     request.check()?;
     let kernel = parent.kernel();
     let process = &parent.process;
     let credentials = process.credentials();
+    if request.flags.intersects(CloneFlags::NEWNS | CloneFlags::NEWUTS) {
+        credentials.require(CAP_SYS_ADMIN)?;
+    }
     let limit = process.limits.get(Resource::Processes);
-    if !credentials.is_root() && kernel.processes.count_of_user(credentials.uid) >= limit
+    let exempt = credentials.uid == 0 || credentials.is_capable(CAP_SYS_RESOURCE) || credentials.is_root();
+    if !exempt && kernel.processes.count_of_user(credentials.uid) >= limit
         || kernel.processes.thread_count() as u64 >= kernel.max_threads
     {
         return Err(Errno::EAGAIN);
@@ -98,10 +114,20 @@ pub async fn clone(parent: &Arc<Thread>, cpu: &UserContext, request: CloneReques
         files: if flags.contains(CloneFlags::FILES) { files } else { files.fork() },
         fs: if flags.contains(CloneFlags::FS) { fs } else { fs.fork() },
         mask: parent.mask(),
+        uts: parent.uts(),
     });
+    new_namespaces(parent, &child.fs(), &child, flags.bits())?;
+    inherit(parent, &child);
     // The alternate stack stays with a copy of the memory, or with vfork.
     if !flags.contains(CloneFlags::VM) || flags.contains(CloneFlags::VFORK) {
         *child.alternate_stack.lock() = *parent.alternate_stack.lock();
+    }
+    if flags.contains(CloneFlags::PIDFD) {
+        let fd = crate::ipc::pidfd::install(parent, &child_process, crate::vfs::OpenFlags::empty())?;
+        if let Err(errno) = request.pidfd.store(&*parent.space()?, &fd.0).await {
+            drop(parent.files().remove(fd));
+            return Err(errno);
+        }
     }
     let mut child_cpu = cpu.clone();
     child_cpu.set_reg(Reg::Rax, 0);
@@ -134,12 +160,35 @@ pub async fn clone(parent: &Arc<Thread>, cpu: &UserContext, request: CloneReques
     }
     child_process.threads.lock().push(child.clone());
     kernel.processes.add_thread(&child);
+    let event = match () {
+        () if flags.contains(CloneFlags::VFORK) => Event::VFork,
+        () if request.exit_signal == u32::from(crate::task::Signal::SIGCHLD.number()) => Event::Fork,
+        () => Event::Clone,
+    };
+    let told = parent.is_traced() && !flags.contains(CloneFlags::UNTRACED) && follow(parent, &child, event);
     crate::run::start(&child, child_cpu);
+    let number = cpu.reg(Reg::Rax);
+    let message = u64::from(pid.0.cast_unsigned());
+    if told {
+        Box::pin(event_stop(parent, cpu, event, message, number)).await;
+    }
     if let Some(done) = vfork {
         // Only death ends this wait: the child is using our memory and stack.
         wait_killable(parent, done.wait()).await;
+        Box::pin(event_stop(parent, cpu, Event::VForkDone, message, number)).await;
     }
     Ok(u64::from(pid.0.cast_unsigned()))
+}
+
+/// What a new thread has of the one that made it, whatever is shared.
+fn inherit(parent: &Thread, child: &Thread) {
+    child.task.inherit_policy(&parent.task);
+    child.timer_slack.store(parent.timer_slack.load(Ordering::Relaxed), Ordering::Relaxed);
+    let seccomp = parent.seccomp.lock().clone();
+    if seccomp.mode() != 0 {
+        child.watched.fetch_or(FILTERED, Ordering::Relaxed);
+    }
+    *child.seccomp.lock() = seccomp;
 }
 
 async fn wait_killable(thread: &Thread, wait: impl Future<Output = ()>) {

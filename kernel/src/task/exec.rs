@@ -14,6 +14,7 @@ use crate::memory::area::Label;
 use crate::memory::layout::{Layout, brk_gap, pie_base};
 use crate::memory::map::{Place, Request};
 use crate::memory::{AddressSpace, Backing, Prot};
+use crate::security::credentials::CAP_SYS_PTRACE;
 use crate::security::{Credentials, EXECUTE};
 use crate::task::elf::{Elf, read_file};
 use crate::task::limits::{Resource, UNLIMITED};
@@ -38,6 +39,8 @@ pub struct Program {
 
 /// Longest single argument: Linux's `MAX_ARG_STRLEN`.
 pub const MAX_ARG: usize = 32 * 4096;
+/// Of personality(2): everything at the same place each time.
+const ADDR_NO_RANDOMIZE: u32 = 0x4_0000;
 /// Most interpreters of interpreters.
 const MAX_SCRIPTS: u32 = 4;
 
@@ -121,8 +124,12 @@ async fn load_elf(
     let kernel = thread.kernel();
     let elf = read_elf(&program.path)?;
     let stack_limit = thread.process.limits.get(Resource::Stack);
-    let mut random = [0; 40];
+    let mut random = [0; 48];
     kernel.machine.entropy(&mut random);
+    if thread.process.personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE != 0 {
+        // The places; what the program gets for itself stays random.
+        random.iter_mut().take(32).for_each(|byte| *byte = 0);
+    }
     let word = |i: usize| u64::load(random.get(i * 8..).unwrap_or_default());
     let layout = Layout::new([word(0), word(1)], stack_limit);
     let stack_top = layout.stack_top;
@@ -193,8 +200,10 @@ fn read_elf(path: &PathRef) -> Result<Elf, Errno> {
 fn identity_after(thread: &Thread, path: &PathRef, old: &Credentials) -> (Credentials, bool) {
     let metadata = path.inode().metadata();
     let mut new = old.clone();
-    let ignored =
-        path.mount.flags().contains(MountFlags::NOSUID) || thread.process.no_new_privs.load(Ordering::Relaxed);
+    // Who traces a program must not get its privileges.
+    let ignored = path.mount.flags().contains(MountFlags::NOSUID)
+        || thread.process.no_new_privs.load(Ordering::Relaxed)
+        || thread.trace.lock().tracer().is_some_and(|t| !t.credentials().is_capable(CAP_SYS_PTRACE));
     if !ignored && metadata.mode & S_ISUID != 0 {
         new.euid = metadata.uid;
     }
@@ -203,6 +212,7 @@ fn identity_after(thread: &Thread, path: &PathRef, old: &Credentials) -> (Creden
     }
     (new.suid, new.fsuid, new.sgid, new.fsgid) = (new.euid, new.euid, new.egid, new.egid);
     let privileged = new.euid != new.uid || new.egid != new.gid;
+    new.caps_after_exec(privileged);
     (new, privileged)
 }
 
@@ -314,7 +324,7 @@ impl Stack<'_> {
         let env = self.push_strings(&program.env).await?;
         let argv = self.push_strings(&program.argv).await?;
         let platform = self.push_string(b"x86_64").await?;
-        let seed = self.push(random.get(24..40).unwrap_or_default()).await?;
+        let seed = self.push(random.get(32..48).unwrap_or_default()).await?;
         let mut words: Vec<u64> = Vec::from([argv.len() as u64]);
         words.extend(argv.iter().map(|a| a.0));
         words.push(0);
@@ -335,7 +345,11 @@ impl Stack<'_> {
             VirtRange::new(start, len)
         };
         let (arguments, environment) = (range(&argv, &program.argv), range(&env, &program.env));
-        self.space.update_layout(|l| (l.arguments, l.environment) = (arguments, environment));
+        let vectors = (argv.len() + env.len() + 3) as u64 * 8;
+        let auxiliary_at = VirtRange::new(self.at + vectors, bytes.len() as u64 - vectors);
+        self.space.update_layout(|l| {
+            (l.arguments, l.environment, l.auxiliary) = (arguments, environment, auxiliary_at);
+        });
         Ok(self.at)
     }
 
@@ -376,20 +390,30 @@ pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Progr
     let process = &thread.process;
     end_other_threads(thread).await?;
     // From here on nothing fails.
+    let files = thread.files().fork();
     let old = process.set_space(Some(loaded.space));
     if let Some(done) = process.vfork_done.lock().take() {
         done.signal();
     }
     drop(old);
-    let files = thread.files().fork();
-    drop(files.take(|_, close_on_exec| close_on_exec));
+    let closed = files.take(|_, close_on_exec| close_on_exec);
+    for file in &closed {
+        let metadata = file.inode.metadata();
+        thread.kernel().record_locks.release(process.pid, (metadata.dev, metadata.ino));
+    }
+    drop(closed);
     drop(thread.set_files(Some(files)));
     let actions = process.actions.lock().after_exec();
     *process.actions.lock() = actions;
     *thread.alternate_stack.lock() = aurora_abi::types::StackT { flags: 2, ..Default::default() };
     thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
+    process.timers.clear();
     thread.set_name(&loaded.name);
+    if loaded.is_privileged {
+        thread.parent_death_signal.store(0, Ordering::Relaxed);
+    }
+    process.set_dumpable(u8::from(!loaded.is_privileged));
     process.set_credentials(loaded.credentials);
     *process.executable.lock() = Some(loaded.executable);
     process.has_executed.store(true, Ordering::Relaxed);

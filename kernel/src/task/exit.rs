@@ -7,6 +7,7 @@ use aurora_machine::VirtAddr;
 
 use crate::task::process::WaitStatus;
 use crate::task::signal::{SigInfo, flags};
+use crate::task::trace::{tracee_ended, tracer_ended};
 use crate::task::{Pid, Process, Signal, Thread, signal};
 use crate::tty::job::leave_terminal;
 
@@ -19,12 +20,14 @@ pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
     let last = {
         let mut threads = process.threads.lock();
         process.used_before.fetch_add(thread.task.used_ns(), Ordering::Relaxed);
+        process.system_before.fetch_add(thread.system_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         threads.retain(|t| !Arc::ptr_eq(t, thread));
         threads.is_empty()
     };
     kernel.processes.remove_thread(thread.tid);
+    let status = process.ending().unwrap_or(own_status);
+    tracee_ended(thread, status, last);
     if last {
-        let status = process.ending().unwrap_or(own_status);
         process_ended(process, status);
     }
     process.events.wake_all();
@@ -47,11 +50,14 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
         done.signal();
     }
     process.alarm.set(None, 0);
+    process.timers.clear();
+    process.timers.stop_processor();
     *process.executable.lock() = None;
     kernel.record_locks.release_all(process.pid);
     leave_terminal(process, true);
+    tracer_ended(process);
     let children = core::mem::take(&mut *process.children.lock());
-    let heir = kernel.processes.process(Pid(1)).filter(|init| !Arc::ptr_eq(init, process) && !init.is_zombie());
+    let heir = heir(process);
     for child in children {
         give_away(&child, heir.as_ref());
         hang_up_orphans(&child, process, None);
@@ -60,12 +66,38 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
         hang_up_orphans(process, &parent, Some(process.pid));
     }
     process.state().ended = Some(status);
+    process.ended.wake_all();
     report_end(process, status);
     kernel.process_ended.wake_all();
 }
 
-/// A child whose parent ended goes to init; without one, nobody waits for it.
+/// Who gets the children of a process that ends: the next above it that asked for orphans, or init.
+fn heir(process: &Arc<Process>) -> Option<Arc<Process>> {
+    let lives = |p: &Arc<Process>| !Arc::ptr_eq(p, process) && !p.is_zombie() && p.ending().is_none();
+    let mut above = process.parent();
+    while let Some(ancestor) = above {
+        if ancestor.is_subreaper.load(Ordering::Relaxed) && lives(&ancestor) {
+            return Some(ancestor);
+        }
+        above = ancestor.parent();
+    }
+    let init = process.kernel.processes.process(Pid(1));
+    init.filter(|init| !Arc::ptr_eq(init, process) && !init.is_zombie())
+}
+
+/// Sends the signals threads of a child wanted for this moment (`PR_SET_PDEATHSIG`).
+fn tell_of_death(child: &Arc<Process>) {
+    let threads = child.threads.lock().clone();
+    for thread in threads {
+        if let Some(signal) = Signal::new(thread.parent_death_signal.load(Ordering::Relaxed)) {
+            let _ = child.send(SigInfo::kernel(signal));
+        }
+    }
+}
+
+/// A child whose parent ended goes to the next who wants it; without one, nobody waits for it.
 fn give_away(child: &Arc<Process>, heir: Option<&Arc<Process>>) {
+    tell_of_death(child);
     child.set_parent(heir);
     // Whoever inherits it did not ask for another signal.
     child.exit_signal.store(u32::from(Signal::SIGCHLD.number()), Ordering::Relaxed);
@@ -112,6 +144,7 @@ fn report_end(process: &Arc<Process>, status: WaitStatus) {
     if careless {
         parent.children.lock().retain(|c| !Arc::ptr_eq(c, process));
         parent.used_by_children.fetch_add(process.used_ns(), Ordering::Relaxed);
+        parent.system_of_children.fetch_add(process.system_ns(), Ordering::Relaxed);
         process.kernel.processes.remove_process(process.pid);
     }
     if let Some(exit_signal) = exit_signal {
@@ -130,5 +163,6 @@ pub fn child_status(status: WaitStatus) -> (i32, i32) {
         WaitStatus::Killed(signal, true) => (3, i32::from(signal.number())),
         WaitStatus::Stopped(signal) => (5, i32::from(signal.number())),
         WaitStatus::Continued => (6, i32::from(Signal::SIGCONT.number())),
+        WaitStatus::Traced(code) => (4, crate::num::low32_signed(u64::from(code))),
     }
 }

@@ -1,6 +1,8 @@
 //! Signal delivery: frames on the program's stack as Linux lays them out, the way back, and restarting calls.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use aurora_abi::types::{SigAction, SigContext, SigInfo as RawInfo, StackT, UContext};
 use aurora_abi::{Abi, Errno};
@@ -9,6 +11,7 @@ use aurora_machine::{FxState, Reg, UserContext, VirtAddr};
 use crate::memory::AddressSpace;
 use crate::task::process::WaitStatus;
 use crate::task::signal::{DEFAULT, DefaultAction, IGNORE, SigInfo, SignalSet, flags};
+use crate::task::trace::{INTERRUPT, group_stop, interrupt_stop, signal_stop};
 use crate::task::{Signal, Thread};
 
 /// A system call that was interrupted: what it was, and how it wants to go on.
@@ -46,11 +49,27 @@ pub async fn deliver(thread: &Arc<Thread>, cpu: &mut UserContext, mut interrupte
         if thread.must_stop_running() {
             return Life::Ends;
         }
-        if thread.process.state().stopped.is_some() {
-            wait_for_continuation(thread).await;
+        let stopped = thread.process.state().stopped;
+        if let Some(signal) = stopped {
+            if thread.is_traced() {
+                Box::pin(stop_traced(thread, cpu, signal)).await;
+            } else {
+                wait_for_continuation(thread).await;
+            }
+            continue;
+        }
+        if thread.watched.fetch_and(!INTERRUPT, Ordering::Relaxed) & INTERRUPT != 0 {
+            Box::pin(interrupt_stop(thread, cpu)).await;
             continue;
         }
         let Some(info) = thread.next_signal() else { break };
+        let info = match thread.is_traced() {
+            true => match Box::pin(signal_stop(thread, cpu, info, &mut interrupted)).await {
+                Some(info) => info,
+                None => continue,
+            },
+            false => info,
+        };
         let actions = thread.process.actions.lock().clone();
         let action = actions.get(info.signal);
         match action.handler {
@@ -73,6 +92,20 @@ pub async fn deliver(thread: &Arc<Thread>, cpu: &mut UserContext, mut interrupte
         thread.set_mask(mask);
     }
     Life::Goes
+}
+
+/// A traced thread of a process that stopped: its tracer decides when it goes on.
+async fn stop_traced(thread: &Arc<Thread>, cpu: &mut UserContext, signal: Signal) {
+    group_stop(thread, cpu, signal).await;
+    let listens = core::mem::take(&mut thread.trace.lock().listening);
+    if listens {
+        wait_for_continuation(thread).await;
+        if !thread.must_stop_running() {
+            interrupt_stop(thread, cpu).await;
+        }
+    } else {
+        thread.process.state().stopped = None;
+    }
 }
 
 async fn wait_for_continuation(thread: &Arc<Thread>) {

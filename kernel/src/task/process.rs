@@ -2,7 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use aurora_machine::Instant;
 
@@ -32,6 +32,8 @@ pub enum WaitStatus {
     Stopped(Signal),
     /// Goes on after a stop.
     Continued,
+    /// A traced thread stopped: the signal, and above it the event.
+    Traced(u32),
 }
 
 impl WaitStatus {
@@ -42,6 +44,7 @@ impl WaitStatus {
             Self::Killed(signal, core) => u32::from(signal.number()) | if core { 0x80 } else { 0 },
             Self::Stopped(signal) => u32::from(signal.number()) << 8 | 0x7f,
             Self::Continued => 0xffff,
+            Self::Traced(code) => code << 8 | 0x7f,
         }
     }
 }
@@ -89,6 +92,24 @@ pub struct Process {
     pub opens_aurora_gate: AtomicBool,
     /// Privileges do not grow by execve (prctl `PR_SET_NO_NEW_PRIVS`).
     pub no_new_privs: AtomicBool,
+    /// Who may look into it: `PR_SET_DUMPABLE`.
+    dumpable: AtomicU8,
+    /// Orphans below it become its children (`PR_SET_CHILD_SUBREAPER`).
+    pub is_subreaper: AtomicBool,
+    /// personality(2).
+    pub personality: AtomicU32,
+    /// How gladly it is killed when memory runs out, -1000 to 1000.
+    pub oom_score_adj: AtomicI32,
+    /// Threads it traces.
+    pub tracees: Mutex<Vec<Arc<Thread>>>,
+    /// Bytes and calls of reads and writes, for `/proc/PID/io`.
+    pub io: IoCounters,
+    /// Processor time in the kernel of threads that ended.
+    pub system_before: AtomicU64,
+    /// The same of children that were waited for.
+    pub system_of_children: AtomicU64,
+    /// Page faults of children that were waited for.
+    pub faults_of_children: AtomicU64,
     /// Processor time of threads that ended, in nanoseconds.
     pub used_before: AtomicU64,
     /// Processor time of children that were waited for.
@@ -101,7 +122,26 @@ pub struct Process {
     pub faults: AtomicU64,
     /// Interval timer: when it fires, and its period, in nanoseconds.
     pub alarm: crate::task::timer::Alarm,
+    /// Its other timers.
+    pub timers: crate::task::posix_timer::ProcessTimers,
+    /// Told when a signal comes.
+    pub signal_watchers: crate::ipc::signalfd::SignalWatchers,
+    /// Woken when it ends: what its pidfds wait for.
+    pub ended: WaitQueue,
     _charge: Charge,
+}
+
+/// What a process read and wrote.
+#[derive(Default)]
+pub struct IoCounters {
+    /// Bytes read.
+    pub read: AtomicU64,
+    /// Bytes written.
+    pub written: AtomicU64,
+    /// Calls that read.
+    pub reads: AtomicU64,
+    /// Calls that wrote.
+    pub writes: AtomicU64,
 }
 
 /// Wakes the parent of a vfork child.
@@ -190,12 +230,24 @@ impl Process {
             ending: AtomicU32::new(0),
             state: Mutex::default(),
             has_executed: AtomicBool::new(false),
+            dumpable: AtomicU8::new(parent.map_or(1, |p| p.dumpable())),
+            is_subreaper: AtomicBool::new(false),
+            personality: AtomicU32::new(parent.map_or(0, |p| p.personality.load(Ordering::Relaxed))),
+            oom_score_adj: AtomicI32::new(parent.map_or(0, |p| p.oom_score_adj.load(Ordering::Relaxed))),
+            tracees: Mutex::default(),
+            io: IoCounters::default(),
+            system_before: AtomicU64::new(0),
+            system_of_children: AtomicU64::new(0),
+            faults_of_children: AtomicU64::new(0),
             used_before: AtomicU64::new(0),
             used_by_children: AtomicU64::new(0),
             started: kernel.machine.now(),
             vfork_done: Mutex::default(),
             faults: AtomicU64::new(0),
             alarm: crate::task::timer::Alarm::default(),
+            timers: crate::task::posix_timer::ProcessTimers::default(),
+            signal_watchers: parent.map(|p| p.signal_watchers.fork()).unwrap_or_default(),
+            ended: WaitQueue::new(),
             _charge: new.charge,
         })
     }
@@ -259,8 +311,22 @@ impl Process {
         let living: u64 = self.threads.lock().iter().map(|t| t.task.used_ns()).sum();
         self.used_before.load(Ordering::Relaxed) + living
     }
+    /// What of it was in the kernel: never more than there was at all.
+    pub fn system_ns(&self) -> u64 {
+        let living: u64 = self.threads.lock().iter().map(|t| t.system_ns.load(Ordering::Relaxed)).sum();
+        (self.system_before.load(Ordering::Relaxed) + living).min(self.used_ns())
+    }
+    /// 0 if only the superuser may look into it.
+    pub fn dumpable(&self) -> u8 {
+        self.dumpable.load(Ordering::Relaxed)
+    }
+    /// Sets who may look into it.
+    pub fn set_dumpable(&self, value: u8) {
+        self.dumpable.store(value, Ordering::Relaxed);
+    }
     /// Minds the limit of processor time.
     pub fn check_processor_time(self: &Arc<Self>) {
+        self.timers.look(self);
         if self.limits.get(Resource::Cpu) != UNLIMITED
             && let Some(signal) = self.limits.signal_for_time(self.used_ns())
         {

@@ -14,7 +14,7 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicI8, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use aurora_machine::{Instant, Machine};
@@ -40,6 +40,74 @@ const RUNNING: u8 = 2;
 const WOKEN: u8 = 3;
 const DONE: u8 = 4;
 
+/// `SCHED_*` policies of sched(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Policy {
+    /// By nice value.
+    Other = 0,
+    /// Before those without a priority, until it waits.
+    Fifo = 1,
+    /// The same, taking turns with its like.
+    RoundRobin = 2,
+    /// By nice value, and never in a hurry.
+    Batch = 3,
+    /// When nobody else wants to run.
+    Idle = 5,
+    /// The kernel's own jobs, which are short.
+    Kernel = 255,
+}
+
+impl Policy {
+    /// A policy a program may ask for.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::Other,
+            1 => Self::Fifo,
+            2 => Self::RoundRobin,
+            3 => Self::Batch,
+            5 => Self::Idle,
+            _ => return None,
+        })
+    }
+    /// Whether it has priorities.
+    pub fn is_real_time(self) -> bool {
+        matches!(self, Self::Fifo | Self::RoundRobin)
+    }
+}
+
+/// What sched_setattr(2) says of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduling {
+    /// The policy.
+    pub policy: Policy,
+    /// 1 to 99 for real-time policies, else 0.
+    pub priority: u8,
+    /// Children start without (`SCHED_RESET_ON_FORK`).
+    pub reset_on_fork: bool,
+}
+
+/// Ranks in the queue: those of real-time priorities are between these, the highest priority first.
+const RANK_KERNEL: u8 = 0;
+const RANK_REAL_TIME: u8 = 1;
+const RANK_NORMAL: u8 = 100;
+const RANK_IDLE: u8 = 101;
+
+impl Scheduling {
+    const fn rank(&self) -> u8 {
+        match self.policy {
+            Policy::Kernel => RANK_KERNEL,
+            Policy::Fifo | Policy::RoundRobin => RANK_REAL_TIME + 99 - self.priority,
+            Policy::Other | Policy::Batch => RANK_NORMAL,
+            Policy::Idle => RANK_IDLE,
+        }
+    }
+}
+
+/// Of each period, real-time tasks leave others the rest: Linux's `sched_rt_runtime_us`.
+const REAL_TIME_PERIOD: u64 = 1_000_000_000;
+const REAL_TIME_SHARE: u64 = 950_000_000;
+
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One future and its place in the schedule.
@@ -51,6 +119,13 @@ pub struct Task {
     virtual_time: AtomicU64,
     /// Processor time used, in nanoseconds.
     used: AtomicU64,
+    scheduling: Mutex<Scheduling>,
+    /// ioprio_set(2).
+    pub io_priority: AtomicU32,
+    /// When it came into the queue last.
+    arrival: AtomicU64,
+    /// Times it gave the processor up, and lost it.
+    pub switches: [AtomicU64; 2],
     queue: Weak<RunQueue>,
 }
 
@@ -67,6 +142,25 @@ impl Task {
     pub fn set_nice(&self, nice: i8) {
         self.nice.store(nice.clamp(-20, 19), Ordering::Relaxed);
     }
+    /// How it is scheduled.
+    pub fn scheduling(&self) -> Scheduling {
+        *self.scheduling.lock()
+    }
+    /// Schedules it another way from the next time on that it is queued.
+    pub fn set_scheduling(&self, new: Scheduling) {
+        *self.scheduling.lock() = new;
+    }
+    /// Takes over what a new thread has of the one that made it.
+    pub fn inherit_policy(&self, from: &Task) {
+        let theirs = from.scheduling();
+        self.io_priority.store(from.io_priority.load(Ordering::Relaxed), Ordering::Relaxed);
+        if !theirs.reset_on_fork {
+            self.set_scheduling(theirs);
+        } else if self.nice() < 0 {
+            self.set_nice(0);
+        }
+    }
+
     /// Whether it is running or could run.
     pub fn is_runnable(&self) -> bool {
         matches!(self.state.load(Ordering::Relaxed), QUEUED | RUNNING | WOKEN)
@@ -107,35 +201,80 @@ impl Wake for Task {
 #[derive(Default)]
 struct RunQueue {
     inner: Mutex<RunQueueInner>,
+    /// Something came that goes before what runs.
+    preempt: AtomicBool,
 }
 
 #[derive(Default)]
 struct RunQueueInner {
-    /// By virtual time, then by order of arrival.
-    tasks: BTreeMap<(u64, u64), Arc<Task>>,
+    /// By rank, then by virtual time, then by order of arrival.
+    tasks: BTreeMap<(u8, u64, u64), Arc<Task>>,
     arrivals: u64,
     /// Virtual time of the task picked last: the least a task that wakes may have.
     floor: u64,
+    /// Rank of the task picked last.
+    running: u8,
+    /// Start of the period real-time tasks' share is counted in, and what they had of it.
+    period: u64,
+    real_time: u64,
 }
 
 impl RunQueue {
     fn insert(&self, task: Arc<Task>, slept: bool) {
+        let scheduling = task.scheduling();
+        let rank = scheduling.rank();
         let mut inner = self.inner.lock();
-        if slept {
-            // A sleeper may be ahead by one slice at most.
-            let least = inner.floor.saturating_sub(SLICE_NS);
-            task.virtual_time.fetch_max(least, Ordering::Relaxed);
+        // What goes in order of arrival was not sent to the end by the end of its turn, unless it takes turns.
+        let keeps_place = !slept && scheduling.policy == Policy::Fifo;
+        if !keeps_place {
+            task.arrival.store(inner.arrivals, Ordering::Relaxed);
+            inner.arrivals += 1;
         }
-        let key = (task.virtual_time.load(Ordering::Relaxed), inner.arrivals);
-        inner.arrivals += 1;
+        let time = if rank < RANK_NORMAL {
+            0
+        } else {
+            // A sleeper may be ahead by one slice at most.
+            if slept {
+                let least = inner.floor.saturating_sub(SLICE_NS);
+                task.virtual_time.fetch_max(least, Ordering::Relaxed);
+            }
+            task.virtual_time.load(Ordering::Relaxed)
+        };
+        if (RANK_REAL_TIME..RANK_NORMAL).contains(&rank) && rank < inner.running {
+            self.preempt.store(true, Ordering::Relaxed);
+        }
+        let key = (rank, time, task.arrival.load(Ordering::Relaxed));
         inner.tasks.insert(key, task);
     }
 
-    fn take(&self) -> Option<Arc<Task>> {
+    fn take(&self, now: Instant) -> Option<Arc<Task>> {
+        self.preempt.store(false, Ordering::Relaxed);
         let mut inner = self.inner.lock();
-        let ((time, _), task) = inner.tasks.pop_first()?;
-        inner.floor = inner.floor.max(time);
+        if now.0 / REAL_TIME_PERIOD != inner.period {
+            (inner.period, inner.real_time) = (now.0 / REAL_TIME_PERIOD, 0);
+        }
+        let ((mut rank, mut time, arrival), mut task) = inner.tasks.pop_first()?;
+        if (RANK_REAL_TIME..RANK_NORMAL).contains(&rank) && inner.real_time > REAL_TIME_SHARE {
+            let other = inner.tasks.range((RANK_NORMAL, 0, 0)..).next().map(|(key, _)| *key);
+            if let Some((key, other)) = other.and_then(|key| Some((key, inner.tasks.remove(&key)?))) {
+                inner.tasks.insert((rank, time, arrival), core::mem::replace(&mut task, other));
+                (rank, time, _) = key;
+            }
+        }
+        if rank == RANK_NORMAL {
+            inner.floor = inner.floor.max(time);
+        }
+        inner.running = rank;
         Some(task)
+    }
+
+    /// Counts what the task picked last used.
+    fn note_used(&self, ns: u64) {
+        let mut inner = self.inner.lock();
+        if (RANK_REAL_TIME..RANK_NORMAL).contains(&inner.running) {
+            inner.real_time += ns;
+        }
+        inner.running = RANK_IDLE;
     }
 
     fn len(&self) -> usize {
@@ -149,6 +288,8 @@ pub struct Scheduler {
     queues: Vec<Arc<RunQueue>>,
     /// When the running task's turn ends.
     slice_end: AtomicU64,
+    /// When the running task's turn began; 0 while none runs.
+    slice_start: AtomicU64,
     switches: AtomicU64,
     busy_ns: AtomicU64,
     load: Mutex<LoadAverage>,
@@ -162,6 +303,7 @@ impl Scheduler {
             machine,
             queues,
             slice_end: AtomicU64::new(0),
+            slice_start: AtomicU64::new(0),
             switches: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             load: Mutex::default(),
@@ -177,6 +319,10 @@ impl Scheduler {
             nice: AtomicI8::new(nice),
             virtual_time: AtomicU64::new(0),
             used: AtomicU64::new(0),
+            scheduling: Mutex::new(Scheduling { policy: Policy::Other, priority: 0, reset_on_fork: false }),
+            io_priority: AtomicU32::new(0),
+            arrival: AtomicU64::new(0),
+            switches: [const { AtomicU64::new(0) }; 2],
             queue,
         })
     }
@@ -190,12 +336,27 @@ impl Scheduler {
     /// Starts a job of the kernel's own.
     pub fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
         let task = self.new_task(-20);
+        task.set_scheduling(Scheduling { policy: Policy::Kernel, priority: 0, reset_on_fork: false });
         self.start(&task, job);
+    }
+
+    /// Lets the scheduler choose again before a program goes on.
+    pub fn preempt(&self) {
+        self.queues.iter().for_each(|q| q.preempt.store(true, Ordering::Relaxed));
     }
 
     /// When the running task must let others run.
     pub fn slice_end(&self) -> Instant {
+        if self.queues.iter().any(|q| q.preempt.load(Ordering::Relaxed)) {
+            return Instant(0);
+        }
         Instant(self.slice_end.load(Ordering::Relaxed))
+    }
+
+    /// What the running task has used of its turn and was not charged yet, in nanoseconds.
+    pub fn running_ns(&self) -> u64 {
+        let start = self.slice_start.load(Ordering::Relaxed);
+        if start == 0 { 0 } else { self.machine.now().since(Instant(start)) }
     }
 
     /// Tasks that could run now.
@@ -226,12 +387,15 @@ impl Scheduler {
         let mut now = self.machine.now();
         loop {
             timers.fire(now);
-            let Some(task) = queue.take() else { return false };
+            let Some(task) = queue.take(now) else { return false };
             let end = until.min(now + SLICE_NS).min(timers.next());
             self.slice_end.store(end.0, Ordering::Relaxed);
+            self.slice_start.store(now.0, Ordering::Relaxed);
             self.poll(&task, queue);
             let after = self.machine.now();
             task.charge(after.since(now));
+            queue.note_used(after.since(now));
+            self.slice_start.store(0, Ordering::Relaxed);
             self.busy_ns.fetch_add(after.since(now), Ordering::Relaxed);
             now = after;
             self.settle(task, queue);
@@ -255,9 +419,11 @@ impl Scheduler {
 
     /// Puts a task that ran where it belongs: back in the queue if it was woken meanwhile, else to sleep.
     fn settle(&self, task: Arc<Task>, queue: &RunQueue) {
-        if task.state.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_err()
-            && task.state.compare_exchange(WOKEN, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok()
-        {
+        let [voluntary, lost] = &task.switches;
+        if task.state.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            voluntary.fetch_add(1, Ordering::Relaxed);
+        } else if task.state.compare_exchange(WOKEN, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            lost.fetch_add(1, Ordering::Relaxed);
             queue.insert(task, false);
         }
     }

@@ -122,6 +122,8 @@ pub struct SigInfo {
 pub const SI_USER: i32 = 0;
 /// `si_code` of the kernel.
 pub const SI_KERNEL: i32 = 0x80;
+/// `si_code` of a seccomp filter.
+pub const SYS_SECCOMP: i32 = 1;
 /// `si_code` of tgkill(2).
 pub const SI_TKILL: i32 = -6;
 
@@ -147,6 +149,12 @@ impl SigInfo {
     /// As a program sees it.
     pub fn to_raw(self) -> RawInfo {
         let mut raw = RawInfo { signo: i32::from(self.signal.0), code: self.code, ..RawInfo::default() };
+        if self.signal == Signal::SIGSYS && self.code == SYS_SECCOMP {
+            let [at, call, data] = self.fields;
+            raw.errno = crate::num::low32_signed(data);
+            raw.fields = [at, call, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            return raw;
+        }
         // For a fault only the address is the program's; the rest is for the signal frame.
         let is_fault = self.code > 0 && self.signal.bit() & SYNCHRONOUS != 0;
         let shown = if is_fault { 1 } else { self.fields.len() };
@@ -176,6 +184,21 @@ impl PendingSignals {
     /// Which signals are pending.
     pub fn set(&self) -> SignalSet {
         SignalSet(self.set.load(Ordering::Acquire))
+    }
+
+    /// How many are queued, of all kinds.
+    pub fn len(&self) -> usize {
+        self.queue.lock().len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Queued signals from `from` on, for `PTRACE_PEEKSIGINFO`.
+    pub fn peek(&self, from: usize) -> Option<SigInfo> {
+        self.queue.lock().get(from).copied()
     }
 
     /// Adds a signal. `EAGAIN` when too many real-time signals are queued.
@@ -288,6 +311,7 @@ impl Process {
             return Ok(());
         }
         self.pending.push(info)?;
+        self.signal_watchers.wake();
         let threads = self.threads.lock();
         // Prefer a thread that can take it at once.
         match threads.iter().find(|t| !t.mask().contains(info.signal)) {
@@ -384,6 +408,7 @@ impl Thread {
             return Ok(());
         }
         self.pending.push(info)?;
+        self.process.signal_watchers.wake();
         self.wake();
         Ok(())
     }
@@ -403,8 +428,13 @@ impl Thread {
 
     /// Takes the next signal to handle.
     pub fn next_signal(&self) -> Option<SigInfo> {
-        let wanted = SignalSet(!self.mask().0);
-        self.pending.take(wanted).or_else(|| self.process.pending.take(wanted))
+        self.take_signal(SignalSet(!self.mask().0))
+    }
+
+    /// Takes the next signal of `wanted`.
+    pub fn take_signal(&self, wanted: SignalSet) -> Option<SigInfo> {
+        let info = self.pending.take(wanted).or_else(|| self.process.pending.take(wanted))?;
+        Some(self.process.timers.note_taken(info))
     }
 }
 

@@ -61,7 +61,7 @@ impl ProcessTable {
     /// Removes a process.
     pub fn remove_process(&self, pid: Pid) {
         let removed = self.inner.lock().processes.remove(&pid);
-        drop(removed);
+        removed.inspect(|process| process.ended.wake_all());
     }
     /// Removes a thread.
     pub fn remove_thread(&self, tid: Pid) {

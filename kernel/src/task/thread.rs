@@ -5,7 +5,7 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use core::task::Poll;
 
 use aurora_abi::Errno;
@@ -15,9 +15,15 @@ use crate::Kernel;
 use crate::memory::AddressSpace;
 use crate::sync::Mutex;
 use crate::task::scheduler::Task;
+use crate::task::seccomp::Seccomp;
 use crate::task::signal::{PendingSignals, SignalSet};
+use crate::task::trace::{INTERRUPT, Trace};
+use crate::task::uts::UtsNamespace;
 use crate::task::{Pid, Process};
-use crate::vfs::{Fd, FdTable, FsContext, Lookup, OpenFile};
+use crate::vfs::{Fd, FdTable, FsContext, Lookup, OpenFile, Resolve};
+
+/// How late timers may be at first, in nanoseconds.
+pub const DEFAULT_SLACK: u64 = 50_000;
 
 /// A thread of a process.
 pub struct Thread {
@@ -51,6 +57,21 @@ pub struct Thread {
     pub must_end: AtomicBool,
     /// What it called exit(2) with.
     pub exit_code: AtomicU8,
+    uts: Mutex<Arc<UtsNamespace>>,
+    /// Sent to it when the thread that made its process ends (`PR_SET_PDEATHSIG`); 0 for none.
+    pub parent_death_signal: AtomicU8,
+    /// How late its timers may be, in nanoseconds (`PR_SET_TIMERSLACK`).
+    pub timer_slack: AtomicU64,
+    /// What it may ask for, and who decides.
+    pub seccomp: Mutex<Seccomp>,
+    /// Who traces it.
+    pub trace: Mutex<Trace>,
+    /// Cheap to ask: bits that make calls and signals take the slower way, see [`crate::task::trace`].
+    pub watched: AtomicU8,
+    /// Processor time in the kernel, in nanoseconds.
+    pub system_ns: AtomicU64,
+    /// Traps so far, of which some are timed.
+    pub traps: AtomicU32,
 }
 
 /// What a new thread gets.
@@ -69,6 +90,8 @@ pub struct NewThread {
     pub fs: Arc<FsContext>,
     /// Its blocked signals.
     pub mask: SignalSet,
+    /// Its names of the host.
+    pub uts: Arc<UtsNamespace>,
 }
 
 impl Thread {
@@ -93,6 +116,14 @@ impl Thread {
             call: AtomicU64::new(0),
             must_end: AtomicBool::new(false),
             exit_code: AtomicU8::new(0),
+            uts: Mutex::new(new.uts),
+            parent_death_signal: AtomicU8::new(0),
+            timer_slack: AtomicU64::new(DEFAULT_SLACK),
+            seccomp: Mutex::default(),
+            trace: Mutex::default(),
+            watched: AtomicU8::new(0),
+            system_ns: AtomicU64::new(0),
+            traps: AtomicU32::new(0),
         })
     }
 
@@ -132,6 +163,16 @@ impl Thread {
         if file.flags().contains(crate::vfs::OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(file) }
     }
 
+    /// Its names of the host.
+    pub fn uts(&self) -> Arc<UtsNamespace> {
+        self.uts.lock().clone()
+    }
+
+    /// Goes to another namespace of names.
+    pub fn set_uts(&self, uts: Arc<UtsNamespace>) {
+        *self.uts.lock() = uts;
+    }
+
     /// Its working directory and root.
     pub fn fs(&self) -> Arc<FsContext> {
         self.fs.lock().clone()
@@ -152,9 +193,10 @@ impl Thread {
         self.mask.store(mask.without_unblockable().0, Ordering::Release);
     }
 
-    /// Whether a signal must stay pending for this thread whatever its action: it is blocked, or waited for.
+    /// Whether a signal must stay pending for this thread whatever its action: it is blocked, or waited for,
+    /// or a tracer wants to see it.
     pub fn keeps(&self, signal: super::Signal) -> bool {
-        SignalSet(self.mask().0 | self.awaited.load(Ordering::Acquire)).contains(signal)
+        self.is_traced() || SignalSet(self.mask().0 | self.awaited.load(Ordering::Acquire)).contains(signal)
     }
 
     /// Says which signals sigtimedwait(2) waits for; none when it is over.
@@ -182,7 +224,9 @@ impl Thread {
     /// Whether a wait should end: a signal came that is not blocked, or the thread must end.
     pub fn is_interrupted(&self) -> bool {
         let pending = self.pending.set().0 | self.process.pending.set().0;
-        pending & !self.mask.load(Ordering::Acquire) != 0 || self.must_stop_running()
+        pending & !self.mask.load(Ordering::Acquire) != 0
+            || self.must_stop_running()
+            || self.watched.load(Ordering::Relaxed) & INTERRUPT != 0
     }
 
     /// Whether it must end now.
@@ -207,6 +251,6 @@ impl Thread {
         credentials: &'a crate::security::Credentials,
         start: crate::vfs::PathRef,
     ) -> Lookup<'a> {
-        Lookup { vfs: &self.kernel().vfs, credentials, root: self.fs().root(), start }
+        Lookup { vfs: &self.kernel().vfs, credentials, root: self.fs().root(), start, resolve: Resolve::empty() }
     }
 }

@@ -1,19 +1,26 @@
 //! Timers: wake a task at a time.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Poll, Waker};
 
 use aurora_machine::{Instant, Machine};
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, WaitQueue};
+use crate::task::interval::IntervalTimer;
 
 /// All armed timers, by time.
 #[derive(Default)]
 pub struct Timers {
     armed: Mutex<BTreeMap<(Instant, u64), Waker>>,
     next_key: AtomicU64,
+    /// Timers that run by the real-time clock: setting it moves them.
+    real: Mutex<Vec<Weak<IntervalTimer>>>,
+    /// Woken when the real-time clock was set.
+    pub clock_set: WaitQueue,
 }
 
 impl Timers {
@@ -31,45 +38,71 @@ impl Timers {
         }
     }
 
+    /// Tells `timer` when the real-time clock is set.
+    pub fn follow_clock(&self, timer: &Arc<IntervalTimer>) {
+        let mut real = self.real.lock();
+        real.retain(|t| t.strong_count() > 0);
+        real.push(Arc::downgrade(timer));
+    }
+
+    /// The real-time clock was set.
+    pub fn clock_was_set(&self) {
+        let timers: Vec<_> = self.real.lock().iter().filter_map(Weak::upgrade).collect();
+        timers.iter().for_each(|t| t.clock_was_set());
+        self.clock_set.wake_all();
+    }
+
     /// When the next one is due.
     pub fn next(&self) -> Instant {
         self.armed.lock().first_key_value().map_or(Instant::NEVER, |((at, _), _)| *at)
     }
 
+    /// Wakes `waker` at a time, unless disarmed before.
+    pub fn arm(&self, at: Instant, waker: Waker) -> TimerKey {
+        let key = TimerKey(at, self.next_key.fetch_add(1, Ordering::Relaxed));
+        if at != Instant::NEVER {
+            self.armed.lock().insert((key.0, key.1), waker);
+        }
+        key
+    }
+
+    /// Forgets what was armed.
+    pub fn disarm(&self, key: TimerKey) {
+        let gone = self.armed.lock().remove(&(key.0, key.1));
+        drop(gone);
+    }
+
     /// Sleeps until `at`.
     pub async fn sleep_until(&self, machine: &dyn Machine, at: Instant) {
-        let mut timer = Timer { timers: self, key: None };
+        let mut timer = Sleep { timers: self, key: None };
         poll_fn(|cx| {
             if machine.now() >= at {
                 return Poll::Ready(());
             }
-            timer.arm(at, cx.waker());
+            match timer.key {
+                Some(key) => drop(self.armed.lock().insert((key.0, key.1), cx.waker().clone())),
+                None => timer.key = Some(self.arm(at, cx.waker().clone())),
+            }
             Poll::Pending
         })
         .await;
     }
 }
 
-/// An armed timer, disarmed when dropped.
-struct Timer<'a> {
+/// Names an armed timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerKey(Instant, u64);
+
+/// A sleeper's armed timer, disarmed when dropped.
+struct Sleep<'a> {
     timers: &'a Timers,
-    key: Option<(Instant, u64)>,
+    key: Option<TimerKey>,
 }
 
-impl Timer<'_> {
-    fn arm(&mut self, at: Instant, waker: &Waker) {
-        if at == Instant::NEVER {
-            return;
-        }
-        let key = *self.key.get_or_insert_with(|| (at, self.timers.next_key.fetch_add(1, Ordering::Relaxed)));
-        self.timers.armed.lock().insert(key, waker.clone());
-    }
-}
-
-impl Drop for Timer<'_> {
+impl Drop for Sleep<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.timers.armed.lock().remove(&key);
+            self.timers.disarm(key);
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Report {
     pub status: WaitStatus,
     /// Processor time it and its children used, in nanoseconds.
     pub used: u64,
+    /// What of that was in the kernel.
+    pub system: u64,
 }
 
 /// Waits for a child's change; `None` if there is none yet and the options say not to wait.
@@ -67,6 +69,10 @@ pub async fn wait(thread: &Thread, which: Which, options: WaitOptions) -> Result
 }
 
 fn look_once(parent: &Arc<Process>, which: Which, options: WaitOptions) -> Result<Option<Report>, Errno> {
+    let mut any = false;
+    if let Some(report) = look_at_tracees(parent, which, options, &mut any) {
+        return Ok(Some(report));
+    }
     let children = parent.children.lock().clone();
     let matching = |c: &&Arc<Process>| match which {
         Which::Any => true,
@@ -79,7 +85,6 @@ fn look_once(parent: &Arc<Process>, which: Which, options: WaitOptions) -> Resul
         let clone = c.exit_signal.load(Ordering::Relaxed) != u32::from(Signal::SIGCHLD.number());
         options.contains(WaitOptions::ALL) || clone == chooses_clones
     };
-    let mut any = false;
     for child in children.iter().filter(matching).filter(of_kind) {
         any = true;
         let mut state = child.state();
@@ -94,14 +99,55 @@ fn look_once(parent: &Arc<Process>, which: Which, options: WaitOptions) -> Resul
             state.report = None;
         }
         drop(state);
-        let used = child.used_ns() + child.used_by_children.load(Ordering::Relaxed);
-        let report = Report { pid: child.pid, uid: child.credentials().uid, status, used };
+        let report = report_of(child, child.pid, status);
         if ended.is_some() && !keep {
-            parent.used_by_children.fetch_add(used, Ordering::Relaxed);
-            parent.children.lock().retain(|c| !Arc::ptr_eq(c, child));
-            parent.kernel.processes.remove_process(child.pid);
+            reap(parent, child, &report);
         }
         return Ok(Some(report));
     }
     if any { Ok(None) } else { Err(Errno::ECHILD) }
+}
+
+fn report_of(process: &Process, pid: Pid, status: WaitStatus) -> Report {
+    let used = process.used_ns() + process.used_by_children.load(Ordering::Relaxed);
+    let system = process.system_ns() + process.system_of_children.load(Ordering::Relaxed);
+    Report { pid, uid: process.credentials().uid, status, used, system }
+}
+
+/// Takes a child that ended away: its time becomes its parent's children's.
+fn reap(parent: &Arc<Process>, child: &Arc<Process>, report: &Report) {
+    parent.used_by_children.fetch_add(report.used, Ordering::Relaxed);
+    parent.system_of_children.fetch_add(report.system, Ordering::Relaxed);
+    let faults = child.faults.load(Ordering::Relaxed) + child.faults_of_children.load(Ordering::Relaxed);
+    parent.faults_of_children.fetch_add(faults, Ordering::Relaxed);
+    parent.children.lock().retain(|c| !Arc::ptr_eq(c, child));
+    parent.kernel.processes.remove_process(child.pid);
+}
+
+/// Stops and ends of threads the process traces.
+fn look_at_tracees(parent: &Arc<Process>, which: Which, options: WaitOptions, any: &mut bool) -> Option<Report> {
+    let tracees = parent.tracees.lock().clone();
+    let matching = |t: &&Arc<Thread>| match which {
+        Which::Any => true,
+        Which::Process(pid) => t.tid == pid,
+        Which::Group(group) => t.process.group() == group,
+    };
+    for thread in tracees.iter().filter(matching) {
+        *any = true;
+        let mut trace = thread.trace.lock();
+        let keep = options.contains(WaitOptions::NOWAIT);
+        if let Some(stop) = trace.stop.as_mut().filter(|s| !s.told) {
+            stop.told = !keep;
+            let code = stop.code;
+            drop(trace);
+            return Some(report_of(&thread.process, thread.tid, WaitStatus::Traced(code)));
+        }
+        let Some(status) = trace.ended.filter(|_| options.contains(WaitOptions::EXITED)) else { continue };
+        drop(trace);
+        if !keep {
+            parent.tracees.lock().retain(|t| !Arc::ptr_eq(t, thread));
+        }
+        return Some(report_of(&thread.process, thread.tid, status));
+    }
+    None
 }

@@ -37,6 +37,13 @@ impl Dentry {
         Self::new(Vec::new(), None, inode)
     }
 
+    /// What has no name (any more) in `parent` and shows this one: an `O_TMPFILE`, a memfd.
+    pub fn unnamed(name: Vec<u8>, parent: Option<Arc<Dentry>>, inode: Arc<dyn Inode>) -> Arc<Self> {
+        let dentry = Self::new(name, parent, inode);
+        dentry.removed.store(true, Ordering::Relaxed);
+        dentry
+    }
+
     fn new(name: Vec<u8>, parent: Option<Arc<Dentry>>, inode: Arc<dyn Inode>) -> Arc<Self> {
         Arc::new(Self {
             place: Mutex::new(Place { name, parent }),

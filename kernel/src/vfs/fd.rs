@@ -62,6 +62,12 @@ impl FdTable {
         i32::try_from(index).map(Fd).map_err(|_| Errno::EMFILE)
     }
 
+    /// Whether a descriptor below `limit` is free.
+    pub fn has_room(&self, limit: u64) -> bool {
+        let slots = self.slots.lock();
+        (slots.len() as u64) < limit.min(MAX_FDS) || slots.iter().take(crate::num::to_usize(limit)).any(Option::is_none)
+    }
+
     /// Makes `fd` refer to `file`; returns what it referred to.
     pub fn replace(
         &self,

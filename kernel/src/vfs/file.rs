@@ -1,6 +1,7 @@
 //! Open files: what a descriptor refers to, open(2).
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use aurora_abi::Errno;
@@ -9,6 +10,7 @@ use crate::memory::account::Charge;
 use crate::memory::{IoBuf, IoError};
 use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::flags::SETTABLE;
+use crate::vfs::notify::Owner;
 use crate::vfs::{Events, Inode, OpenFlags, PathRef};
 
 /// What an `ioctl` needs of its caller. See [`FileOps::ioctl`].
@@ -50,6 +52,10 @@ pub trait FileOps: Send + Sync {
     fn seekable(&self) -> bool {
         false
     }
+    /// Whether seeking, where there are no offsets, changes nothing in place of failing.
+    fn seek_stays(&self) -> bool {
+        false
+    }
     /// Where end-relative seeks start.
     fn size(&self, file: &OpenFile) -> u64 {
         file.inode.metadata().size
@@ -77,6 +83,19 @@ pub trait FileOps: Send + Sync {
     fn terminal(&self) -> Option<&Arc<crate::tty::Tty>> {
         None
     }
+    /// What `/proc/PID/fd` calls it if it has no path (`[eventfd]`).
+    fn kind(&self) -> Option<&'static str> {
+        None
+    }
+    /// Lines of its own in `/proc/PID/fdinfo`.
+    fn fdinfo(&self, file: &OpenFile) -> alloc::string::String {
+        let _ = file;
+        alloc::string::String::new()
+    }
+    /// For down-casts to what only some calls work on: sockets, epolls.
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        None
+    }
     /// The pipe this is an end of, if it is one.
     fn pipe(&self) -> Option<&Arc<crate::ipc::pipe::Pipe>> {
         None
@@ -93,8 +112,30 @@ pub struct OpenFile {
     pub ops: Arc<dyn FileOps>,
     /// Where the next read or write is.
     pub offset: Mutex<u64>,
+    /// Woken when it is closed: it has locks somebody may wait for.
+    pub on_close: Mutex<Option<Arc<WaitQueue>>>,
+    /// Who is told when it becomes ready.
+    pub owner: Mutex<Owner>,
     flags: AtomicU32,
+    /// Told when the last descriptor is gone.
+    watchers: Mutex<Vec<Weak<dyn CloseWatcher>>>,
     _charge: Charge,
+}
+
+/// Wants to know when an open file is closed for good: an epoll that watches it forgets it then.
+pub trait CloseWatcher: Send + Sync {
+    /// It is closed.
+    fn closed(&self, file: &OpenFile);
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let watchers = core::mem::take(&mut *self.watchers.lock());
+        watchers.iter().filter_map(Weak::upgrade).for_each(|w| w.closed(self));
+        if let Some(queue) = self.on_close.lock().take() {
+            queue.wake_all();
+        }
+    }
 }
 
 /// Kernel heap an open file is charged.
@@ -110,7 +151,24 @@ impl OpenFile {
         charge: Charge,
     ) -> Arc<Self> {
         let flags = AtomicU32::new(flags.bits());
-        Arc::new(Self { path, inode, ops, offset: Mutex::new(0), flags, _charge: charge })
+        Arc::new(Self {
+            path,
+            inode,
+            ops,
+            offset: Mutex::new(0),
+            on_close: Mutex::default(),
+            owner: Mutex::default(),
+            flags,
+            watchers: Mutex::default(),
+            _charge: charge,
+        })
+    }
+
+    /// Tells `watcher` when it is closed.
+    pub fn watch_close(&self, watcher: Weak<dyn CloseWatcher>) {
+        let mut watchers = self.watchers.lock();
+        watchers.retain(|w| w.strong_count() > 0);
+        watchers.push(watcher);
     }
     /// Its flags.
     pub fn flags(&self) -> OpenFlags {
@@ -125,10 +183,10 @@ impl OpenFile {
     pub fn can_read(&self) -> bool {
         !self.flags().intersects(OpenFlags::WRONLY | OpenFlags::PATH)
     }
-    /// Whether it was opened for writing.
+    /// Whether it was opened for writing. Both bits together ask for both rights and allow neither, for ioctl(2) alone.
     pub fn can_write(&self) -> bool {
-        let flags = self.flags();
-        flags.intersects(OpenFlags::WRONLY | OpenFlags::RDWR) && !flags.contains(OpenFlags::PATH)
+        let access = self.flags() & (OpenFlags::WRONLY | OpenFlags::RDWR | OpenFlags::PATH);
+        access == OpenFlags::WRONLY || access == OpenFlags::RDWR
     }
     /// Whether calls on it must not wait.
     pub fn nonblocking(&self) -> bool {

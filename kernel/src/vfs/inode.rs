@@ -8,6 +8,7 @@ use aurora_abi::Errno;
 use aurora_abi::types::{Statfs, Timespec};
 
 use crate::memory::PageCache;
+use crate::vfs::xattr::Xattrs;
 use crate::vfs::{FileOps, PathRef};
 
 /// The type bits of a mode, inode(7).
@@ -125,6 +126,24 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// Of what is not there any more.
+    pub const fn nothing() -> Self {
+        let never = Timespec { sec: 0, nsec: 0 };
+        Self {
+            dev: 0,
+            ino: 0,
+            mode: 0,
+            nlink: 0,
+            uid: 0,
+            gid: 0,
+            rdev: DeviceId::new(0, 0),
+            size: 0,
+            blocks: 0,
+            atime: never,
+            mtime: never,
+            ctime: never,
+        }
+    }
     /// The type bits.
     pub fn kind(&self) -> FileKind {
         FileKind::from_mode(self.mode).unwrap_or(FileKind::Regular)
@@ -132,6 +151,33 @@ impl Metadata {
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.kind() == FileKind::Directory
+    }
+}
+
+/// Of an inode what permissions need: cheaper than all of [`Metadata`], which a look-up would have at every name.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Owner {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Owner {
+    /// The type bits.
+    pub fn kind(&self) -> FileKind {
+        FileKind::from_mode(self.mode).unwrap_or(FileKind::Regular)
+    }
+}
+
+impl From<&Metadata> for Owner {
+    fn from(m: &Metadata) -> Self {
+        Self { mode: m.mode, uid: m.uid, gid: m.gid }
+    }
+}
+impl From<&Owner> for Owner {
+    fn from(owner: &Owner) -> Self {
+        *owner
     }
 }
 
@@ -197,6 +243,16 @@ pub trait Inode: Send + Sync + Any {
     /// What stat(2) tells.
     fn metadata(&self) -> Metadata;
 
+    /// What permissions need of it.
+    fn owner(&self) -> Owner {
+        Owner::from(&self.metadata())
+    }
+
+    /// Its type.
+    fn kind(&self) -> FileKind {
+        self.owner().kind()
+    }
+
     /// For down-casts inside one file system.
     fn as_any(&self) -> &dyn Any;
 
@@ -224,6 +280,19 @@ pub trait Inode: Send + Sync + Any {
     fn create(&self, name: &[u8], new: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
         let _ = (name, new);
         Err(Errno::EPERM)
+    }
+
+    /// Makes a new inode without a name in this directory's file system (`O_TMPFILE`); one that is not `linkable` can
+    /// never get one.
+    fn create_unnamed(&self, new: &NewInode<'_>, linkable: bool) -> Result<Arc<dyn Inode>, Errno> {
+        let _ = (new, linkable);
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Its extended attributes, xattr(7), to be changed if `change`.
+    fn xattrs(&self, change: bool) -> Result<Arc<Xattrs>, Errno> {
+        let _ = change;
+        Err(Errno::EOPNOTSUPP)
     }
 
     /// Gives an inode of the same file system another name.

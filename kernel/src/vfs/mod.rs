@@ -10,12 +10,14 @@ pub mod flags;
 pub mod inode;
 pub mod lock;
 pub mod mount;
+pub mod notify;
 pub mod path;
+pub mod xattr;
 
 pub use dentry::{Dentry, PathRef};
 pub use fd::{AT_FDCWD, Fd, FdTable};
 pub use file::{FileOps, OpenFile};
 pub use flags::{Events, OpenFlags};
 pub use inode::{AttributeChange, DirEntry, FileKind, Inode, Metadata, NewInode, SetTime};
-pub use mount::{Mount, Vfs};
-pub use path::{FsContext, Lookup};
+pub use mount::{Mount, MountNamespace, Vfs};
+pub use path::{FsContext, Lookup, Resolve};

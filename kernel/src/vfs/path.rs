@@ -8,7 +8,7 @@ use aurora_abi::Errno;
 use crate::security::Credentials;
 use crate::sync::Mutex;
 use crate::vfs::inode::FileKind;
-use crate::vfs::{PathRef, Vfs};
+use crate::vfs::{MountNamespace, PathRef, Vfs};
 
 /// Longest name in a directory.
 pub const NAME_MAX: usize = 255;
@@ -27,12 +27,25 @@ struct FsInner {
     root: PathRef,
     cwd: PathRef,
     umask: u32,
+    namespace: Arc<MountNamespace>,
 }
 
 impl FsContext {
-    /// Starts at `root`.
-    pub fn new(root: PathRef) -> Arc<Self> {
-        Arc::new(Self { inner: Mutex::new(FsInner { cwd: root.clone(), root, umask: 0o022 }) })
+    /// Starts at `root`, which is in `namespace`.
+    pub fn new(root: PathRef, namespace: Arc<MountNamespace>) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::new(FsInner { cwd: root.clone(), root, umask: 0o022, namespace }) })
+    }
+    /// The mounts it sees.
+    pub fn namespace(&self) -> Arc<MountNamespace> {
+        self.inner.lock().namespace.clone()
+    }
+    /// Goes to another namespace.
+    pub fn enter(&self, namespace: Arc<MountNamespace>, root: PathRef, cwd: PathRef) {
+        let mut inner = self.inner.lock();
+        let umask = inner.umask;
+        let old = core::mem::replace(&mut *inner, FsInner { root, cwd, umask, namespace });
+        drop(inner);
+        drop(old);
     }
     /// A copy of its own.
     pub fn fork(&self) -> Arc<Self> {
@@ -48,11 +61,13 @@ impl FsContext {
     }
     /// Changes the working directory.
     pub fn set_cwd(&self, cwd: PathRef) {
-        self.inner.lock().cwd = cwd;
+        let old = core::mem::replace(&mut self.inner.lock().cwd, cwd);
+        drop(old);
     }
     /// Changes where `/` is.
     pub fn set_root(&self, root: PathRef) {
-        self.inner.lock().root = root;
+        let old = core::mem::replace(&mut self.inner.lock().root, root);
+        drop(old);
     }
     /// Permission bits new files do not get.
     pub fn umask(&self) -> u32 {
@@ -61,6 +76,25 @@ impl FsContext {
     /// Sets them; returns the old ones.
     pub fn set_umask(&self, umask: u32) -> u32 {
         core::mem::replace(&mut self.inner.lock().umask, umask & 0o777)
+    }
+}
+
+bitflags::bitflags! {
+    /// What a look-up must not do: `RESOLVE_*` of openat2(2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Resolve: u64 {
+        /// Crosses no mount.
+        const NO_XDEV = 1;
+        /// Follows no link of `/proc` that is no path.
+        const NO_MAGICLINKS = 2;
+        /// Follows no link.
+        const NO_SYMLINKS = 4;
+        /// Stays below where it starts.
+        const BENEATH = 8;
+        /// Takes where it starts for `/`.
+        const IN_ROOT = 16;
+        /// Goes only where no disk has to be asked: everywhere, here.
+        const CACHED = 32;
     }
 }
 
@@ -74,6 +108,8 @@ pub struct Lookup<'a> {
     pub root: PathRef,
     /// Where relative paths start.
     pub start: PathRef,
+    /// What it must not do.
+    pub resolve: Resolve,
 }
 
 /// What to do with a symbolic link at the end of a path.
@@ -121,11 +157,13 @@ impl Lookup<'_> {
         if path.len() >= PATH_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
-        let mut rest: Vec<u8> = path.to_vec();
-        let mut at = if path.starts_with(b"/") { self.root.clone() } else { self.start.clone() };
+        let mut at = self.first(path)?;
+        // The path, until a link's text takes the place of what is left of it.
+        let mut replaced: Vec<u8>;
+        let mut rest: &[u8] = path;
         let mut links = 0;
         loop {
-            let (name, after) = split_first(&rest);
+            let (name, after) = split_first(rest);
             if name.is_empty() {
                 return Ok(Target { parent: at.clone(), name: Vec::new(), found: Some(at), slash: true });
             }
@@ -134,68 +172,119 @@ impl Lookup<'_> {
             self.may_search(&at)?;
             if name == b"." || name == b".." {
                 if name == b".." {
-                    at = self.vfs.parent(&at, &self.root);
+                    at = self.up(at)?;
                 }
                 if last {
                     return Ok(Target { parent: at.clone(), name: Vec::new(), found: Some(at), slash: true });
                 }
-                rest = after.to_vec();
+                rest = after;
                 continue;
             }
             if name.len() > NAME_MAX {
                 return Err(Errno::ENAMETOOLONG);
             }
             let found = match at.dentry.lookup(name, &self.vfs.recent) {
-                Ok(dentry) => self.vfs.cross(PathRef { mount: at.mount.clone(), dentry }),
+                Ok(dentry) => self.cross(PathRef { mount: at.mount.clone(), dentry })?,
                 Err(Errno::ENOENT) if last => {
                     return Ok(Target { parent: at, name: name.to_vec(), found: None, slash });
                 }
                 Err(errno) => return Err(errno),
             };
-            let kind = found.inode().metadata().kind();
-            if kind == FileKind::Symlink && (!last || follow_last || slash) {
+            let is_link = found.inode().kind() == FileKind::Symlink;
+            if is_link && (!last || follow_last || slash) {
                 links += 1;
-                if links > MAX_LINKS {
+                if links > MAX_LINKS || self.resolve.contains(Resolve::NO_SYMLINKS) {
                     return Err(Errno::ELOOP);
                 }
                 if let Some(place) = found.inode().follow() {
-                    let place = place?;
+                    let place = self.jump(&at, place)?;
                     if last {
                         check_slash(&place, slash)?;
                         return Ok(Target { parent: at, name: name.to_vec(), found: Some(place), slash });
                     }
                     at = place;
-                    rest = after.to_vec();
+                    rest = after;
                     continue;
                 }
                 let mut target = found.inode().read_link()?;
                 if target.starts_with(b"/") {
-                    at = self.root.clone();
+                    at = self.absolute(Some(&at))?;
                 }
                 target.extend_from_slice(after);
-                rest = target;
+                replaced = target;
+                rest = &replaced;
                 continue;
             }
             if last {
                 check_slash(&found, slash)?;
                 return Ok(Target { parent: at, name: name.to_vec(), found: Some(found), slash });
             }
-            rest = after.to_vec();
+            rest = after;
             at = found;
         }
     }
 
+    /// Where a path starts.
+    fn first(&self, path: &[u8]) -> Result<PathRef, Errno> {
+        if path.starts_with(b"/") { self.absolute(None) } else { Ok(self.start.clone()) }
+    }
+
+    /// Where `/` is, for a path or, coming `from` somewhere, for a link.
+    fn absolute(&self, from: Option<&PathRef>) -> Result<PathRef, Errno> {
+        if self.resolve.contains(Resolve::IN_ROOT) {
+            return Ok(self.start.clone());
+        }
+        let crosses = from.is_some_and(|f| !Arc::ptr_eq(&f.mount, &self.root.mount));
+        if self.resolve.contains(Resolve::BENEATH) || self.resolve.contains(Resolve::NO_XDEV) && crosses {
+            return Err(Errno::EXDEV);
+        }
+        Ok(self.root.clone())
+    }
+
+    /// The directory above.
+    fn up(&self, at: PathRef) -> Result<PathRef, Errno> {
+        let scoped = self.resolve.intersects(Resolve::BENEATH | Resolve::IN_ROOT);
+        if scoped && at.is(&self.start) {
+            return if self.resolve.contains(Resolve::BENEATH) { Err(Errno::EXDEV) } else { Ok(at) };
+        }
+        let above = self.vfs.parent(&at, &self.root);
+        if self.resolve.contains(Resolve::NO_XDEV) && !Arc::ptr_eq(&above.mount, &at.mount) {
+            return Err(Errno::EXDEV);
+        }
+        Ok(above)
+    }
+
+    /// What is mounted there.
+    fn cross(&self, at: PathRef) -> Result<PathRef, Errno> {
+        if self.resolve.contains(Resolve::NO_XDEV) {
+            let there = self.vfs.cross(at.clone());
+            return if Arc::ptr_eq(&there.mount, &at.mount) { Ok(at) } else { Err(Errno::EXDEV) };
+        }
+        Ok(self.vfs.cross(at))
+    }
+
+    /// Where a link of `/proc` leads that is no path.
+    fn jump(&self, at: &PathRef, place: Result<PathRef, Errno>) -> Result<PathRef, Errno> {
+        if self.resolve.contains(Resolve::NO_MAGICLINKS) {
+            return Err(Errno::ELOOP);
+        }
+        let place = place?;
+        let crosses = !Arc::ptr_eq(&place.mount, &at.mount);
+        let scoped = self.resolve.intersects(Resolve::BENEATH | Resolve::IN_ROOT);
+        if scoped || crosses && self.resolve.contains(Resolve::NO_XDEV) { Err(Errno::EXDEV) } else { Ok(place) }
+    }
+
     fn may_search(&self, at: &PathRef) -> Result<(), Errno> {
-        let metadata = at.inode().metadata();
-        if !metadata.is_dir() {
+        let owner = at.inode().owner();
+        if owner.kind() != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
-        self.credentials.may_access(&metadata, crate::security::EXECUTE)
+        self.credentials.may_access(owner, crate::security::EXECUTE)
     }
 }
 
 fn check_slash(found: &PathRef, slash: bool) -> Result<(), Errno> {
-    if slash && !found.inode().metadata().is_dir() { Err(Errno::ENOTDIR) } else { Ok(()) }
+    if slash && found.inode().kind() != FileKind::Directory { Err(Errno::ENOTDIR) } else { Ok(()) }
 }
 
 /// The first name of a path and what follows it, slash included.

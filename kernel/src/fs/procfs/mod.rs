@@ -1,8 +1,17 @@
-//! procfs, proc(5): the system and its processes as files whose text is made when they are opened.
+//! procfs, proc(5): the system and its processes as files whose text is made when they are read.
 
+mod locks;
+mod memory;
+mod mounts;
+mod namespace;
 mod process;
+mod status;
+mod sys;
 mod sysrq;
 mod system;
+mod text;
+
+pub use namespace::{CLONE_NEWUSER, Namespace, namespace_of};
 
 use alloc::format;
 use alloc::sync::{Arc, Weak};
@@ -13,26 +22,66 @@ use aurora_abi::Errno;
 use aurora_abi::types::{Statfs, Timespec};
 
 use crate::Kernel;
-use crate::memory::{IoBuf, IoError};
-use crate::task::{Pid, Process};
-use crate::vfs::inode::DeviceId;
-use crate::vfs::{AttributeChange, DirEntry, Fd, FileKind, FileOps, Inode, Metadata, OpenFile, PathRef};
+use crate::task::trace::may_look;
+use crate::task::{Pid, Process, Thread};
+use crate::vfs::inode::{DeviceId, NewInode};
+use crate::vfs::{AttributeChange, DirEntry, Fd, FileKind, FileOps, Inode, Metadata, PathRef};
+use process::Entry;
+use text::{Source, TextFile, Writer};
 
-/// The device number of procfs.
+/// The device numbers of procfs and sysfs.
 const DEV: u64 = 5;
+const SYS_DEV: u64 = 6;
 
 /// Makes a file's text.
 type SystemText = fn(&Kernel) -> Vec<u8>;
-type ProcessText = fn(&Arc<Process>) -> Result<Vec<u8>, Errno>;
+/// Takes what was written to a file.
+type SetSystem = fn(&Kernel, &[u8]) -> Result<(), Errno>;
+type ProcessText = fn(&Subject) -> Result<Vec<u8>, Errno>;
+type SetProcess = fn(&Subject, &[u8]) -> Result<(), Errno>;
 
 /// The root of a procfs.
 pub fn root(kernel: &Arc<Kernel>) -> Arc<dyn Inode> {
-    Arc::new(ProcInode { kernel: Arc::downgrade(kernel), node: Node::Root })
+    Arc::new(ProcInode { kernel: Arc::downgrade(kernel), dev: DEV, node: Node::Root })
+}
+
+/// The root of a sysfs, sysfs(5): directories of fixed files, which are procfs's too.
+pub fn sysfs_root(kernel: &Arc<Kernel>) -> Arc<dyn Inode> {
+    Arc::new(ProcInode { kernel: Arc::downgrade(kernel), dev: SYS_DEV, node: Node::Directory(sys::SYSFS) })
 }
 
 struct ProcInode {
     kernel: Weak<Kernel>,
+    dev: u64,
     node: Node,
+}
+
+/// Whose files: a process's, or one thread's of it.
+#[derive(Clone, Copy)]
+struct Who {
+    pid: Pid,
+    tid: Option<Pid>,
+}
+
+/// A process, or one of its threads, that a file is about.
+#[derive(Clone)]
+pub struct Subject {
+    process: Arc<Process>,
+    thread: Option<Arc<Thread>>,
+}
+
+impl Subject {
+    /// The thread; of a process, its first.
+    fn thread(&self) -> Result<Arc<Thread>, Errno> {
+        let first = || self.process.threads.lock().first().cloned();
+        self.thread.clone().or_else(first).ok_or(Errno::ENOENT)
+    }
+    fn number(&self) -> i32 {
+        self.thread.as_ref().map_or(self.process.pid.0, |t| t.tid.0)
+    }
+    fn name(&self) -> Vec<u8> {
+        self.thread.as_ref().map_or_else(|| self.process.name(), |t| t.name())
+    }
 }
 
 /// What an inode of procfs is.
@@ -42,19 +91,20 @@ enum Node {
     /// A directory of fixed files.
     Directory(&'static [(&'static str, Node)]),
     Text(SystemText),
+    /// Text the superuser can change.
+    Setting(SystemText, SetSystem),
     /// `/proc/sysrq-trigger`.
     SysRq,
     /// A link to this text.
     Link(&'static str),
     /// `/proc/self`: depends on who asks, so it is resolved by number.
     SelfLink(SelfKind),
-    Process(Pid),
-    ProcessText(Pid, ProcessText, u32),
-    Place(Pid, process::Place),
-    Descriptors(Pid),
-    Descriptor(Pid, Fd),
-    Tasks(Pid),
-    Task(Pid),
+    Process(Who),
+    /// One of the names in a process's directory.
+    Entry(Who, Entry),
+    Descriptor(Who, Fd),
+    DescriptorInfo(Who, Fd),
+    Namespace(Who, usize),
 }
 
 #[derive(Clone, Copy)]
@@ -66,50 +116,37 @@ enum SelfKind {
 impl Node {
     fn mode(self) -> u32 {
         match self {
-            Self::Root | Self::Directory(_) | Self::Process(_) | Self::Tasks(_) | Self::Task(_) => {
-                FileKind::Directory.bits() | 0o555
-            }
-            Self::Descriptors(_) => FileKind::Directory.bits() | 0o500,
+            Self::Root | Self::Directory(_) | Self::Process(_) => FileKind::Directory.bits() | 0o555,
             Self::Text(_) => FileKind::Regular.bits() | 0o444,
+            Self::Setting(..) => FileKind::Regular.bits() | 0o644,
             Self::SysRq => FileKind::Regular.bits() | 0o200,
-            Self::ProcessText(_, _, mode) => FileKind::Regular.bits() | mode,
-            Self::Link(_) | Self::SelfLink(_) | Self::Place(..) => FileKind::Symlink.bits() | 0o777,
+            Self::Entry(_, entry) => entry.mode(),
+            Self::DescriptorInfo(..) => FileKind::Regular.bits() | 0o400,
+            Self::Link(_) | Self::SelfLink(_) | Self::Namespace(..) => FileKind::Symlink.bits() | 0o777,
             Self::Descriptor(..) => FileKind::Symlink.bits() | 0o700,
         }
     }
 
-    fn pid(self) -> Option<Pid> {
+    fn who(self) -> Option<Who> {
         match self {
-            Self::Process(pid)
-            | Self::ProcessText(pid, ..)
-            | Self::Place(pid, _)
-            | Self::Descriptors(pid)
-            | Self::Descriptor(pid, _)
-            | Self::Tasks(pid)
-            | Self::Task(pid) => Some(pid),
+            Self::Process(who)
+            | Self::Entry(who, _)
+            | Self::Descriptor(who, _)
+            | Self::DescriptorInfo(who, _)
+            | Self::Namespace(who, _) => Some(who),
             _ => None,
         }
     }
 
-    /// A number that stays the same while the thing is there.
-    fn ino(self) -> u64 {
-        let pid = self.pid().map_or(0, |p| u64::from(p.0.cast_unsigned()));
-        let low = match self {
-            Self::Root => 1,
-            Self::Directory(_) => 2,
-            Self::Text(_) => 3,
-            Self::Link(_) => 4,
-            Self::SelfLink(_) => 5,
-            Self::Process(_) => 6,
-            Self::ProcessText(..) => 7,
-            Self::Place(..) => 8,
-            Self::Descriptors(_) => 9,
-            Self::Tasks(_) => 10,
-            Self::SysRq => 12,
-            Self::Task(_) => 11,
-            Self::Descriptor(_, fd) => 1000 + u64::from(fd.0.cast_unsigned()),
-        };
-        pid << 20 | low
+    /// Whether only those see it who may look into the process.
+    fn is_private(self) -> bool {
+        matches!(
+            self,
+            Self::Entry(_, Entry::Private(..) | Entry::Memory | Entry::Place(_) | Entry::Descriptors)
+                | Self::Descriptor(..)
+                | Self::DescriptorInfo(..)
+                | Self::Namespace(..)
+        )
     }
 }
 
@@ -118,12 +155,30 @@ impl ProcInode {
         self.kernel.upgrade().ok_or(Errno::ENOENT)
     }
 
-    fn process(&self, pid: Pid) -> Result<Arc<Process>, Errno> {
-        self.kernel()?.processes.process(pid).ok_or(Errno::ENOENT)
+    fn subject(&self, who: Who) -> Result<Subject, Errno> {
+        let process = self.kernel()?.processes.process(who.pid).ok_or(Errno::ENOENT)?;
+        let thread = match who.tid {
+            None => None,
+            Some(tid) => {
+                let found = process.threads.lock().iter().find(|t| t.tid == tid).cloned();
+                Some(found.ok_or(Errno::ENOENT)?)
+            }
+        };
+        Ok(Subject { process, thread })
+    }
+
+    /// `errno` unless whoever runs now may look into the process.
+    fn may_look(&self, subject: &Subject, errno: Errno) -> Result<(), Errno> {
+        if !self.node.is_private() {
+            return Ok(());
+        }
+        let kernel = self.kernel()?;
+        let asking = kernel.current().and_then(|(pid, _)| kernel.processes.process(pid));
+        asking.map_or(Ok(()), |asking| may_look(&asking, &subject.process).map_err(|_| errno))
     }
 
     fn child(&self, node: Node) -> Arc<dyn Inode> {
-        Arc::new(Self { kernel: self.kernel.clone(), node })
+        Arc::new(Self { kernel: self.kernel.clone(), dev: self.dev, node })
     }
 
     /// Fixed names of a directory.
@@ -135,7 +190,7 @@ impl ProcInode {
         }
     }
 
-    /// All names of a directory in order, each with its place.
+    /// All names of a directory in order.
     fn names(&self) -> Result<Vec<(Vec<u8>, Node)>, Errno> {
         let mut names: Vec<(Vec<u8>, Node)> = Vec::new();
         names.extend(self.fixed().iter().map(|(name, node)| (name.as_bytes().to_vec(), *node)));
@@ -143,23 +198,61 @@ impl ProcInode {
         match self.node {
             Node::Root => {
                 let processes = self.kernel()?.processes.processes();
-                names.extend(processes.iter().map(|p| (number(p.pid.0), Node::Process(p.pid))));
+                let node = |pid| Node::Process(Who { pid, tid: None });
+                names.extend(processes.iter().map(|p| (number(p.pid.0), node(p.pid))));
             }
-            Node::Process(pid) => names.extend(process::entries(pid)),
-            Node::Task(pid) => names.extend(process::entries(pid).into_iter().filter(|(n, _)| n != b"task")),
-            Node::Tasks(pid) => {
-                let threads = self.process(pid)?;
-                let threads = threads.threads.lock();
-                names.extend(threads.iter().map(|t| (number(t.tid.0), Node::Task(pid))));
+            Node::Process(who) => {
+                names.extend(entries_of(who).map(|(name, entry)| (name.as_bytes().to_vec(), Node::Entry(who, *entry))))
             }
-            Node::Descriptors(pid) => {
-                let fds = process::files(&self.process(pid)?)?.open_fds();
-                names.extend(fds.into_iter().map(|fd| (number(fd.0), Node::Descriptor(pid, fd))));
+            Node::Entry(who, Entry::Tasks) => {
+                let threads = self.subject(who)?.process.threads.lock().clone();
+                let node = |tid| Node::Process(Who { tid: Some(tid), ..who });
+                names.extend(threads.iter().map(|t| (number(t.tid.0), node(t.tid))));
+            }
+            Node::Entry(who, entry @ (Entry::Descriptors | Entry::DescriptorInfos)) => {
+                let infos = matches!(entry, Entry::DescriptorInfos);
+                let node = |fd| if infos { Node::DescriptorInfo(who, fd) } else { Node::Descriptor(who, fd) };
+                let fds = process::files(&self.subject(who)?)?.open_fds();
+                names.extend(fds.into_iter().map(|fd| (number(fd.0), node(fd))));
+            }
+            Node::Entry(who, Entry::Namespaces) => {
+                let kinds = namespace::KINDS.iter().enumerate();
+                names.extend(kinds.map(|(i, k)| (k.name.as_bytes().to_vec(), Node::Namespace(who, i))));
             }
             _ => {}
         }
         Ok(names)
     }
+
+    /// A number that stays the same while the thing is there.
+    fn number(&self) -> u64 {
+        let who = self.node.who();
+        let owner = who.map_or(0, |w| u64::from(w.tid.unwrap_or(w.pid).0.cast_unsigned()));
+        let is_task = u64::from(who.is_some_and(|w| w.tid.is_some()));
+        let place = |entry: Entry| {
+            let same = |(_, other): &(&str, Entry)| core::mem::discriminant(other) == core::mem::discriminant(&entry);
+            process::ENTRIES.iter().position(same).unwrap_or(0) as u64
+        };
+        let low = match self.node {
+            Node::Root => 1,
+            Node::Process(_) => 2,
+            Node::Entry(_, entry) => 16 + entry.number().unwrap_or_else(|| place(entry)),
+            Node::Namespace(_, kind) => 100 + kind as u64,
+            Node::Descriptor(_, fd) => 1000 + 2 * u64::from(fd.0.cast_unsigned()),
+            Node::DescriptorInfo(_, fd) => 1001 + 2 * u64::from(fd.0.cast_unsigned()),
+            Node::Text(text) | Node::Setting(text, _) => 0xf000_0000 + (text as usize as u64 & 0xfff_ffff),
+            Node::Directory(entries) => 0xe000_0000 + (entries.as_ptr().addr() as u64 & 0xfff_ffff),
+            Node::Link(text) => 0xd000_0000 + (text.as_ptr().addr() as u64 & 0xfff_ffff),
+            Node::SelfLink(kind) => 3 + kind as u64,
+            Node::SysRq => 5,
+        };
+        owner << 32 | is_task << 31 | low
+    }
+}
+
+/// Names in the directory of a process, or of a thread, which has no `task` of its own.
+fn entries_of(who: Who) -> impl Iterator<Item = &'static (&'static str, Entry)> {
+    process::ENTRIES.iter().filter(move |(_, entry)| who.tid.is_none() || !matches!(entry, Entry::Tasks))
 }
 
 fn parse_number(name: &[u8]) -> Option<i32> {
@@ -171,11 +264,14 @@ fn parse_number(name: &[u8]) -> Option<i32> {
 impl Inode for ProcInode {
     fn metadata(&self) -> Metadata {
         let now = self.kernel.upgrade().map(|k| k.now()).unwrap_or_default();
-        let process = self.node.pid().and_then(|pid| self.process(pid).ok());
-        let owner = process.map(|p| p.credentials());
+        let subject = self.node.who().and_then(|who| self.subject(who).ok());
+        let process = subject.map(|s| s.process);
+        // What others must not look into belongs to the superuser, but for the directory itself.
+        let hidden = process.as_ref().is_some_and(|p| p.dumpable() != 1) && !matches!(self.node, Node::Process(_));
+        let owner = process.filter(|_| !hidden).map(|p| p.credentials());
         Metadata {
-            dev: DEV,
-            ino: self.node.ino(),
+            dev: self.dev,
+            ino: self.number(),
             mode: self.node.mode(),
             nlink: if self.node.mode() & FileKind::MASK == FileKind::Directory.bits() { 2 } else { 1 },
             uid: owner.as_ref().map_or(0, |c| c.euid),
@@ -194,11 +290,17 @@ impl Inode for ProcInode {
     }
 
     fn statfs(&self) -> Statfs {
-        Statfs { kind: 0x9fa0, bsize: 4096, frsize: 4096, namelen: 255, ..Statfs::default() }
+        let kind = if self.dev == DEV { 0x9fa0 } else { 0x6265_6572 };
+        Statfs { kind, bsize: 4096, frsize: 4096, namelen: 255, ..Statfs::default() }
     }
 
     fn names_are_stable(&self) -> bool {
         false
+    }
+
+    /// A name that is not there cannot come to be: looking it up is what fails.
+    fn create(&self, _: &[u8], _: &NewInode<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        Err(Errno::ENOENT)
     }
 
     fn change(&self, _: &AttributeChange) -> Result<(), Errno> {
@@ -219,26 +321,30 @@ impl Inode for ProcInode {
                     Some(process) => process.pid,
                     None => kernel.processes.thread(pid).ok_or(Errno::ENOENT)?.process.pid,
                 };
-                Node::Process(pid)
+                Node::Process(Who { pid, tid: None })
             }
-            Node::Process(pid) | Node::Task(pid) => {
-                self.process(pid)?;
-                let entries = process::entries(pid);
-                entries.into_iter().find(|(n, _)| n == name).ok_or(Errno::ENOENT)?.1
+            Node::Process(who) => {
+                self.subject(who)?;
+                let mut entries = entries_of(who);
+                let (_, entry) = entries.find(|(n, _)| n.as_bytes() == name).ok_or(Errno::ENOENT)?;
+                Node::Entry(who, *entry)
             }
-            Node::Tasks(pid) => {
-                let tid = Pid(parse_number(name).ok_or(Errno::ENOENT)?);
-                let process = self.process(pid)?;
-                let known = process.threads.lock().iter().any(|t| t.tid == tid);
-                if !known {
-                    return Err(Errno::ENOENT);
-                }
-                Node::Task(pid)
+            Node::Entry(who, Entry::Tasks) => {
+                let who = Who { tid: Some(Pid(parse_number(name).ok_or(Errno::ENOENT)?)), ..who };
+                self.subject(who)?;
+                Node::Process(who)
             }
-            Node::Descriptors(pid) => {
+            Node::Entry(who, entry @ (Entry::Descriptors | Entry::DescriptorInfos)) => {
                 let fd = Fd(parse_number(name).ok_or(Errno::ENOENT)?);
-                process::files(&self.process(pid)?)?.get(fd).map_err(|_| Errno::ENOENT)?;
-                Node::Descriptor(pid, fd)
+                process::files(&self.subject(who)?)?.get(fd).map_err(|_| Errno::ENOENT)?;
+                match entry {
+                    Entry::Descriptors => Node::Descriptor(who, fd),
+                    _ => Node::DescriptorInfo(who, fd),
+                }
+            }
+            Node::Entry(who, Entry::Namespaces) => {
+                let kind = namespace::KINDS.iter().position(|k| k.name.as_bytes() == name);
+                Node::Namespace(who, kind.ok_or(Errno::ENOENT)?)
             }
             Node::Directory(_) => return Err(Errno::ENOENT),
             _ => return Err(Errno::ENOTDIR),
@@ -253,7 +359,7 @@ impl Inode for ProcInode {
         for (i, (name, node)) in self.names()?.iter().enumerate() {
             let place = i as u64 + 2;
             let kind = FileKind::from_mode(node.mode()).unwrap_or(FileKind::Regular);
-            if place >= cursor && !each(DirEntry { name, ino: node.ino(), kind, next: place + 1 }) {
+            if place >= cursor && !each(DirEntry { name, ino: self.number_of(*node), kind, next: place + 1 }) {
                 break;
             }
         }
@@ -271,30 +377,44 @@ impl Inode for ProcInode {
                     SelfKind::Thread => format!("{}/task/{}", pid.0, tid.0).into_bytes(),
                 })
             }
-            Node::Place(..) | Node::Descriptor(..) => {
-                if let Node::Descriptor(pid, fd) = self.node {
-                    let file = process::files(&self.process(pid)?)?.get(fd)?;
+            Node::Entry(who, Entry::Place(_)) | Node::Descriptor(who, _) => {
+                let subject = self.subject(who)?;
+                self.may_look(&subject, Errno::EACCES)?;
+                if let Node::Descriptor(_, fd) = self.node {
+                    let file = process::files(&subject)?.get(fd)?;
                     if file.path.is_none() {
                         return Ok(process::describe(&file));
                     }
                 }
                 let place = self.follow().ok_or(Errno::EINVAL)??;
-                let root = kernel.vfs.root()?;
+                let asking = kernel.current().and_then(|(_, tid)| kernel.processes.thread(tid));
+                let root = asking.map_or_else(|| kernel.vfs.root(), |t| Ok(t.fs().root()))?;
                 kernel.vfs.path_of(&place, &root).ok_or(Errno::ENOENT)
+            }
+            Node::Namespace(who, kind) => {
+                let subject = self.subject(who)?;
+                self.may_look(&subject, Errno::EACCES)?;
+                Ok(namespace::of(&subject, kind)?.text())
             }
             _ => Err(Errno::EINVAL),
         }
     }
 
     fn follow(&self) -> Option<Result<PathRef, Errno>> {
-        match self.node {
-            Node::Place(pid, place) => Some(self.process(pid).and_then(|p| process::place(&p, place))),
-            Node::Descriptor(pid, fd) => {
-                let file = self.process(pid).and_then(|p| process::files(&p)?.get(fd));
-                Some(file.and_then(|f| f.path.clone().ok_or(Errno::ENXIO)))
+        let is_link = matches!(self.node, Node::Entry(_, Entry::Place(_)) | Node::Descriptor(..) | Node::Namespace(..));
+        let who = self.node.who().filter(|_| is_link)?;
+        Some(self.subject(who).and_then(|subject| {
+            self.may_look(&subject, Errno::EACCES)?;
+            match self.node {
+                Node::Entry(_, Entry::Place(place)) => process::place(&subject, place),
+                Node::Descriptor(_, fd) => {
+                    let file = process::files(&subject)?.get(fd)?;
+                    Ok(file.path.clone().unwrap_or_else(|| subject.process.kernel.vfs.nowhere(&file.inode)))
+                }
+                Node::Namespace(_, kind) => Ok(namespace::place(&subject, namespace::of(&subject, kind)?)),
+                _ => Err(Errno::EINVAL),
             }
-            _ => None,
-        }
+        }))
     }
 
     /// There is nothing to cut off.
@@ -307,33 +427,40 @@ impl Inode for ProcInode {
             let open = |kernel| Arc::new(sysrq::SysRq { kernel }) as Arc<dyn FileOps>;
             return Some(if readable { Err(Errno::EIO) } else { self.kernel().map(open) });
         }
-        let text = match self.node {
-            Node::Text(text) => self.kernel().map(|k| text(&k)),
-            Node::ProcessText(pid, text, _) => self.process(pid).and_then(|p| text(&p)),
+        let system = |make| self.kernel().map(|kernel| Source::System(kernel, make));
+        Some(match self.node {
+            Node::Text(make) => system(make).map(|source| TextFile::open(source, Writer::Nobody)),
+            Node::Setting(make, set) => self
+                .kernel()
+                .map(|kernel| TextFile::open(Source::System(kernel.clone(), make), Writer::System(kernel, set))),
+            Node::DescriptorInfo(who, fd) => {
+                self.subject(who).map(|subject| TextFile::open(Source::Descriptor(subject, fd), Writer::Nobody))
+            }
+            Node::Entry(who, entry) if entry.mode() & FileKind::MASK == FileKind::Regular.bits() => {
+                self.subject(who).and_then(|subject| self.open_entry(subject, entry))
+            }
             _ => return None,
-        };
-        Some(text.map(|text| Arc::new(TextFile { text }) as Arc<dyn FileOps>))
+        })
     }
 }
 
-/// An open file of procfs: the text as it was then.
-struct TextFile {
-    text: Vec<u8>,
-}
+impl ProcInode {
+    /// Opens one of a process's files.
+    fn open_entry(&self, subject: Subject, entry: Entry) -> Result<Arc<dyn FileOps>, Errno> {
+        self.may_look(&subject, Errno::EACCES)?;
+        Ok(match entry {
+            Entry::Text(make, _) | Entry::Private(make, _) => {
+                TextFile::open(Source::Process(subject, make), Writer::Nobody)
+            }
+            Entry::Setting(make, set, _) => {
+                TextFile::open(Source::Process(subject.clone(), make), Writer::Process(subject, set))
+            }
+            Entry::Memory => Arc::new(memory::MemoryFile { process: subject.process }),
+            _ => return Err(Errno::EINVAL),
+        })
+    }
 
-impl FileOps for TextFile {
-    fn read_at(&self, _: &OpenFile, offset: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
-        let start = out.done();
-        let rest = self.text.get(crate::num::to_usize(offset)..).unwrap_or_default();
-        let want = rest.len().min(out.remaining());
-        let moved = out.put(rest.get(..want).unwrap_or_default());
-        if moved < want { out.stopped(start) } else { Ok(moved) }
-    }
-    fn write_at(&self, _: &OpenFile, _: u64, _: &mut IoBuf<'_>) -> Result<usize, IoError> {
-        // Only the superuser gets so far.
-        Err(Errno::EIO.into())
-    }
-    fn seekable(&self) -> bool {
-        true
+    fn number_of(&self, node: Node) -> u64 {
+        Self { kernel: Weak::new(), dev: self.dev, node }.number()
     }
 }

@@ -5,17 +5,16 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_abi::Errno;
-use aurora_machine::{PAGE_SIZE, VirtRange};
+use aurora_machine::VirtRange;
 
-use crate::fs::procfs::{Node, system};
-use crate::memory::area::Label;
-use crate::memory::{Area, Backing, Prot};
+use crate::fs::procfs::{ProcessText, SetProcess, Subject, memory, mounts, status};
+use crate::security::credentials::CAP_SYS_RESOURCE;
+use crate::task::Process;
 use crate::task::limits::UNLIMITED;
-use crate::task::{Pid, Process};
-use crate::vfs::{FdTable, FileKind, OpenFile, PathRef};
+use crate::vfs::{Fd, FdTable, FileKind, OpenFile, OpenFlags, PathRef};
 
 /// Links of a process to places.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,38 +24,103 @@ pub(super) enum Place {
     Root,
 }
 
-/// Names in `/proc/PID`.
-pub(super) fn entries(pid: Pid) -> Vec<(Vec<u8>, Node)> {
-    let text = |f, mode| Node::ProcessText(pid, f, mode);
-    let entries: [(&str, Node); 17] = [
-        ("cmdline", text(cmdline, 0o444)),
-        ("comm", text(comm, 0o444)),
-        ("cwd", Node::Place(pid, Place::WorkingDirectory)),
-        ("environ", text(environ, 0o400)),
-        ("exe", Node::Place(pid, Place::Executable)),
-        ("fd", Node::Descriptors(pid)),
-        ("limits", text(limits, 0o444)),
-        ("maps", text(maps, 0o444)),
-        ("mountinfo", text(mountinfo, 0o444)),
-        ("mounts", text(|p| Ok(system::mounts(&p.kernel)), 0o444)),
-        ("oom_score_adj", text(|_| Ok(b"0\n".to_vec()), 0o444)),
-        ("root", Node::Place(pid, Place::Root)),
-        ("stat", text(stat, 0o444)),
-        ("statm", text(statm, 0o444)),
-        ("status", text(status, 0o444)),
-        ("task", Node::Tasks(pid)),
-        ("wchan", text(|_| Ok(b"0".to_vec()), 0o444)),
-    ];
-    entries.into_iter().map(|(name, node)| (name.as_bytes().to_vec(), node)).collect()
+/// What a name in `/proc/PID` is.
+#[derive(Clone, Copy)]
+pub(super) enum Entry {
+    /// Text anybody may read who may open it.
+    Text(ProcessText, u32),
+    /// Text for those who may look into the process.
+    Private(ProcessText, u32),
+    /// Text, and what writing it does.
+    Setting(ProcessText, SetProcess, u32),
+    Place(Place),
+    Descriptors,
+    DescriptorInfos,
+    Tasks,
+    Namespaces,
+    Memory,
 }
 
-/// The descriptors of a process's first thread.
-pub(super) fn files(process: &Arc<Process>) -> Result<Arc<FdTable>, Errno> {
-    process.threads.lock().first().map(|t| t.files()).ok_or(Errno::ENOENT)
+use Entry::{DescriptorInfos, Descriptors, Memory, Namespaces, Private, Setting, Tasks, Text};
+
+/// Names in `/proc/PID`; those in `/proc/PID/task/TID` are the same without `task`.
+pub(super) const ENTRIES: &[(&str, Entry)] = &[
+    ("auxv", Private(auxv, 0o400)),
+    ("cgroup", Text(|_| Ok(b"0::/\n".to_vec()), 0o444)),
+    ("cmdline", Text(cmdline, 0o444)),
+    ("comm", Setting(comm, set_comm, 0o644)),
+    ("coredump_filter", Text(|_| Ok(b"00000033\n".to_vec()), 0o444)),
+    ("cpuset", Text(|_| Ok(b"/\n".to_vec()), 0o444)),
+    ("cwd", Entry::Place(Place::WorkingDirectory)),
+    ("environ", Private(environ, 0o400)),
+    ("exe", Entry::Place(Place::Executable)),
+    ("fd", Descriptors),
+    ("fdinfo", DescriptorInfos),
+    ("gid_map", Text(id_map, 0o444)),
+    ("io", Private(io, 0o400)),
+    ("limits", Text(limits, 0o444)),
+    ("loginuid", Text(|_| Ok(b"4294967295".to_vec()), 0o444)),
+    ("maps", Private(memory::maps, 0o444)),
+    ("mem", Memory),
+    ("mountinfo", Text(mounts::mountinfo, 0o444)),
+    ("mounts", Text(mounts::mounts, 0o444)),
+    ("mountstats", Text(mounts::mountstats, 0o400)),
+    ("ns", Namespaces),
+    ("oom_adj", Text(oom_adj, 0o444)),
+    ("oom_score", Text(oom_score, 0o444)),
+    ("oom_score_adj", Setting(oom_score_adj, set_oom_score_adj, 0o644)),
+    ("personality", Private(personality, 0o400)),
+    ("root", Entry::Place(Place::Root)),
+    ("schedstat", Text(schedstat, 0o444)),
+    ("sessionid", Text(|_| Ok(b"4294967295".to_vec()), 0o444)),
+    ("setgroups", Text(|_| Ok(b"allow\n".to_vec()), 0o444)),
+    ("smaps", Private(memory::smaps, 0o444)),
+    ("smaps_rollup", Private(memory::smaps_rollup, 0o444)),
+    ("stat", Text(status::stat, 0o444)),
+    ("statm", Text(memory::statm, 0o444)),
+    ("status", Text(status::status, 0o444)),
+    ("syscall", Private(syscall, 0o400)),
+    ("task", Tasks),
+    ("timerslack_ns", Text(timer_slack, 0o444)),
+    ("uid_map", Text(id_map, 0o444)),
+    ("wchan", Text(|_| Ok(b"0".to_vec()), 0o444)),
+];
+
+impl Entry {
+    pub(super) fn mode(self) -> u32 {
+        match self {
+            Self::Text(_, mode) | Self::Private(_, mode) | Self::Setting(_, _, mode) => FileKind::Regular.bits() | mode,
+            Self::Memory => FileKind::Regular.bits() | 0o600,
+            Self::Place(_) => FileKind::Symlink.bits() | 0o777,
+            Self::Descriptors => FileKind::Directory.bits() | 0o500,
+            Self::DescriptorInfos | Self::Tasks => FileKind::Directory.bits() | 0o555,
+            Self::Namespaces => FileKind::Directory.bits() | 0o511,
+        }
+    }
+}
+
+impl Entry {
+    /// Where a file with text stands among the names.
+    pub(super) fn number(self) -> Option<u64> {
+        let text = |entry: Entry| match entry {
+            Self::Text(make, _) | Self::Private(make, _) | Self::Setting(make, ..) => Some(make as usize),
+            _ => None,
+        };
+        let mine = text(self)?;
+        ENTRIES.iter().position(|(_, other)| text(*other) == Some(mine)).map(|at| at as u64)
+    }
+}
+
+/// The descriptors of a process or thread.
+pub(super) fn files(subject: &Subject) -> Result<Arc<FdTable>, Errno> {
+    subject.thread().map(|t| t.files())
 }
 
 /// What a descriptor without a path shows.
 pub(super) fn describe(file: &OpenFile) -> Vec<u8> {
+    if let Some(kind) = file.ops.kind() {
+        return format!("anon_inode:{kind}").into_bytes();
+    }
     let metadata = file.inode.metadata();
     let kind = match metadata.kind() {
         FileKind::Fifo => "pipe",
@@ -66,12 +130,29 @@ pub(super) fn describe(file: &OpenFile) -> Vec<u8> {
     format!("{kind}:[{}]", metadata.ino).into_bytes()
 }
 
-pub(super) fn place(process: &Process, place: Place) -> Result<PathRef, Errno> {
-    let fs = process.threads.lock().first().map(|t| t.fs());
+/// `/proc/PID/fdinfo/N`.
+pub(super) fn describe_state(subject: &Subject, fd: Fd) -> Result<Vec<u8>, Errno> {
+    let files = files(subject)?;
+    let file = files.get(fd)?;
+    let mut flags = file.flags() | OpenFlags::LARGEFILE;
+    flags.set(OpenFlags::CLOEXEC, files.close_on_exec(fd)?);
+    let metadata = file.inode.metadata();
+    let mount = file.path.as_ref().map_or(0, |p| p.mount.id);
+    let position = *file.offset.lock();
+    let mut text = format!("pos:\t{position}\nflags:\t0{:o}\nmnt_id:\t{mount}\nino:\t{}\n", flags.bits(), metadata.ino);
+    let locks = super::locks::lines(&subject.process.kernel, Some((metadata.dev, metadata.ino)));
+    for line in locks {
+        let _ = writeln!(text, "lock:\t{line}");
+    }
+    Ok(text.into_bytes())
+}
+
+pub(super) fn place(subject: &Subject, place: Place) -> Result<PathRef, Errno> {
+    let fs = || subject.thread().map(|t| t.fs());
     match place {
-        Place::Executable => process.executable.lock().clone().ok_or(Errno::ENOENT),
-        Place::WorkingDirectory => fs.map(|f| f.cwd()).ok_or(Errno::ENOENT),
-        Place::Root => fs.map(|f| f.root()).ok_or(Errno::ENOENT),
+        Place::Executable => subject.process.executable.lock().clone().ok_or(Errno::ENOENT),
+        Place::WorkingDirectory => Ok(fs()?.cwd()),
+        Place::Root => Ok(fs()?.root()),
     }
 }
 
@@ -79,128 +160,124 @@ pub(super) fn place(process: &Process, place: Place) -> Result<PathRef, Errno> {
 fn memory_text(process: &Process, range: Option<VirtRange>) -> Vec<u8> {
     let (Some(space), Some(range)) = (process.space(), range) else { return Vec::new() };
     let mut bytes = alloc::vec![0; crate::num::to_usize(range.len().min(128 * 1024))];
-    let n = space.peek(range.start, &mut bytes);
+    let n = space.look(range.start, &mut bytes);
     bytes.truncate(n);
     bytes
 }
 
-fn cmdline(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
-    let range = process.space().and_then(|s| s.layout().arguments);
-    Ok(memory_text(process, range))
+fn cmdline(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let range = subject.process.space().and_then(|s| s.layout().arguments);
+    Ok(memory_text(&subject.process, range))
 }
 
-fn environ(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
-    let range = process.space().and_then(|s| s.layout().environment);
-    Ok(memory_text(process, range))
+fn environ(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let range = subject.process.space().and_then(|s| s.layout().environment);
+    Ok(memory_text(&subject.process, range))
 }
 
-fn comm(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
-    let mut name = process.name();
+fn auxv(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let range = subject.process.space().and_then(|s| s.layout().auxiliary);
+    Ok(memory_text(&subject.process, range))
+}
+
+fn comm(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let mut name = subject.name();
     name.push(b'\n');
     Ok(name)
 }
 
-/// The state letter of `ps`.
-fn state(process: &Process) -> char {
-    let state = process.state();
-    match () {
-        () if state.ended.is_some() => 'Z',
-        () if state.stopped.is_some() => 'T',
-        () if process.threads.lock().iter().any(|t| t.task.is_runnable()) => 'R',
-        () => 'S',
+/// Only the process itself may be renamed.
+fn set_comm(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    let own = subject.process.kernel.current().is_some_and(|(pid, _)| pid == subject.process.pid);
+    if !own {
+        return Err(Errno::EINVAL);
     }
+    let name = text.strip_suffix(b"\n").unwrap_or(text);
+    subject.thread()?.set_name(name);
+    Ok(())
 }
 
-fn stat(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
-    let ticks = |ns: u64| ns / 10_000_000;
-    let usage = process.space().map(|s| s.usage()).unwrap_or_default();
-    let (device, foreground) = match &*process.terminal.lock() {
-        Some(tty) => (tty.device.encode(), tty.foreground().map_or(-1, |g| g.0)),
-        None => (0, -1),
-    };
-    let threads = process.threads.lock().len();
-    let nice = process.threads.lock().first().map_or(0, |t| t.task.nice());
-    let mut text = format!("{} (", process.pid.0).into_bytes();
-    text.extend_from_slice(&process.name());
-    let rest = format!(
-        ") {} {} {} {} {device} {foreground} 4194304 {} 0 0 0 {} 0 {} 0 {} {nice} {threads} 0 {} {} {} {UNLIMITED} \
-         0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
-        state(process),
-        process.parent_pid().0,
-        process.group().0,
-        process.session().0,
-        process.faults.load(Ordering::Relaxed),
-        ticks(process.used_ns()),
-        ticks(process.used_by_children.load(Ordering::Relaxed)),
-        20 + i32::from(nice),
-        ticks(process.started.0),
-        usage.total * PAGE_SIZE,
-        usage.resident,
-    );
-    text.extend_from_slice(rest.as_bytes());
-    Ok(text)
+fn number(text: &[u8]) -> Result<i64, Errno> {
+    core::str::from_utf8(text).ok().and_then(|t| t.trim().parse().ok()).ok_or(Errno::EINVAL)
 }
 
-fn statm(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
-    let usage = process.space().map(|s| s.usage()).unwrap_or_default();
-    Ok(format!("{} {} 0 0 0 {} 0\n", usage.total, usage.resident, usage.data).into_bytes())
+fn oom_score_adj(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    Ok(format!("{}\n", subject.process.oom_score_adj.load(Ordering::Relaxed)).into_bytes())
 }
 
-fn status(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
-    let kib = |pages: u64| pages * PAGE_SIZE / 1024;
-    let letter = state(process);
-    let word = match letter {
-        'Z' => "zombie",
-        'T' => "stopped",
-        'R' => "running",
-        _ => "sleeping",
-    };
-    let c = process.credentials();
-    let usage = process.space().map(|s| s.usage()).unwrap_or_default();
-    let (pending, blocked) = process.threads.lock().first().map_or((0, 0), |t| (t.pending.set().0, t.mask().0));
-    let actions = process.actions.lock().clone();
-    let (mut ignored, mut caught) = (0u64, 0u64);
-    for number in 1..=64 {
-        let Some(signal) = crate::task::Signal::new(number) else { continue };
-        match actions.get(signal).handler {
-            crate::task::signal::DEFAULT => {}
-            crate::task::signal::IGNORE => ignored |= 1 << (number - 1),
-            _ => caught |= 1 << (number - 1),
-        }
+fn set_oom_score_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    let value = i32::try_from(number(text)?).ok().filter(|v| (-1000..=1000).contains(v)).ok_or(Errno::EINVAL)?;
+    let kernel = &subject.process.kernel;
+    let writer = kernel.current().and_then(|(pid, _)| kernel.processes.process(pid));
+    let privileged = writer.is_none_or(|w| w.credentials().is_capable(CAP_SYS_RESOURCE));
+    if value < subject.process.oom_score_adj.load(Ordering::Relaxed) && !privileged {
+        return Err(Errno::EACCES);
     }
-    let groups: Vec<String> = c.groups.iter().map(|g| format!("{g} ")).collect();
-    let mut text = b"Name:\t".to_vec();
-    text.extend_from_slice(&process.name());
-    let threads = process.threads.lock().len();
-    let rest = format!(
-        "\nUmask:\t{:04o}\nState:\t{letter} ({word})\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t{}\nTracerPid:\t0\n\
-         Uid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t64\nGroups:\t{}\nVmPeak:\t{:8} kB\nVmSize:\t{:8} kB\n\
-         VmHWM:\t{:8} kB\nVmRSS:\t{:8} kB\nVmData:\t{:8} kB\nVmPTE:\t{:8} kB\nThreads:\t{threads}\n\
-         SigPnd:\t{pending:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\n\
-         SigCgt:\t{caught:016x}\nNoNewPrivs:\t{}\n",
-        process.threads.lock().first().map_or(0o022, |t| t.fs().umask()),
-        process.parent_pid().0,
-        c.uid,
-        c.euid,
-        c.suid,
-        c.fsuid,
-        c.gid,
-        c.egid,
-        c.sgid,
-        c.fsgid,
-        groups.concat(),
-        kib(usage.total),
-        kib(usage.total),
-        kib(usage.peak),
-        kib(usage.resident),
-        kib(usage.data),
-        kib(usage.tables),
-        process.pending.set().0,
-        u8::from(process.no_new_privs.load(Ordering::Relaxed)),
-        pid = process.pid.0,
+    subject.process.oom_score_adj.store(value, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The same on the older scale of -17 to 15.
+fn oom_adj(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let value = subject.process.oom_score_adj.load(Ordering::Relaxed);
+    let shown = if value == 1000 { 15 } else { value * 17 / 1000 };
+    Ok(format!("{shown}\n").into_bytes())
+}
+
+/// How likely it is killed: its share of memory in thousandths, changed by its adjustment.
+fn oom_score(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let process = &subject.process;
+    let pages = process.space().map_or(0, |s| s.usage().resident + s.usage().tables);
+    let total = process.kernel.memory.phys().total_frames().max(1);
+    let share = i64::try_from(pages * 1000 / total).unwrap_or(0);
+    let score = (share + i64::from(process.oom_score_adj.load(Ordering::Relaxed))).max(0);
+    Ok(format!("{score}\n").into_bytes())
+}
+
+fn personality(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    Ok(format!("{:08x}\n", subject.process.personality.load(Ordering::Relaxed)).into_bytes())
+}
+
+fn io(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let io = &subject.process.io;
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let text = format!(
+        "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+        load(&io.read),
+        load(&io.written),
+        load(&io.reads),
+        load(&io.writes),
     );
-    text.extend_from_slice(rest.as_bytes());
-    Ok(text)
+    Ok(text.into_bytes())
+}
+
+fn schedstat(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let task = &subject.thread()?.task;
+    let [voluntary, lost] = &task.switches;
+    let turns = voluntary.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed);
+    Ok(format!("{} 0 {turns}\n", task.used_ns()).into_bytes())
+}
+
+fn timer_slack(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    Ok(format!("{}\n", subject.thread()?.timer_slack.load(Ordering::Relaxed)).into_bytes())
+}
+
+/// Everybody is in the first user namespace.
+fn id_map(_: &Subject) -> Result<Vec<u8>, Errno> {
+    Ok(b"         0          0 4294967295\n".to_vec())
+}
+
+/// Which system call it is in.
+fn syscall(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    let thread = subject.thread()?;
+    if thread.task.is_runnable() {
+        return Ok(b"running\n".to_vec());
+    }
+    let call = crate::syscall::Call(thread.call.load(Ordering::Relaxed));
+    Ok(match call.row() {
+        Some(row) => format!("{} 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n", row.number).into_bytes(),
+        None => b"-1 0x0 0x0\n".to_vec(),
+    })
 }
 
 const LIMITS: [(&str, &str); 16] = [
@@ -222,75 +299,12 @@ const LIMITS: [(&str, &str); 16] = [
     ("Max realtime timeout", "us"),
 ];
 
-fn limits(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
+fn limits(subject: &Subject) -> Result<Vec<u8>, Errno> {
     let mut text = format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
     let shown = |v: u64| if v == UNLIMITED { String::from("unlimited") } else { format!("{v}") };
     for (i, (name, unit)) in (0u32..).zip(LIMITS) {
-        let limit = process.limits.read(i)?;
+        let limit = subject.process.limits.read(i)?;
         let _ = writeln!(text, "{name:<25} {:<20} {:<20} {unit:<10}", shown(limit.current), shown(limit.max));
     }
     Ok(text.into_bytes())
-}
-
-fn maps(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
-    let mut text = Vec::new();
-    let Some(space) = process.space() else { return Ok(text) };
-    let root = process.kernel.vfs.root()?;
-    space.for_each_area(|area| {
-        let (offset, dev, ino, name) = map_source(process, area, &root);
-        let bit = |prot, letter| if area.prot.contains(prot) { letter } else { '-' };
-        let mut line = format!(
-            "{:08x}-{:08x} {}{}{}{} {offset:08x} {:02x}:{:02x} {ino} ",
-            area.range.start,
-            area.range.end,
-            bit(Prot::READ, 'r'),
-            bit(Prot::WRITE, 'w'),
-            bit(Prot::EXEC, 'x'),
-            if area.shared { 's' } else { 'p' },
-            dev >> 8,
-            dev & 0xff,
-        )
-        .into_bytes();
-        if !name.is_empty() {
-            line.resize(line.len().max(73), b' ');
-            line.extend_from_slice(&name);
-        }
-        line.push(b'\n');
-        text.extend_from_slice(&line);
-    });
-    Ok(text)
-}
-
-fn map_source(process: &Process, area: &Area, root: &PathRef) -> (u64, u64, u64, Vec<u8>) {
-    let label = match area.label {
-        Label::None => Vec::new(),
-        Label::Heap => b"[heap]".to_vec(),
-        Label::Stack => b"[stack]".to_vec(),
-    };
-    match &area.backing {
-        Backing::Cache { first, file: Some(file), .. } => {
-            let metadata = file.inode.metadata();
-            let name = file.path.as_ref().and_then(|p| process.kernel.vfs.path_of(p, root));
-            (first * PAGE_SIZE, metadata.dev, metadata.ino, name.unwrap_or_default())
-        }
-        Backing::Cache { .. } => (0, 1, 1, b"/dev/zero (deleted)".to_vec()),
-        Backing::Anonymous => (0, 0, 0, label),
-    }
-}
-
-fn mountinfo(process: &Arc<Process>) -> Result<Vec<u8>, Errno> {
-    let kernel = &process.kernel;
-    let root = kernel.vfs.root()?;
-    let mut text = Vec::new();
-    for mount in kernel.vfs.mounts() {
-        let at = PathRef { dentry: mount.root.clone(), mount: mount.clone() };
-        let Some(path) = kernel.vfs.path_of(&at, &root) else { continue };
-        let parent = mount.place.as_ref().map_or(0, |p| p.mount.id);
-        let dev = mount.root.inode().metadata().dev;
-        text.extend_from_slice(format!("{} {parent} 0:{dev} / ", mount.id).as_bytes());
-        text.extend_from_slice(&path);
-        let rest = format!(" rw,relatime - {} {} rw\n", mount.kind, mount.source);
-        text.extend_from_slice(rest.as_bytes());
-    }
-    Ok(text)
 }

@@ -4,58 +4,97 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::sync::atomic::Ordering;
 
 use aurora_machine::PAGE_SIZE;
 
 use crate::Kernel;
 use crate::fs::procfs::{Node, SelfKind};
-use crate::task::table::PID_MAX;
-use crate::vfs::mount::MountFlags;
 
 /// Names in `/proc`.
 pub(super) const ROOT: &[(&str, Node)] = &[
+    ("cgroups", Node::Text(|_| b"#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_vec())),
     ("cmdline", Node::Text(|k| line(k.command_line.as_bytes()))),
+    ("consoles", Node::Text(|_| b"ttyS0                -W- (EC   )    4:64\n".to_vec())),
     ("cpuinfo", Node::Text(cpuinfo)),
-    ("filesystems", Node::Text(|_| b"nodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\n".to_vec())),
+    ("devices", Node::Text(devices)),
+    ("diskstats", Node::Text(nothing)),
+    ("filesystems", Node::Text(filesystems)),
+    ("interrupts", Node::Text(interrupts)),
     ("loadavg", Node::Text(loadavg)),
+    ("locks", Node::Text(super::locks::text)),
     ("meminfo", Node::Text(meminfo)),
+    ("misc", Node::Text(nothing)),
+    ("modules", Node::Text(nothing)),
     ("mounts", Node::Link("self/mounts")),
+    ("net", Node::Directory(NET)),
+    ("partitions", Node::Text(|_| b"major minor  #blocks  name\n\n".to_vec())),
     ("self", Node::SelfLink(SelfKind::Process)),
     ("stat", Node::Text(stat)),
-    ("sys", Node::Directory(SYS)),
+    ("swaps", Node::Text(|_| b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_vec())),
+    ("sys", Node::Directory(super::sys::ROOT)),
     ("sysrq-trigger", Node::SysRq),
     ("thread-self", Node::SelfLink(SelfKind::Thread)),
     ("uptime", Node::Text(uptime)),
     ("version", Node::Text(version)),
+    ("vmstat", Node::Text(vmstat)),
 ];
 
-const SYS: &[(&str, Node)] = &[("kernel", Node::Directory(SYS_KERNEL)), ("vm", Node::Directory(SYS_VM))];
+fn nothing(_: &Kernel) -> Vec<u8> {
+    Vec::new()
+}
 
-const SYS_KERNEL: &[(&str, Node)] = &[
-    ("domainname", Node::Text(|k| line(&k.names.lock().domain))),
-    ("hostname", Node::Text(|k| line(&k.names.lock().host))),
-    ("ngroups_max", Node::Text(|_| b"65536\n".to_vec())),
-    ("osrelease", Node::Text(|_| line(crate::boot::RELEASE.as_bytes()))),
-    ("ostype", Node::Text(|_| b"Linux\n".to_vec())),
-    ("pid_max", Node::Text(|_| format!("{PID_MAX}\n").into_bytes())),
-    ("random", Node::Directory(&[("boot_id", Node::Text(uuid)), ("uuid", Node::Text(uuid))])),
-    ("threads-max", Node::Text(|k| format!("{}\n", k.max_threads).into_bytes())),
-    ("version", Node::Text(|_| line(crate::syscall::system::VERSION.as_bytes()))),
-];
+const NET: &[(&str, Node)] = &[("unix", Node::Text(crate::net::unix::table))];
 
-const SYS_VM: &[(&str, Node)] = &[
-    ("max_map_count", Node::Text(|_| format!("{}\n", crate::memory::space::MAX_AREAS).into_bytes())),
-    ("mmap_min_addr", Node::Text(|_| format!("{}\n", crate::memory::layout::MMAP_MIN.0).into_bytes())),
-    ("overcommit_memory", Node::Text(|_| b"0\n".to_vec())),
-];
+/// All file systems; none has a device behind it.
+fn filesystems(_: &Kernel) -> Vec<u8> {
+    let names = ["sysfs", "tmpfs", "proc", "devtmpfs", "devpts", "overlay", "pipefs", "ramfs"];
+    names.iter().flat_map(|name| format!("nodev\t{name}\n").into_bytes()).collect()
+}
 
-fn line(text: &[u8]) -> Vec<u8> {
+fn devices(_: &Kernel) -> Vec<u8> {
+    b"Character devices:\n  1 mem\n  4 tty\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\n\
+      Block devices:\n"
+        .to_vec()
+}
+
+/// What interrupted the one processor is not counted: machines differ in what that even is.
+fn interrupts(_: &Kernel) -> Vec<u8> {
+    b"           CPU0       \n".to_vec()
+}
+
+fn vmstat(kernel: &Kernel) -> Vec<u8> {
+    let faults: u64 = kernel.processes.processes().iter().map(|p| p.faults.load(Ordering::Relaxed)).sum();
+    let shown = [
+        ("nr_free_pages", kernel.memory.phys().free_frames()),
+        ("nr_inactive_anon", 0),
+        ("nr_active_anon", 0),
+        ("nr_file_pages", kernel.memory.cached_frames()),
+        ("nr_dirty", 0),
+        ("nr_writeback", 0),
+        ("nr_shmem", kernel.memory.cached_frames()),
+        ("pgpgin", 0),
+        ("pgpgout", 0),
+        ("pswpin", 0),
+        ("pswpout", 0),
+        ("pgfault", faults),
+        ("pgmajfault", 0),
+        ("oom_kill", 0),
+    ];
+    let mut text = String::new();
+    for (name, value) in shown {
+        let _ = writeln!(text, "{name} {value}");
+    }
+    text.into_bytes()
+}
+
+pub(super) fn line(text: &[u8]) -> Vec<u8> {
     let mut line = text.to_vec();
     line.push(b'\n');
     line
 }
 
-fn uuid(kernel: &Kernel) -> Vec<u8> {
+pub(super) fn uuid(kernel: &Kernel) -> Vec<u8> {
     let mut bytes = [0; 16];
     kernel.machine.entropy(&mut bytes);
     let mut text = String::new();
@@ -74,8 +113,49 @@ fn uuid(kernel: &Kernel) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// What every machine's processor can (x86-64-v2), by Linux's names.
+const FEATURES: &str = "fpu tsc msr cx8 cmov mmx fxsr sse sse2 syscall nx lm rep_good nopl cpuid pni ssse3 cx16 sse4_1 \
+                        sse4_2 popcnt lahf_lm";
+
 fn cpuinfo(kernel: &Kernel) -> Vec<u8> {
-    format!("processor\t: 0\nmodel name\t: {}\n\n", kernel.machine.processor_name()).into_bytes()
+    let name = kernel.machine.processor_name();
+    let vendor = match () {
+        () if name.contains("AMD") => "AuthenticAMD",
+        () if name.contains("Intel") => "GenuineIntel",
+        () => "Aurora",
+    };
+    let lines = [
+        ("processor", "0"),
+        ("vendor_id", vendor),
+        ("cpu family", "6"),
+        ("model", "0"),
+        ("model name", name),
+        ("stepping", "0"),
+        ("physical id", "0"),
+        ("siblings", "1"),
+        ("core id", "0"),
+        ("cpu cores", "1"),
+        ("apicid", "0"),
+        ("initial apicid", "0"),
+        ("fpu", "yes"),
+        ("fpu_exception", "yes"),
+        ("cpuid level", "13"),
+        ("wp", "yes"),
+        ("flags", FEATURES),
+        ("bugs", ""),
+        ("clflush size", "64"),
+        ("cache_alignment", "64"),
+        ("address sizes", "40 bits physical, 48 bits virtual"),
+        ("power management", ""),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines {
+        // Tabs bring the colons into a line, as on Linux.
+        let tabs = if name.len() < 8 { "\t\t" } else { "\t" };
+        let _ = writeln!(text, "{name}{tabs}: {value}");
+    }
+    text.push('\n');
+    text.into_bytes()
 }
 
 fn loadavg(kernel: &Kernel) -> Vec<u8> {
@@ -100,11 +180,20 @@ fn meminfo(kernel: &Kernel) -> Vec<u8> {
         ("Buffers", 0),
         ("Cached", kib(kernel.memory.cached_frames())),
         ("SwapCached", 0),
+        ("Active", 0),
+        ("Inactive", 0),
+        ("Unevictable", 0),
+        ("Mlocked", 0),
         ("SwapTotal", 0),
         ("SwapFree", 0),
         ("Shmem", kib(kernel.memory.cached_frames())),
         ("Slab", kernel.memory.heap_used() / 1024),
         ("SReclaimable", 0),
+        ("SUnreclaim", kernel.memory.heap_used() / 1024),
+        ("KernelStack", 0),
+        ("CommitLimit", kib(memory.total_frames())),
+        ("Committed_AS", kib(memory.total_frames() - memory.free_frames())),
+        ("VmallocTotal", 0),
     ];
     let mut text = String::new();
     for (name, value) in shown {
@@ -118,8 +207,10 @@ fn stat(kernel: &Kernel) -> Vec<u8> {
     let busy = kernel.scheduler.busy_ns() / 10_000_000;
     let idle = up.saturating_sub(busy);
     let booted = (kernel.realtime_ns() - kernel.machine.now().0) / 1_000_000_000;
+    let system: u64 = kernel.processes.processes().iter().map(|p| p.system_ns() / 10_000_000).sum();
+    let (busy, system) = (busy.saturating_sub(system), system.min(busy));
     format!(
-        "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\nintr 0\nctxt {}\nbtime {booted}\n\
+        "cpu  {busy} 0 {system} {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 {system} {idle} 0 0 0 0 0 0\nintr 0\nctxt {}\nbtime {booted}\n\
          processes {}\nprocs_running {}\nprocs_blocked 0\n",
         kernel.scheduler.switches(),
         kernel.processes.forks(),
@@ -136,27 +227,4 @@ fn uptime(kernel: &Kernel) -> Vec<u8> {
 
 fn version(_: &Kernel) -> Vec<u8> {
     format!("Linux version {} {}\n", crate::boot::RELEASE, crate::syscall::system::VERSION).into_bytes()
-}
-
-/// `/proc/PID/mounts`, seen from the root.
-pub(super) fn mounts(kernel: &Kernel) -> Vec<u8> {
-    let mut text = Vec::new();
-    let Ok(first) = kernel.vfs.root() else { return text };
-    for mount in kernel.vfs.mounts() {
-        let at = crate::vfs::PathRef { dentry: mount.root.clone(), mount: mount.clone() };
-        let Some(path) = kernel.vfs.path_of(&at, &first) else { continue };
-        let mut options = String::from(if mount.flags().contains(MountFlags::RDONLY) { "ro" } else { "rw" });
-        for (flag, name) in
-            [(MountFlags::NOSUID, ",nosuid"), (MountFlags::NODEV, ",nodev"), (MountFlags::NOEXEC, ",noexec")]
-        {
-            if mount.flags().contains(flag) {
-                options.push_str(name);
-            }
-        }
-        options.push_str(",relatime");
-        text.extend_from_slice(format!("{} ", mount.source).as_bytes());
-        text.extend_from_slice(&path);
-        text.extend_from_slice(format!(" {} {options} 0 0\n", mount.kind).as_bytes());
-    }
-    text
 }
