@@ -181,3 +181,60 @@ impl Drop for Ticket<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::AtomicUsize;
+
+    struct Count {
+        wanted: Events,
+        exclusive: bool,
+        told: AtomicUsize,
+    }
+
+    impl Observer for Count {
+        fn notify(&self, events: Events) -> bool {
+            let concerns = events.intersects(self.wanted);
+            self.told.fetch_add(usize::from(concerns), Ordering::Relaxed);
+            concerns
+        }
+        fn is_exclusive(&self) -> bool {
+            self.exclusive
+        }
+    }
+
+    fn observe(queue: &WaitQueue, wanted: Events, exclusive: bool) -> Arc<Count> {
+        let count = Arc::new(Count { wanted, exclusive, told: AtomicUsize::new(0) });
+        queue.observe(count.clone());
+        count
+    }
+
+    fn told(count: &Count) -> usize {
+        count.told.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn observers_stay_and_are_told_what_a_wake_up_is_for() {
+        let queue = WaitQueue::new();
+        let (reads, writes) = (observe(&queue, Events::IN, false), observe(&queue, Events::OUT, false));
+        queue.wake(Events::IN);
+        queue.wake(Events::IN);
+        queue.wake_all();
+        assert_eq!((told(&reads), told(&writes)), (3, 1));
+        let observer: Arc<dyn Observer> = reads.clone();
+        queue.forget(&observer);
+        queue.wake_all();
+        assert_eq!(told(&reads), 3);
+    }
+
+    #[test]
+    fn of_exclusive_observers_the_first_that_acts_is_told_and_all_others_too() {
+        let queue = WaitQueue::new();
+        let idle = observe(&queue, Events::OUT, true);
+        let (first, second) = (observe(&queue, Events::IN, true), observe(&queue, Events::IN, true));
+        let plain = observe(&queue, Events::IN, false);
+        queue.wake(Events::IN);
+        assert_eq!((told(&idle), told(&first), told(&second), told(&plain)), (0, 1, 0, 1));
+    }
+}

@@ -26,7 +26,7 @@ pub enum Reg {
 /// Everything a program can see of its processor. Silicon loads and stores it at the boundary; BPE/U works on it in
 /// place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[repr(C, align(16))]
+#[repr(C, align(64))]
 pub struct UserContext {
     /// RAX to R15, indexed by [`Reg`].
     pub gpr: [u64; 16],
@@ -40,11 +40,72 @@ pub struct UserContext {
     pub gs_base: u64,
     /// x87, MMX and SSE state.
     pub fx: FxState,
+    /// What newer processors have besides; directly behind `fx`, as `XSAVE64` writes both.
+    pub extended: ExtendedState,
+}
+
+const _: () = assert!(core::mem::offset_of!(UserContext, extended) == core::mem::offset_of!(UserContext, fx) + 512);
+const _: () = assert!(core::mem::offset_of!(UserContext, fx) % 64 == 0);
+
+/// What `XSAVE64` writes behind the 512 bytes of `FXSAVE64`, in its standard format (Intel SDM volume 1, 13.4). A processor
+/// without it leaves all of this zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExtendedState {
+    /// `XSTATE_BV`, which components are not in their initial state, and words that are zero.
+    pub header: [u64; 8],
+    /// The upper halves of YMM0 to YMM15.
+    pub ymm_high: [u128; 16],
+}
+
+impl ExtendedState {
+    /// Bits of `XCR0` and `XSTATE_BV` for x87 and SSE, which `fx` holds.
+    pub const X87_SSE: u64 = 3;
+    /// The bit for the upper halves of the YMM registers.
+    pub const AVX: u64 = 4;
+    /// Size of the header and of the upper halves, in bytes.
+    pub const SIZE: usize = 64 + 256;
+
+    /// Everything in its initial state.
+    pub const fn new() -> Self {
+        Self { header: [0; 8], ymm_high: [0; 16] }
+    }
+
+    /// The bytes behind an `FXSAVE64` image that holds x87 and SSE state.
+    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        let present = self.header[0] & Self::AVX | Self::X87_SSE;
+        out[..8].copy_from_slice(&present.to_le_bytes());
+        for (bytes, high) in out[64..].chunks_exact_mut(16).zip(self.ymm_high) {
+            bytes.copy_from_slice(&high.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads such bytes. What we do not keep, and a header that would fault, is dropped.
+    pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
+        let mut state = Self::new();
+        if u64::from(bytes[0]) & Self::AVX != 0 {
+            state.header[0] = Self::AVX;
+            for (high, bytes) in state.ymm_high.iter_mut().zip(bytes[64..].chunks_exact(16)) {
+                let mut wide = [0; 16];
+                wide.copy_from_slice(bytes);
+                *high = u128::from_le_bytes(wide);
+            }
+        }
+        state
+    }
+}
+
+impl Default for ExtendedState {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// x87 and SSE state, laid out as `FXSAVE64` writes it (Intel SDM volume 1, table 10-2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[repr(C, align(16))]
+#[repr(C, align(64))]
 #[allow(missing_docs)]
 pub struct FxState {
     pub fcw: u16,
@@ -149,7 +210,7 @@ impl UserContext {
     pub const fn new(rip: u64, rsp: u64) -> Self {
         let mut gpr = [0; 16];
         gpr[Reg::Rsp as usize] = rsp;
-        Self { gpr, rip, rflags: 0x202, fs_base: 0, gs_base: 0, fx: FxState::new() }
+        Self { gpr, rip, rflags: 0x202, fs_base: 0, gs_base: 0, fx: FxState::new(), extended: ExtendedState::new() }
     }
     /// Reads a general-purpose register.
     pub const fn reg(&self, reg: Reg) -> u64 {

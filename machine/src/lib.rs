@@ -23,7 +23,7 @@ pub mod time;
 pub mod trap;
 
 pub use addr::{PAGE_SIZE, PhysAddr, USER_END, VirtAddr, VirtRange};
-pub use context::{FxState, Reg, UserContext};
+pub use context::{ExtendedState, FxState, Reg, UserContext};
 pub use copy::CopyFault;
 pub use display::Display;
 pub use frames::{Frame, HostMemory, MemoryRegion, OutOfFrames, PhysMemory};
@@ -82,6 +82,12 @@ pub trait Machine: Send + Sync + 'static {
 
     /// Fills `buffer` with unpredictable bytes (with repeatable ones under a fixed seed).
     fn entropy(&self, buffer: &mut [u8]);
+
+    /// The components of [`ExtendedState`] that programs can use and [`UserContext`] keeps, as `XCR0` has them; 0 where
+    /// there is only `fx`.
+    fn extended_features(&self) -> u64 {
+        0
+    }
 
     /// The screen, where there is one.
     fn display(&self) -> Option<&dyn Display> {

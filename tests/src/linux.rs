@@ -20,13 +20,15 @@ use std::os::unix::process::ExitStatusExt as _;
 const ENTER: &str = r#"
 root=$1; shift
 mount --make-rprivate / 2>&- || shared=1
+# The programs' root is a mount, as a machine's is.
+mount --bind "$root" "$root" || exit 98
 for fd in /proc/self/fd/*; do fd=${fd##*/}; ((fd > 2)) && eval "exec $fd>&-"; done
 device() { mknod -m 666 "$root/dev/$1" c "$2" "$3"; }
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 dev "$root/dev" || exit 98
 device null 1 3; device zero 1 5; device full 1 7; device random 1 8; device urandom 1 9; device tty 5 0
 ln -s /proc/self/fd "$root/dev/fd"
 for stream in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${stream%:*}" "$root/dev/${stream#*:}"; done
-mkdir "$root/dev/pts" && ln -s pts/ptmx "$root/dev/ptmx" || exit 98
+mkdir "$root/dev/shm" "$root/dev/pts" && ln -s pts/ptmx "$root/dev/ptmx" || exit 98
 for options in ,gid=5 ''; do
   mount -t devpts -o newinstance,ptmxmode=666,mode=620$options devpts "$root/dev/pts" 2>/dev/null && break
 done
@@ -38,7 +40,7 @@ lift=()
 [ "$(nice -n "-$(nice)" nice 2>&-)" = 0 ] && lift=(nice -n "-$(nice)")
 "${lift[@]}" env --default-signal chroot . "$@" <&3 3<&-
 status=$?
-cd / && [ -z "$shared" ] || umount -l "$root/proc" "$root/dev"
+cd / && [ -z "$shared" ] || umount -l "$root"
 exit $status
 "#;
 

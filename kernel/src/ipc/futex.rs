@@ -5,15 +5,17 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Poll, Waker};
 
 use aurora_abi::Errno;
 use aurora_machine::{PhysAddr, SpaceId, VirtAddr};
 
+use crate::ipc::futex_owned::Owned;
 use crate::memory::AddressSpace;
 use crate::sync::Mutex;
-use crate::task::Thread;
+use crate::task::{Pid, Thread};
 
 /// What names a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,27 +30,33 @@ pub enum Key {
 #[derive(Default)]
 pub struct FutexTable {
     inner: Mutex<BTreeMap<Key, VecDeque<Waiter>>>,
+    /// Those who wait for a mutex that hands itself over.
+    pub(super) owned: Mutex<BTreeMap<Key, Owned>>,
     next: AtomicU64,
 }
 
-struct Waiter {
+pub(super) struct Waiter {
     id: u64,
     bits: u32,
+    /// For `FUTEX_WAIT_REQUEUE_PI`: the mutex it waits to be moved to, and which thread it is.
+    pub(super) mutex: Option<(Key, Pid)>,
     /// Set when woken; then the waiter is in no queue.
-    state: Arc<WaiterState>,
+    pub(super) state: Arc<WaiterState>,
 }
 
 #[derive(Default)]
-struct WaiterState {
-    inner: Mutex<WaiterInner>,
+pub(super) struct WaiterState {
+    pub(super) inner: Mutex<WaiterInner>,
 }
 
 #[derive(Default)]
-struct WaiterInner {
-    woken: bool,
-    waker: Option<Waker>,
+pub(super) struct WaiterInner {
+    pub(super) woken: bool,
+    pub(super) waker: Option<Waker>,
     /// Where it waits now: requeueing moves it.
-    key: Option<Key>,
+    pub(super) key: Option<Key>,
+    /// That is the queue of a mutex which hands itself over.
+    pub(super) owned: bool,
 }
 
 /// All bits: what plain wait and wake use.
@@ -100,18 +108,57 @@ impl FutexTable {
         (woken, moved)
     }
 
-    fn enqueue(&self, key: Key, bits: u32) -> Place<'_> {
+    pub(super) fn enqueue(&self, key: Key, bits: u32, mutex: Option<(Key, Pid)>) -> Place<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let state = Arc::new(WaiterState::default());
         state.inner.lock().key = Some(key);
-        self.inner.lock().entry(key).or_default().push_back(Waiter { id, bits, state: state.clone() });
+        self.inner.lock().entry(key).or_default().push_back(Waiter { id, bits, mutex, state: state.clone() });
         Place { table: self, id, state }
+    }
+
+    /// Whether a waiter of `key` must be moved to a mutex, and not woken.
+    pub fn has_mutex_waiter(&self, key: Key) -> bool {
+        self.inner.lock().get(&key).is_some_and(|queue| queue.iter().any(|w| w.mutex.is_some()))
+    }
+
+    /// Takes the first waiter of `key` out of its queue.
+    pub(super) fn take_first(&self, key: Key) -> Option<Waiter> {
+        let mut inner = self.inner.lock();
+        let queue = inner.get_mut(&key)?;
+        let first = queue.pop_front();
+        if queue.is_empty() {
+            inner.remove(&key);
+        }
+        first
+    }
+
+    /// Takes the waiter of `key` that `which` picks out of its queue.
+    pub(super) fn take_where(&self, key: Key, which: impl Fn(&Waiter) -> bool) -> Option<Waiter> {
+        let mut inner = self.inner.lock();
+        let queue = inner.get_mut(&key)?;
+        let at = queue.iter().position(which)?;
+        let taken = queue.remove(at);
+        if queue.is_empty() {
+            inner.remove(&key);
+        }
+        taken
+    }
+
+    /// Puts a waiter back where it was.
+    pub(super) fn put_first(&self, key: Key, waiter: Waiter) {
+        self.inner.lock().entry(key).or_default().push_front(waiter);
     }
 }
 
 impl Waiter {
     fn wake(self) {
-        let mut inner = self.state.inner.lock();
+        self.state.wake();
+    }
+}
+
+impl WaiterState {
+    pub(super) fn wake(&self) {
+        let mut inner = self.inner.lock();
         inner.woken = true;
         inner.key = None;
         let waker = inner.waker.take();
@@ -120,38 +167,63 @@ impl Waiter {
             waker.wake();
         }
     }
+
+    pub(super) fn is_woken(&self) -> bool {
+        self.inner.lock().woken
+    }
+
+    pub(super) fn poll_woken(&self, cx: &core::task::Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.lock();
+        if inner.woken {
+            return Poll::Ready(());
+        }
+        inner.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
 
 /// A place in a queue, left when dropped.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     table: &'a FutexTable,
     id: u64,
-    state: Arc<WaiterState>,
+    pub(super) state: Arc<WaiterState>,
 }
 
 impl Place<'_> {
-    fn is_woken(&self) -> bool {
-        self.state.inner.lock().woken
+    pub(super) fn is_woken(&self) -> bool {
+        self.state.is_woken()
     }
 
-    async fn woken(&self) {
-        core::future::poll_fn(|cx| {
-            let mut inner = self.state.inner.lock();
-            if inner.woken {
-                return Poll::Ready(());
+    /// Waits until woken, until `deadline`, or for a signal.
+    pub(super) async fn wait(&self, thread: &Thread, deadline: impl Future<Output = ()>) -> WaitEnd {
+        let mut deadline = core::pin::pin!(deadline);
+        let both = core::future::poll_fn(|cx| {
+            if self.state.poll_woken(cx).is_ready() {
+                return Poll::Ready(WaitEnd::Woken);
             }
-            inner.waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+            deadline.as_mut().poll(cx).map(|()| WaitEnd::TimedOut)
+        });
+        let end = thread.interruptible(both).await;
+        match end {
+            // A wake-up that came with the signal counts.
+            _ if self.is_woken() => WaitEnd::Woken,
+            Some(end) => end,
+            None => WaitEnd::Interrupted,
+        }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut queues = self.table.inner.lock();
-        let key = self.state.inner.lock().key;
+        let (key, owned) = {
+            let inner = self.state.inner.lock();
+            (inner.key, inner.owned)
+        };
         let Some(key) = key else { return };
+        if owned {
+            return self.table.leave_owned(key, &self.state);
+        }
+        let mut queues = self.table.inner.lock();
         if let Some(queue) = queues.get_mut(&key) {
             queue.retain(|w| w.id != self.id);
             if queue.is_empty() {
@@ -186,29 +258,56 @@ pub async fn wait(
     let space = thread.space()?;
     let key = key_of(&space, addr, private).await?;
     // In the queue before the word is read: a wake-up between the two is not lost.
-    let place = thread.kernel().futexes.enqueue(key, bits);
+    let place = thread.kernel().futexes.enqueue(key, bits, None);
     let (value, _) = space.load_futex(addr).await?;
     if value != expected {
         return if place.is_woken() { Ok(WaitEnd::Woken) } else { Err(Errno::EAGAIN) };
     }
+    Ok(place.wait(thread, deadline).await)
+}
+
+/// A word of futex_waitv.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    /// Where.
+    pub at: VirtAddr,
+    /// Only for this address space.
+    pub private: bool,
+    /// What it must be.
+    pub expected: u32,
+}
+
+/// Waits for any of several words to be woken; gives which.
+pub async fn wait_any(thread: &Thread, words: &[Word], deadline: impl Future<Output = ()>) -> Result<usize, Errno> {
+    let space = thread.space()?;
+    let mut places = Vec::new();
+    let woken = |places: &[Place<'_>]| places.iter().position(Place::is_woken);
+    let mut keys = Vec::new();
+    for word in words {
+        keys.push(key_of(&space, word.at, word.private).await?);
+    }
+    for (word, key) in words.iter().zip(keys) {
+        places.push(thread.kernel().futexes.enqueue(key, ALL_BITS, None));
+        let (value, _) = space.load_futex(word.at).await?;
+        if let Some(which) = woken(&places) {
+            return Ok(which);
+        }
+        if value != word.expected {
+            return Err(Errno::EAGAIN);
+        }
+    }
     let mut deadline = core::pin::pin!(deadline);
-    let both = async {
-        let mut woken = core::pin::pin!(place.woken());
-        core::future::poll_fn(|cx| {
-            if woken.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(WaitEnd::Woken);
-            }
-            deadline.as_mut().poll(cx).map(|()| WaitEnd::TimedOut)
-        })
-        .await
-    };
-    let end = thread.interruptible(both).await;
-    Ok(match end {
-        // A wake-up that came with the signal counts.
-        _ if place.is_woken() => WaitEnd::Woken,
-        Some(end) => end,
-        None => WaitEnd::Interrupted,
-    })
+    let any = core::future::poll_fn(|cx| {
+        // Every place has to know whom to wake.
+        let ready = places.iter().map(|p| p.state.poll_woken(cx)).filter(Poll::is_ready).count() > 0;
+        if ready { Poll::Ready(Ok(())) } else { deadline.as_mut().poll(cx).map(|()| Err(Errno::ETIMEDOUT)) }
+    });
+    let end = thread.interruptible(any).await;
+    match (woken(&places), end) {
+        (Some(which), _) => Ok(which),
+        (None, Some(Err(errno))) => Err(errno),
+        _ => Err(Errno::ERESTARTSYS),
+    }
 }
 
 /// How a wait ended.
@@ -231,9 +330,12 @@ pub async fn wake_at(thread: &Thread, addr: VirtAddr, count: u64) -> Result<u64,
     Ok(private + shared)
 }
 
-const OWNER_DIED: u32 = 0x4000_0000;
-const WAITERS: u32 = 0x8000_0000;
-const TID_MASK: u32 = 0x3fff_ffff;
+/// Set in the word of a mutex whose owner ended.
+pub const OWNER_DIED: u32 = 0x4000_0000;
+/// Set in the word of a mutex somebody waits for.
+pub const WAITERS: u32 = 0x8000_0000;
+/// The owner's number.
+pub const TID_MASK: u32 = 0x3fff_ffff;
 /// Most locks a dying thread releases: a list may be a loop.
 const MAX_ROBUST: u32 = 2048;
 
@@ -247,28 +349,30 @@ pub async fn release_robust(thread: &Thread, space: &AddressSpace) {
     let (Some(mut at), Some(offset)) = (word(head).await, word(head + 8).await) else { return };
     let pending = word(head + 16).await.unwrap_or(0);
     for _ in 0..MAX_ROBUST {
-        if VirtAddr(at) == head || at == 0 {
+        // The lowest bit of a link says that the mutex it leads to hands itself over.
+        let entry = at & !1;
+        if VirtAddr(entry) == head || entry == 0 {
             break;
         }
-        let next = word(VirtAddr(at)).await;
-        if at != pending {
-            abandon(thread, space, VirtAddr(at.wrapping_add(offset))).await;
+        let next = word(VirtAddr(entry)).await;
+        if entry != pending & !1 {
+            abandon(thread, space, VirtAddr(entry.wrapping_add(offset)), at & 1 != 0).await;
         }
         let Some(next) = next else { break };
         at = next;
     }
-    if pending != 0 {
-        abandon(thread, space, VirtAddr(pending.wrapping_add(offset))).await;
+    if pending & !1 != 0 {
+        abandon(thread, space, VirtAddr((pending & !1).wrapping_add(offset)), pending & 1 != 0).await;
     }
 }
 
-async fn abandon(thread: &Thread, space: &AddressSpace, at: VirtAddr) {
+async fn abandon(thread: &Thread, space: &AddressSpace, at: VirtAddr, hands_over: bool) {
     let Ok((value, _)) = space.load_futex(at).await else { return };
     if value & TID_MASK != thread.tid.0.cast_unsigned() {
         return;
     }
     let new = (value & WAITERS) | OWNER_DIED;
-    if space.compare_exchange(at, value, new).await == Ok(value) && value & WAITERS != 0 {
+    if space.compare_exchange(at, value, new).await == Ok(value) && value & WAITERS != 0 && !hands_over {
         let _ = wake_at(thread, at, 1).await;
     }
 }

@@ -3,7 +3,11 @@
 pub mod epoll;
 pub mod eventfd;
 pub mod futex;
+pub mod futex_owned;
+pub mod inotify;
+pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;
+pub mod sysv;
 pub mod timerfd;

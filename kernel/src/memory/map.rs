@@ -20,6 +20,8 @@ pub enum Place {
     Fixed(VirtAddr),
     /// There, if it is free (`MAP_FIXED_NOREPLACE`).
     FixedFree(VirtAddr),
+    /// In the lowest 2 GiB (`MAP_32BIT`).
+    Low,
 }
 
 /// A mapping to be made.
@@ -310,6 +312,7 @@ impl Inner {
                 let taken = matches!(place, Place::FixedFree(_)) && !self.is_free(range);
                 if taken { Err(Errno::EEXIST) } else { Ok(range) }
             }
+            Place::Low => self.highest_gap(MMAP_MIN, VirtAddr(1 << 31), len).ok_or(Errno::ENOMEM),
             Place::Near(hint) => {
                 let hint = hint.page_floor();
                 let there = user_range(hint, len).filter(|r| hint >= MMAP_MIN && self.is_free(*r));

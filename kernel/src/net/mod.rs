@@ -3,6 +3,9 @@
 //! A socket's operations are *try it now*, as a file's are; `syscall/socket.rs` waits, brings pages in and applies the rules
 //! of time limits, partial results and interruption for all of them.
 
+pub mod inet;
+pub mod interface;
+pub mod netlink;
 pub mod options;
 pub mod socket;
 pub mod unix;
@@ -14,6 +17,8 @@ pub use socket::{Socket, SocketFile, SocketKind, of};
 pub struct Network {
     /// Names of unix sockets.
     pub unix: unix::names::UnixNames,
+    /// Internet sockets.
+    pub stack: inet::stack::Stack,
     /// Descriptors on their way through unix sockets.
     pub in_flight: unix::flight::InFlight,
 }

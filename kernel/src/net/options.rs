@@ -253,3 +253,37 @@ fn time_limit(value: &[u8]) -> Result<u64, Errno> {
         Err(_) => Ok(1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: Facts = Facts { domain: 1, kind: 1, protocol: 0, listens: false, peer: [1, 2, 3] };
+
+    #[test]
+    fn a_switch_is_on_or_off_whatever_number_is_given() {
+        let options = Options::default();
+        assert_eq!(options.set(KEEPALIVE, &7u32.to_le_bytes(), false), Ok(()));
+        assert_eq!(options.get(KEEPALIVE, &FACTS, || 0), Ok(1u32.to_le_bytes().to_vec()));
+        assert_eq!(options.set(KEEPALIVE, &[1, 0, 0], false), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn sizes_are_doubled_and_kept_within_bounds() {
+        let options = Options::default();
+        for (asked, got) in [(1, 4608), (10_000, 20_000), (u32::MAX, 425_984)] {
+            options.set(SNDBUF, &u32::to_le_bytes(asked), false).unwrap();
+            assert_eq!(options.send_buffer(), got);
+        }
+        assert_eq!(options.set(SNDBUFFORCE, &[0; 4], false), Err(Errno::EPERM));
+    }
+
+    #[test]
+    fn a_time_limit_of_nothing_is_none_and_a_negative_one_is_over() {
+        let time = |sec: i64, usec: i64| [sec.to_le_bytes(), usec.to_le_bytes()].concat();
+        assert_eq!(time_limit(&time(0, 0)), Ok(0));
+        assert_eq!(time_limit(&time(1, 5)), Ok(1_000_005_000));
+        assert_eq!(time_limit(&time(-1, 0)), Ok(1));
+        assert_eq!(time_limit(&time(0, 1_000_000)), Err(Errno::EDOM));
+    }
+}

@@ -7,12 +7,14 @@ use core::any::Any;
 
 use aurora_abi::Errno;
 
+use crate::Kernel;
 use crate::memory::{IoBuf, IoError};
 use crate::net::options::{Facts, Options};
 use crate::net::unix::UnixSocket;
 use crate::net::unix::flight::Rights;
 use crate::num::low32;
 use crate::sync::WaitQueue;
+use crate::task::Process;
 use crate::vfs::file::{IoctlAnswer, IoctlArgs};
 use crate::vfs::{Events, FileOps, OpenFile};
 
@@ -113,6 +115,23 @@ pub struct Caller {
     pub root: bool,
 }
 
+impl Caller {
+    /// A process.
+    pub fn of(process: &Process) -> Self {
+        let credentials = process.credentials();
+        Self {
+            credentials: [process.pid.0.cast_unsigned(), credentials.euid, credentials.egid],
+            root: credentials.is_root(),
+        }
+    }
+
+    /// Who runs now; nobody, with no rights, while the kernel itself does.
+    fn running(kernel: &Kernel) -> Self {
+        let process = kernel.current().and_then(|(pid, _)| kernel.processes.process(pid));
+        process.map_or(Self { credentials: [0, u32::MAX, u32::MAX], root: false }, |p| Self::of(&p))
+    }
+}
+
 /// A socket. Nothing here waits.
 pub trait Socket: Send + Sync {
     /// Its family, `AF_*`.
@@ -203,25 +222,29 @@ pub trait Socket: Send + Sync {
     }
     /// Interface requests of ioctl(2), netdevice(7): bytes in, bytes out.
     fn interface(&self, request: u32, input: &[u8]) -> Result<Vec<u8>, Errno> {
-        let _ = (request, input);
-        Err(Errno::ENOTTY)
+        crate::net::interface::request(request, input)
     }
     /// The last descriptor is gone.
     fn close(&self) {}
 }
 
 /// An open socket.
-pub struct SocketFile(pub Arc<dyn Socket>);
+pub struct SocketFile {
+    /// The socket.
+    pub socket: Arc<dyn Socket>,
+    /// The system it is in.
+    pub kernel: Arc<Kernel>,
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        self.0.close();
+        self.socket.close();
     }
 }
 
 /// The socket an open file is, if it is one.
 pub fn of(file: &OpenFile) -> Option<&Arc<dyn Socket>> {
-    file.ops.as_any()?.downcast_ref::<SocketFile>().map(|f| &f.0)
+    file.ops.as_any()?.downcast_ref::<SocketFile>().map(|f| &f.socket)
 }
 
 impl dyn Socket {
@@ -245,18 +268,18 @@ const IFREQ: usize = 40;
 
 impl FileOps for SocketFile {
     fn read_at(&self, _: &OpenFile, _: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
-        self.0.receive(out, MessageFlags::empty()).map(|got| got.bytes)
+        self.socket.receive(out, MessageFlags::empty()).map(|got| got.bytes)
     }
     fn write_at(&self, file: &OpenFile, _: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
         let _ = file;
-        let caller = Caller { credentials: [0, 0, 0], root: false };
-        self.0.send(&caller, None, input, &mut Ancillary::default(), MessageFlags::NOSIGNAL)
+        let caller = Caller::running(&self.kernel);
+        self.socket.send(&caller, None, input, &mut Ancillary::default(), MessageFlags::NOSIGNAL)
     }
     fn readiness(&self, _: &OpenFile) -> Events {
-        self.0.readiness()
+        self.socket.readiness()
     }
     fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(self.0.queue())
+        Some(self.socket.queue())
     }
     fn ioctl_input(&self, request: u32) -> usize {
         if SIOCG.contains(&request) { IFREQ } else { 0 }
@@ -264,10 +287,10 @@ impl FileOps for SocketFile {
     fn ioctl(&self, _: &OpenFile, args: &IoctlArgs<'_>, input: &[u8]) -> Result<IoctlAnswer, Errno> {
         let count = |n: usize| IoctlAnswer { value: 0, out: low32(n as u64).to_le_bytes().to_vec() };
         match args.request {
-            SIOCINQ => self.0.queued().map(count),
-            SIOCOUTQ => self.0.unsent().map(count),
+            SIOCINQ => self.socket.queued().map(count),
+            SIOCOUTQ => self.socket.unsent().map(count),
             request if SIOCG.contains(&request) => {
-                self.0.interface(request, input).map(|out| IoctlAnswer { value: 0, out })
+                self.socket.interface(request, input).map(|out| IoctlAnswer { value: 0, out })
             }
             _ => Err(Errno::ENOTTY),
         }

@@ -1,16 +1,15 @@
 //! The Aurora gate: system calls through `INT 0x80`, for programs that carry our ELF note (`task/elf.rs`).
 //!
 //! The handlers are those of the Linux gate; the table differs. Numbers up to 38 are those AURORA's documents fix, the rest
-//! are ours. What is missing in the row of numbers is reserved: 19 to 23 and 104 to 106 for messages and shared memory,
-//! 24 to 30 and 38, 39 for sockets.
+//! are ours.
 
 use aurora_abi::Errno;
 
 use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
-    Context, Row, SysResult, capability, check, descriptor, directory, fcntl, file, futex, identity, memory, mount,
-    open, poll, process, resources, sched, signal, splice, stat, system, time,
+    Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, fcntl, file, futex, identity,
+    memory, message, mount, open, poll, process, resources, sched, signal, socket, splice, stat, system, sysv, time,
 };
 
 syscalls! {
@@ -33,6 +32,18 @@ syscalls! {
     16 pipe(fds, flags) [] = descriptor::pipe2;
     17 getpid() [] = process::getpid;
     18 getppid() [] = process::getppid;
+    19 msgsnd(queue, message, size, flags) [Ipc READ] = sysv::msgsnd;
+    20 msgrcv(queue, message, size, kind, flags) [Ipc READ] = sysv::msgrcv;
+    21 shmget(key, size, flags) [Ipc READ] = sysv::shmget;
+    22 shmat(segment, address, flags) [Ipc READ] = sysv::shmat;
+    23 shmdt(address) [Ipc READ] = sysv::shmdt;
+    24 socket(family, kind, protocol) [] = socket::socket;
+    25 bind(fd, address, len) [] = socket::bind;
+    26 connect(fd, address, len) [] = socket::connect;
+    27 accept(fd, address, len, flags) [] = socket::accept4;
+    28 send(fd, buffer, len, flags, to, to_len) [] = message::sendto;
+    29 recv(fd, buffer, len, flags, from, from_len) [] = message::recvfrom;
+    30 shutdown(fd, how) [] = socket::shutdown;
     31 brk(addr) [] = memory::brk;
     32 ioctl(fd, request, argument) [] = descriptor::ioctl;
     33 fcntl(fd, command, argument) [] = fcntl::fcntl;
@@ -40,6 +51,8 @@ syscalls! {
     35 chdir(path) [] = directory::chdir;
     36 getcwd(buffer, size) [] = directory::getcwd;
     37 mkdir(path, mode) [VfsWrite WRITE] = directory::mkdir;
+    38 listen(fd, backlog) [] = socket::listen;
+    39 socketpair(family, kind, protocol, out) [] = socket::socketpair;
     40 rmdir(path) [VfsWrite WRITE] = directory::rmdir;
     41 unlink(path) [VfsWrite WRITE] = directory::unlink;
     42 rename(from, to) [VfsWrite WRITE] = directory::rename;
@@ -104,7 +117,28 @@ syscalls! {
     101 getpriority(which, who) [] = resources::getpriority;
     102 setpriority(which, who, nice) [] = resources::setpriority;
     103 set_base(code, addr) [] = process::arch_prctl;
+    104 msgget(key, flags) [Ipc READ] = sysv::msgget;
+    105 msgctl(queue, command, argument) [Ipc READ] = sysv::msgctl;
+    106 shmctl(segment, command, argument) [Ipc READ] = sysv::shmctl;
     107 cap_query(pid, out) [] = capability::cap_query;
     108 cap_drop(slot, rights) [] = capability::cap_drop;
+    109 send_message(fd, message, flags) [] = message::sendmsg;
+    110 recv_message(fd, message, flags) [] = message::recvmsg;
+    111 local_name(fd, address, len) [] = socket::getsockname;
+    112 peer_name(fd, address, len) [] = socket::getpeername;
+    113 get_option(fd, level, name, value, len) [] = socket::getsockopt;
+    114 set_option(fd, level, name, value, len) [] = socket::setsockopt;
+    115 semget(key, count, flags) [Ipc READ] = sysv::semget;
+    116 semop(set, operations, count, timeout) [Ipc READ] = sysv::semtimedop;
+    117 semctl(set, counter, command, argument) [Ipc READ] = sysv::semctl;
+    118 watch_create(flags) [] = epoll::epoll_create1;
+    119 watch_change(epfd, operation, fd, event) [] = epoll::epoll_ctl;
+    120 watch_wait(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait;
+    121 counter(count, flags) [] = event::eventfd2;
+    122 timer(clock, flags) [] = event::timerfd_create;
+    123 timer_set(fd, flags, new, old) [] = event::timerfd_settime;
+    124 timer_get(fd, out) [] = event::timerfd_gettime;
+    125 signals(fd, mask, size, flags) [] = event::signalfd4;
+    126 process(pid, flags) [] = event::pidfd_open;
     219 restart() [] = process::restart_syscall;
 }

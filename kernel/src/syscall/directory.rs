@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use aurora_abi::Errno;
 use aurora_machine::VirtAddr;
 
+use crate::ipc::inotify;
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
 use crate::num::to_usize;
@@ -143,6 +144,8 @@ pub(super) async fn linkat(
         return Err(Errno::EPERM);
     }
     target.parent.inode().link(&target.name, source.inode(), cx.kernel().now())?;
+    cx.kernel().watches.tell_inode(source.inode(), inotify::ATTRIB);
+    cx.kernel().watches.tell_name(&target.parent.dentry, &target.name, false, inotify::CREATE);
     Ok(0)
 }
 
@@ -182,11 +185,14 @@ pub(super) fn remove(cx: &Context<'_>, dirfd: Fd, name: &[u8], directory: bool) 
     if target.slash && !directory {
         return Err(if is_dir { Errno::EISDIR } else { Errno::ENOTDIR });
     }
-    if directory && is_dir && !Arc::ptr_eq(&found.mount, &target.parent.mount) {
+    if directory == is_dir && !Arc::ptr_eq(&found.mount, &target.parent.mount) {
         return Err(Errno::EBUSY);
     }
     target.parent.inode().unlink(&target.name, directory, cx.kernel().now())?;
     target.parent.dentry.forget(&target.name, &cx.kernel().vfs.recent);
+    // Two references are ours.
+    let in_use = Arc::strong_count(&found.dentry) > 2;
+    cx.kernel().watches.removed(&target.parent.dentry, &found.dentry, in_use);
     Ok(())
 }
 
@@ -248,6 +254,10 @@ pub(super) async fn renameat2(
     }
     let moving = removable(cx, &source)?;
     let exchange = flags == RENAME_EXCHANGE;
+    let is_mounted = |place: &PathRef, parent: &PathRef| !Arc::ptr_eq(&place.mount, &parent.mount);
+    if is_mounted(&moving, &source.parent) || target.found.as_ref().is_some_and(|t| is_mounted(t, &target.parent)) {
+        return Err(Errno::EBUSY);
+    }
     let is_dir = moving.inode().metadata().is_dir();
     if !is_dir && (source.slash || target.slash && !exchange) {
         return Err(Errno::ENOTDIR);
@@ -276,6 +286,11 @@ pub(super) async fn renameat2(
     } else {
         let recent = &cx.kernel().vfs.recent;
         source.parent.dentry.moved(&source.name, &target.parent.dentry, &target.name, recent);
+    }
+    let (from, to) = ((&source.parent.dentry, &*source.name), (&target.parent.dentry, &*target.name));
+    cx.kernel().watches.moved(from, to, moving.inode());
+    if let Some(there) = target.found.as_ref().filter(|_| exchange) {
+        cx.kernel().watches.moved(to, from, there.inode());
     }
     Ok(0)
 }
@@ -400,6 +415,9 @@ pub(super) fn read_entries(cx: &Context<'_>, file: &OpenFile, size: u32) -> Resu
         return Err(Errno::ENOTDIR);
     }
     let place = file.path.clone().ok_or(Errno::ENOTDIR)?;
+    if place.dentry.is_removed() {
+        return Err(Errno::ENOENT);
+    }
     let cursor = *file.offset.lock();
     let room = to_usize(u64::from(size)).min(64 * 1024);
     let mut out = Entries { bytes: Vec::new(), room, next: cursor, refused: false };
@@ -412,6 +430,7 @@ pub(super) fn read_entries(cx: &Context<'_>, file: &OpenFile, size: u32) -> Resu
     }
     if !out.refused {
         file.inode.read_dir(out.next.max(2), &mut |entry| out.add(&entry))?;
+        cx.kernel().watches.tell_file(&file, inotify::ACCESS);
     }
     if out.bytes.is_empty() && out.refused { Err(Errno::EINVAL) } else { Ok(out) }
 }

@@ -34,7 +34,12 @@ impl Context<'_> {
 
 /// Gives something without a name a descriptor; of `flags` these are minded: close-on-exec and non-blocking.
 pub(super) fn add(cx: &Context<'_>, ops: Arc<dyn FileOps>, flags: OpenFlags) -> SysResult {
-    let kept = (flags & OpenFlags::NONBLOCK) | OpenFlags::RDWR;
+    add_with(cx, ops, flags, OpenFlags::RDWR)
+}
+
+/// The same, with other rights to read and write.
+pub(super) fn add_with(cx: &Context<'_>, ops: Arc<dyn FileOps>, flags: OpenFlags, rights: OpenFlags) -> SysResult {
+    let kept = (flags & OpenFlags::NONBLOCK) | rights;
     let file = cx.unnamed(ops, kept)?;
     cx.add_file(file, flags.contains(OpenFlags::CLOEXEC)).map(|fd| u64::from(fd.0.cast_unsigned()))
 }

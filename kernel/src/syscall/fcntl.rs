@@ -62,7 +62,11 @@ pub(super) async fn fcntl(cx: &mut Context<'_>, fd: Fd, command: u32, argument: 
         F_DUPFD_QUERY => Ok(u64::from(Arc::ptr_eq(&file, &files.get(Fd(low32_signed(argument)))?))),
         F_GETFD => files.close_on_exec(fd).map(u64::from),
         F_SETFD => files.set_close_on_exec(fd, argument & 1 != 0).map(|()| 0),
-        F_GETFL => Ok(u64::from((file.flags() | OpenFlags::LARGEFILE).bits())),
+        F_GETFL => {
+            // Every open of a path is for large files on x86-64.
+            let large = if file.path.is_some() { OpenFlags::LARGEFILE } else { OpenFlags::empty() };
+            Ok(u64::from((file.flags() | large).bits()))
+        }
         F_SETFL => set_flags(cx, fd, &file, OpenFlags::from_bits_truncate(low32(argument))),
         F_SETOWN..=F_GETSIG | F_SETOWN_EX | F_GETOWN_EX => owner(cx, &file, command, argument).await,
         F_GETPIPE_SZ => file.ops.pipe().map(|p| p.capacity() as u64).ok_or(Errno::EBADF),

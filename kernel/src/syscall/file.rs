@@ -8,6 +8,7 @@ use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
 use aurora_machine::{Instant, USER_END, VirtAddr};
 
+use crate::ipc::inotify;
 use crate::memory::io::{Segment, Segments};
 use crate::memory::{AddressSpace, IoBuf, IoError, UserPtr};
 use crate::num::to_usize;
@@ -246,6 +247,11 @@ pub(super) async fn write_or_signal(
 ) -> SysResult {
     let limit = if how.way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };
     let result = move_bytes(thread, file, space, buffer, Move { limit, ..how }).await;
+    thread.process.io.count(how.way == Way::Read, result.unwrap_or(0));
+    if result.is_ok_and(|moved| moved > 0) {
+        let what = if how.way == Way::Read { inotify::ACCESS } else { inotify::MODIFY };
+        thread.kernel().watches.tell_file(file, what);
+    }
     if how.way == Way::Write && result == Err(Errno::EPIPE) {
         let _ = thread.send(SigInfo::kernel(Signal::SIGPIPE));
     }
@@ -505,7 +511,9 @@ pub(super) async fn ftruncate(cx: &mut Context<'_>, fd: Fd, size: i64) -> SysRes
     if !file.can_write() || file.inode.metadata().kind() != FileKind::Regular {
         return Err(Errno::EINVAL);
     }
-    resize(cx, &file.inode, size)
+    resize(cx, &file.inode, size)?;
+    cx.kernel().watches.tell_file(&file, inotify::MODIFY);
+    Ok(0)
 }
 
 /// Whether a file may have a size under the limit; a signal tells if not.
@@ -552,13 +560,13 @@ pub(super) async fn sync_file_range(cx: &mut Context<'_>, fd: Fd, offset: i64, l
     }
 }
 
-pub(super) async fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, len: i64, advice: u32) -> SysResult {
+pub(super) async fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: i64, advice: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if file.inode.kind() == FileKind::Fifo {
         return Err(Errno::ESPIPE);
     }
-    // Advice may be ignored; nonsense may not.
-    if len < 0 || advice > 5 { Err(Errno::EINVAL) } else { Ok(0) }
+    // Advice may be ignored, which on tmpfs Linux does before it looks at the range; unknown advice may not.
+    if advice > 5 { Err(Errno::EINVAL) } else { Ok(0) }
 }
 
 pub(super) async fn readahead(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: u64) -> SysResult {

@@ -29,6 +29,7 @@ bitflags::bitflags! {
         const PRIVATE = 0x2;
         const FIXED = 0x10;
         const ANONYMOUS = 0x20;
+        const LOW = 0x40;
         const GROWSDOWN = 0x100;
         const DENYWRITE = 0x800;
         const EXECUTABLE = 0x1000;
@@ -37,9 +38,13 @@ bitflags::bitflags! {
         const POPULATE = 0x8000;
         const NONBLOCK = 0x1_0000;
         const STACK = 0x2_0000;
+        const HUGETLB = 0x4_0000;
         const FIXED_NOREPLACE = 0x10_0000;
     }
 }
+
+/// Sizes of huge pages, and a flag only kernels without memory protection know.
+const HUGE_SIZES: u32 = 0x3f << 26;
 
 /// The kinds of mapping: the low bits of the flags.
 const SHARED: u32 = 1;
@@ -71,7 +76,7 @@ pub(super) async fn mmap(
     let shared = match kind {
         SHARED => true,
         SHARED_VALIDATE if file.is_some() => {
-            if all & !(MapFlags::all().bits() | 0xf) != 0 {
+            if all & !(MapFlags::all().bits() | HUGE_SIZES | 0xf) != 0 {
                 return Err(Errno::EOPNOTSUPP);
             }
             true
@@ -79,6 +84,10 @@ pub(super) async fn mmap(
         PRIVATE => false,
         _ => return Err(Errno::EINVAL),
     };
+    if flags.contains(MapFlags::HUGETLB) {
+        // None are set aside.
+        return Err(Errno::ENOMEM);
+    }
     let prot = Prot::from_bits_truncate(prot);
     let limits = &cx.thread.process.limits;
     let space = cx.space()?;
@@ -98,6 +107,7 @@ pub(super) async fn mmap(
     let place = match () {
         () if flags.contains(MapFlags::FIXED_NOREPLACE) => Place::FixedFree(addr),
         () if flags.contains(MapFlags::FIXED) => Place::Fixed(addr),
+        () if flags.contains(MapFlags::LOW) => Place::Low,
         () => Place::Near(addr),
     };
     let unchecked = cx.kernel().settings.overcommit.load(Ordering::Relaxed) == 1;

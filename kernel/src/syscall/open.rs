@@ -1,12 +1,13 @@
 //! Opening: open(2), openat2(2), and what an inode's type makes of it.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
 use aurora_abi::types::OpenHow;
 use aurora_abi::{Abi, Errno};
 
 use crate::fs::{DirectoryFile, RegularFile};
+use crate::ipc::inotify;
 use crate::ipc::pipe::Pipe;
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
@@ -16,7 +17,7 @@ use crate::syscall::{Context, SysResult};
 use crate::task::limits::Resource;
 use crate::tty::TtyFile;
 use crate::tty::pty::MasterFile;
-use crate::vfs::file::FILE_COST;
+use crate::vfs::file::{CloseWatcher, FILE_COST};
 use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::{Follow, Target};
@@ -156,6 +157,12 @@ async fn open_path(cx: &Context<'_>, dirfd: Fd, name: &[u8], how: How) -> Result
     }
     let once = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
     let file = OpenFile::new(Some(place), inode, ops, flags - once, charge);
+    let watches: Weak<dyn CloseWatcher> = Arc::downgrade(&cx.kernel().watches) as _;
+    file.watch_close(watches);
+    cx.kernel().watches.tell_file(&file, inotify::OPEN);
+    if flags.contains(OpenFlags::TRUNC) && !created {
+        cx.kernel().watches.tell_file(&file, inotify::MODIFY);
+    }
     if let Some(tty) = file.ops.terminal().filter(|_| how.reads() && !flags.contains(OpenFlags::NOCTTY)) {
         // The first terminal a session's leader opens becomes its own; for others nothing happens.
         let _ = tty.become_controlling(cx.thread, false);
@@ -192,7 +199,9 @@ fn is_executing(cx: &Context<'_>, place: &PathRef) -> bool {
 fn find(cx: &Context<'_>, dirfd: Fd, name: &[u8], how: How) -> Result<(PathRef, bool), Errno> {
     let flags = how.flags;
     let credentials = cx.thread.process.credentials();
-    let start = cx.start_of(dirfd, name)?;
+    // With IN_ROOT even an absolute path starts at the directory.
+    let relative = if how.resolve.contains(Resolve::IN_ROOT) { &b"."[..] } else { name };
+    let start = cx.start_of(dirfd, relative)?;
     let lookup = Lookup { resolve: how.resolve, ..cx.thread.lookup_from(&credentials, start) };
     let exclusive = flags.contains(OpenFlags::EXCL);
     if flags.contains(OpenFlags::TMPFILE) {
@@ -263,6 +272,8 @@ impl Context<'_> {
         };
         let inode = parent.inode().create(&target.name, &new)?;
         let dentry = parent.dentry.adopt(&target.name, inode, &self.kernel().vfs.recent);
+        let is_dir = FileKind::from_mode(mode) == Some(FileKind::Directory);
+        self.kernel().watches.tell_name(&parent.dentry, &target.name, is_dir, inotify::CREATE);
         Ok(PathRef { mount: parent.mount.clone(), dentry })
     }
 }

@@ -22,7 +22,7 @@ use crate::task::trace::{Event, event_stop, wants};
 use crate::task::wait::{Report, WaitOptions, Which, wait};
 use crate::task::{Pid, Process, SigInfo, Signal};
 use crate::vfs::path::Follow;
-use crate::vfs::{AT_FDCWD, Fd};
+use crate::vfs::{AT_FDCWD, Fd, FileKind};
 use alloc::sync::Arc;
 
 const SIGCHLD: u32 = 17;
@@ -71,18 +71,11 @@ pub(super) async fn clone(
     clone_task(cx.thread, cx.cpu, request).await
 }
 
+/// Bytes of the first version of `struct clone_args`.
+const CLONE_ARGS_FIRST_SIZE: u64 = 64;
+
 pub(super) async fn clone3(cx: &mut Context<'_>, args: UserPtr<CloneArgs>, size: u64) -> SysResult {
-    if size < 64 {
-        return Err(Errno::EINVAL);
-    }
-    if size > 4096 {
-        return Err(Errno::E2BIG);
-    }
-    let mut bytes = [0; 88];
-    let known = to_usize(size).min(bytes.len());
-    let part = bytes.get_mut(..known).unwrap_or_default();
-    cx.space()?.copy_in(args.addr(), part).await?;
-    let args = <CloneArgs as aurora_abi::Abi>::load(&bytes);
+    let args = cx.versioned_from(args, size, CLONE_ARGS_FIRST_SIZE).await?;
     if args.set_tid_size != 0
         || args.cgroup != 0
         || args.exit_signal > 64
@@ -130,7 +123,11 @@ pub(super) async fn execveat(
         cx.thread.files().get(dirfd)?.path.clone().ok_or(Errno::EACCES)?
     } else {
         let follow = if flags & AT_SYMLINK_NOFOLLOW != 0 { Follow::No } else { Follow::Yes };
-        cx.resolve(dirfd, &name, follow)?
+        let place = cx.resolve(dirfd, &name, follow)?;
+        if place.inode().kind() == FileKind::Symlink {
+            return Err(Errno::ELOOP);
+        }
+        place
     };
     let mut argv = strings(cx, argv).await?;
     let env = strings(cx, env).await?;

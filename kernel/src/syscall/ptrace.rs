@@ -391,12 +391,13 @@ async fn call_info(cx: &Context<'_>, target: &Thread, size: u64, out: u64) -> Sy
         };
         let [a, b, c, d, e, f] = arguments;
         let used = match stop.kind {
-            StopKind::Entry => {
+            // Without PTRACE_O_TRACESYSGOOD a stop at a call cannot be told from others.
+            StopKind::Entry if stop.code & 0x80 != 0 => {
                 info.op = 1;
                 info.data = [stop.call, a, b, c, d, e, f, 0];
                 80
             }
-            StopKind::Exit => {
+            StopKind::Exit if stop.code & 0x80 != 0 => {
                 info.op = 2;
                 let value = r(Reg::Rax);
                 let failed = value.cast_signed() < 0 && value.cast_signed() >= -4095;

@@ -8,6 +8,8 @@ use aurora_abi::Errno;
 use aurora_machine::{Instant, VirtAddr};
 
 use crate::memory::{IoError, UserPtr};
+use crate::net::inet::InetSocket;
+use crate::net::netlink::NetlinkSocket;
 use crate::net::options::SOL_SOCKET;
 use crate::net::socket::{Caller, Shutdown, Socket, SocketFile, SocketKind, of};
 use crate::net::unix::UnixSocket;
@@ -43,12 +45,7 @@ impl Context<'_> {
     }
 
     pub(super) fn caller(&self) -> Caller {
-        let process = &self.thread.process;
-        let credentials = process.credentials();
-        Caller {
-            credentials: [process.pid.0.cast_unsigned(), credentials.euid, credentials.egid],
-            root: credentials.is_root(),
-        }
+        Caller::of(&self.thread.process)
     }
 
     /// Reads an address a program gave.
@@ -81,7 +78,7 @@ impl Context<'_> {
         let (uid, gid) = (credentials.fsuid, credentials.fsgid);
         let inode = kernel.anonymous.create(FileKind::Socket, 0o777, uid, gid, kernel.now());
         let flags = OpenFlags::from_bits_truncate(flags & SOCK_NONBLOCK) | OpenFlags::RDWR;
-        Ok(OpenFile::new(None, inode, Arc::new(SocketFile(socket)), flags, charge))
+        Ok(OpenFile::new(None, inode, Arc::new(SocketFile { socket, kernel: kernel.clone() }), flags, charge))
     }
 
     fn add_socket(&self, socket: Arc<dyn Socket>, flags: u32) -> Result<Fd, Errno> {
@@ -130,6 +127,11 @@ pub(super) async fn socket(cx: &mut Context<'_>, family: u32, kind: u32, protoco
     may_use_family(&cx.thread.process.capabilities, family)?;
     let socket: Arc<dyn Socket> = match family {
         1 => UnixSocket::new(cx.kernel(), unix_kind(kind, protocol)?)?,
+        2 | 10 => {
+            let user = cx.thread.process.credentials().euid;
+            InetSocket::new(cx.kernel(), family == 10, kind, protocol, user)?
+        }
+        16 => NetlinkSocket::new(cx.kernel(), kind, protocol)?,
         _ => return Err(Errno::EAFNOSUPPORT),
     };
     cx.add_socket(socket, flags).and_then(fd_result)

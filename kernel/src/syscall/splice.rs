@@ -211,7 +211,12 @@ async fn pump(cx: &Context<'_>, from: &mut Side, to: &mut Side, count: u64, pati
     while total < count {
         match attempt(cx, from, to, &mut chunk, count - total) {
             Ok(Ok(0)) => break,
-            Ok(Ok(moved)) => total += moved,
+            Ok(Ok(moved)) => {
+                total += moved;
+                if thread.is_interrupted() {
+                    break;
+                }
+            }
             Ok(Err(_)) if total > 0 && patience != Patience::OfFiles => break,
             Ok(Err(stuck)) => {
                 let (file, way) = match stuck {
@@ -232,9 +237,6 @@ async fn pump(cx: &Context<'_>, from: &mut Side, to: &mut Side, count: u64, pati
                 }
                 return Err(errno);
             }
-        }
-        if thread.is_interrupted() {
-            break;
         }
         if thread.kernel().machine.now() >= thread.kernel().scheduler.slice_end() {
             crate::task::scheduler::yield_now().await;

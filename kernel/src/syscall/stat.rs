@@ -3,6 +3,7 @@
 use aurora_abi::Errno;
 use aurora_abi::types::{Stat, Statfs, Statx, StatxTimestamp, Timespec, Timeval, Utimbuf};
 
+use crate::ipc::inotify;
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
 use crate::num::low16;
@@ -97,7 +98,7 @@ pub(super) async fn statx(
     out: UserPtr<Statx>,
 ) -> SysResult {
     let known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC;
-    if flags & !known != 0 || mask & 0x8000_0000 != 0 {
+    if flags & !known != 0 || mask & 0x8000_0000 != 0 || flags & AT_STATX_SYNC == AT_STATX_SYNC {
         return Err(Errno::EINVAL);
     }
     let m = subject(cx, dirfd, path, flags).await?.metadata();
@@ -161,11 +162,20 @@ pub(super) async fn faccessat2(
 }
 
 /// Applies a change to a file that may be changed at all.
-fn apply(place: Option<&PathRef>, inode: &Arc<dyn Inode>, change: &AttributeChange) -> SysResult {
+fn apply(
+    cx: &Context<'_>,
+    place: Option<&PathRef>,
+    inode: &Arc<dyn Inode>,
+    change: &AttributeChange,
+    event: u32,
+) -> SysResult {
     if place.is_some_and(|p| p.mount.flags().contains(MountFlags::RDONLY)) {
         return Err(Errno::EROFS);
     }
     inode.change(change)?;
+    if let Some(place) = place {
+        cx.kernel().watches.tell(&place.dentry, event);
+    }
     Ok(0)
 }
 
@@ -224,7 +234,8 @@ fn change_mode(cx: &Context<'_>, place: Option<&PathRef>, inode: &Arc<dyn Inode>
     if !credentials.is_capable(CAP_FSETID) && !credentials.in_group(metadata.gid) {
         mode &= !S_ISGID;
     }
-    apply(place, inode, &AttributeChange { mode: Some(mode), ..AttributeChange::at(cx.kernel().now()) })
+    let change = AttributeChange { mode: Some(mode), ..AttributeChange::at(cx.kernel().now()) };
+    apply(cx, place, inode, &change, inotify::ATTRIB)
 }
 
 pub(super) async fn chown(cx: &mut Context<'_>, path: UserPtr<CStr>, uid: u32, gid: u32) -> SysResult {
@@ -281,7 +292,8 @@ fn change_owner(cx: &Context<'_>, place: Option<&PathRef>, inode: &Arc<dyn Inode
     let executable = metadata.kind() == FileKind::Regular && metadata.mode & 0o111 != 0;
     let strip = S_ISUID | if metadata.mode & 0o010 != 0 { S_ISGID } else { 0 };
     let mode = (executable && (uid.is_some() || gid.is_some())).then_some(metadata.mode & 0o7777 & !strip);
-    apply(place, inode, &AttributeChange { mode, uid, gid, ..AttributeChange::at(cx.kernel().now()) })
+    let change = AttributeChange { mode, uid, gid, ..AttributeChange::at(cx.kernel().now()) };
+    apply(cx, place, inode, &change, inotify::ATTRIB)
 }
 
 const UTIME_NOW: i64 = 0x3fff_ffff;
@@ -343,7 +355,13 @@ fn set_times(
         }
         credentials.may_access(&metadata, WRITE)?;
     }
-    apply(place, inode, &change)
+    // One time alone looks like what would have set it.
+    let event = match (change.atime, change.mtime) {
+        (SetTime::Keep, _) => inotify::MODIFY,
+        (_, SetTime::Keep) => inotify::ACCESS,
+        _ => inotify::ATTRIB,
+    };
+    apply(cx, place, inode, &change, event)
 }
 
 fn from_timeval(t: Timeval) -> Result<Timespec, Errno> {
@@ -402,7 +420,9 @@ pub(super) async fn truncate(cx: &mut Context<'_>, path: UserPtr<CStr>, size: i6
     if place.mount.flags().contains(MountFlags::RDONLY) {
         return Err(Errno::EROFS);
     }
-    super::file::resize(cx, place.inode(), size)
+    super::file::resize(cx, place.inode(), size)?;
+    cx.kernel().watches.tell(&place.dentry, inotify::MODIFY);
+    Ok(0)
 }
 
 pub(super) async fn statfs(cx: &mut Context<'_>, path: UserPtr<CStr>, out: UserPtr<Statfs>) -> SysResult {

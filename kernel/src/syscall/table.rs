@@ -6,8 +6,8 @@ use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, allocate, capability, check, descriptor, directory, epoll, event, fcntl, file, futex,
-    identity, lock, memory, message, mount, namespace, open, poll, prctl, process, ptrace, resources, sched, seccomp,
-    signal, socket, splice, stat, system, time, xattr,
+    identity, inotify, lock, memory, message, mount, mqueue, namespace, open, poll, prctl, process, ptrace, resources,
+    sched, seccomp, signal, socket, splice, stat, system, sysv, time, xattr,
 };
 
 syscalls! {
@@ -40,6 +40,9 @@ syscalls! {
     26 msync(addr, len, flags) [] = memory::msync;
     27 mincore(addr, len, out) [] = memory::mincore;
     28 madvise(addr, len, advice) [] = memory::madvise;
+    29 shmget(key, size, flags) [Ipc READ] = sysv::shmget;
+    30 shmat(segment, address, flags) [Ipc READ] = sysv::shmat;
+    31 shmctl(segment, command, argument) [Ipc READ] = sysv::shmctl;
     32 dup(fd) [] = descriptor::dup;
     33 dup2(old, new) [] = descriptor::dup2;
     34 pause() [] = signal::pause;
@@ -72,6 +75,14 @@ syscalls! {
     61 wait4(pid, status, options, usage) [] = process::wait4;
     62 kill(pid, signal) [] = signal::kill;
     63 uname(out) [] = system::uname;
+    64 semget(key, count, flags) [Ipc READ] = sysv::semget;
+    65 semop(set, operations, count) [Ipc READ] = sysv::semop;
+    66 semctl(set, counter, command, argument) [Ipc READ] = sysv::semctl;
+    67 shmdt(address) [Ipc READ] = sysv::shmdt;
+    68 msgget(key, flags) [Ipc READ] = sysv::msgget;
+    69 msgsnd(queue, message, size, flags) [Ipc READ] = sysv::msgsnd;
+    70 msgrcv(queue, message, size, kind, flags) [Ipc READ] = sysv::msgrcv;
+    71 msgctl(queue, command, argument) [Ipc READ] = sysv::msgctl;
     72 fcntl(fd, command, argument) [] = fcntl::fcntl;
     73 flock(fd, operation) [] = lock::flock;
     74 fsync(fd) [] = file::fsync;
@@ -186,6 +197,7 @@ syscalls! {
     217 getdents64(fd, buffer, size) [VfsRead READ] = directory::getdents64;
     218 set_tid_address(addr) [] = process::set_tid_address;
     219 restart_syscall() [] = process::restart_syscall;
+    220 semtimedop(set, operations, count, timeout) [Ipc READ] = sysv::semtimedop;
     221 fadvise64(fd, offset, len, advice) [] = file::fadvise64;
     222 timer_create(clock, event, out) [] = time::timer_create;
     223 timer_settime(timer, flags, new, old) [] = time::timer_settime;
@@ -201,9 +213,18 @@ syscalls! {
     233 epoll_ctl(epfd, operation, fd, event) [] = epoll::epoll_ctl;
     234 tgkill(pid, tid, signal) [] = signal::tgkill;
     235 utimes(path, times) [VfsWrite WRITE] = stat::utimes;
+    240 mq_open(name, flags, mode, attributes) [Ipc READ] = mqueue::mq_open;
+    241 mq_unlink(name) [Ipc READ] = mqueue::mq_unlink;
+    242 mq_timedsend(queue, message, size, priority, timeout) [] = mqueue::mq_timedsend;
+    243 mq_timedreceive(queue, message, size, priority, timeout) [] = mqueue::mq_timedreceive;
+    244 mq_notify(queue, event) [] = mqueue::mq_notify;
+    245 mq_getsetattr(queue, new, old) [] = mqueue::mq_getsetattr;
     247 waitid(kind, id, info, options, usage) [] = process::waitid;
     251 ioprio_set(which, who, priority) [] = sched::ioprio_set;
     252 ioprio_get(which, who) [] = sched::ioprio_get;
+    253 inotify_init() [] = inotify::inotify_init;
+    254 inotify_add_watch(fd, path, mask) [VfsRead READ] = inotify::inotify_add_watch;
+    255 inotify_rm_watch(fd, watch) [] = inotify::inotify_rm_watch;
     257 openat(dirfd, path, flags, mode) [VfsOpen READ] = open::openat;
     258 mkdirat(dirfd, path, mode) [VfsWrite WRITE] = directory::mkdirat;
     259 mknodat(dirfd, path, mode, dev) [VfsWrite WRITE] = directory::mknodat;
@@ -240,6 +261,7 @@ syscalls! {
     291 epoll_create1(flags) [] = epoll::epoll_create1;
     292 dup3(old, new, flags) [] = descriptor::dup3;
     293 pipe2(fds, flags) [] = descriptor::pipe2;
+    294 inotify_init1(flags) [] = inotify::inotify_init1;
     295 preadv(fd, vector, count, offset) [VfsRead READ] = file::preadv;
     296 pwritev(fd, vector, count, offset) [VfsWrite WRITE] = file::pwritev;
     297 rt_tgsigqueueinfo(pid, tid, signal, info) [] = signal::rt_tgsigqueueinfo;
@@ -273,6 +295,7 @@ syscalls! {
     438 pidfd_getfd(fd, target, flags) [] = event::pidfd_getfd;
     439 faccessat2(dirfd, path, mode, flags) [] = stat::faccessat2;
     441 epoll_pwait2(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait2;
+    449 futex_waitv(words, count, flags, timeout, clock) [] = futex::futex_waitv;
     452 fchmodat2(dirfd, path, mode, flags) [VfsWrite WRITE] = stat::fchmodat2;
     1000 cap_query(pid, out) [] = capability::cap_query;
     1001 cap_drop(slot, rights) [] = capability::cap_drop;

@@ -37,6 +37,7 @@ pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
 async fn release_futexes(thread: &Arc<Thread>) {
     let Some(space) = thread.process.space() else { return };
     crate::ipc::futex::release_robust(thread, &space).await;
+    crate::ipc::futex_owned::release_owned(thread, &space).await;
     let tid_at = VirtAddr(thread.clear_child_tid.load(Ordering::Relaxed));
     if tid_at.0 != 0 && space.store(tid_at, &0u32).await.is_ok() {
         let _ = crate::ipc::futex::wake_at(thread, tid_at, 1).await;
@@ -50,6 +51,7 @@ fn process_ended(process: &Arc<Process>, status: WaitStatus) {
         done.signal();
     }
     process.alarm.set(None, 0);
+    kernel.system_v.semaphores.process_ended(process.pid);
     process.timers.clear();
     process.timers.stop_processor();
     *process.executable.lock() = None;

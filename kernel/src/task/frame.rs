@@ -6,9 +6,9 @@ use core::sync::atomic::Ordering;
 
 use aurora_abi::types::{SigAction, SigContext, SigInfo as RawInfo, StackT, UContext};
 use aurora_abi::{Abi, Errno};
-use aurora_machine::{FxState, Reg, UserContext, VirtAddr};
+use aurora_machine::{ExtendedState, FxState, Reg, UserContext, VirtAddr};
 
-use crate::memory::AddressSpace;
+use crate::task::fpstate;
 use crate::task::process::WaitStatus;
 use crate::task::signal::{DEFAULT, DefaultAction, IGNORE, SigInfo, SignalSet, flags};
 use crate::task::trace::{INTERRUPT, group_stop, interrupt_stop, signal_stop};
@@ -32,6 +32,7 @@ pub enum Life {
     Ends,
 }
 
+const UC_FP_XSTATE: u64 = 1;
 const UC_SIGCONTEXT_SS: u64 = 2;
 const UC_STRICT_RESTORE_SS: u64 = 4;
 const SS_ONSTACK: i32 = 1;
@@ -39,7 +40,6 @@ const SS_DISABLE: i32 = 2;
 const SS_AUTODISARM: i32 = i32::MIN;
 /// Bytes below the stack pointer a function may use without moving it (psABI).
 const RED_ZONE: u64 = 128;
-const FX_SIZE: u64 = 512;
 /// Return address, context, information.
 const FRAME_SIZE: u64 = 8 + UContext::SIZE as u64 + RawInfo::SIZE as u64;
 
@@ -172,19 +172,20 @@ async fn enter_handler(
     } else {
         cpu.reg(Reg::Rsp).wrapping_sub(RED_ZONE)
     };
-    let fx_at = top.wrapping_sub(FX_SIZE) & !63;
+    let features = thread.kernel().machine.extended_features();
+    let fx_at = top.wrapping_sub(fpstate::size(features)) & !63;
     let frame = (fx_at.wrapping_sub(FRAME_SIZE) & !15).wrapping_sub(8);
     stack.flags = shown_flags(&stack, cpu.reg(Reg::Rsp));
     let mask = thread.take_saved_mask().unwrap_or_else(|| thread.mask());
     let context = UContext {
-        flags: UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+        flags: UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | if features == 0 { 0 } else { UC_FP_XSTATE },
         link: 0,
         stack,
         mcontext: save_registers(cpu, info, fx_at, mask),
         sigmask: mask.0,
     };
     let info_at = frame.wrapping_add(8 + UContext::SIZE as u64);
-    space.copy_out(VirtAddr(fx_at), &cpu.fx.to_bytes()).await?;
+    fpstate::save(&space, fx_at, cpu, features).await?;
     space.store(VirtAddr(frame), &action.restorer).await?;
     space.store(VirtAddr(frame.wrapping_add(8)), &context).await?;
     space.store(VirtAddr(info_at), &info.to_raw()).await?;
@@ -197,6 +198,7 @@ async fn enter_handler(
     cpu.rflags &= !(UserContext::TRAP_FLAG | UserContext::DIRECTION_FLAG | 1 << 16);
     cpu.fx.mxcsr = FxState::new().mxcsr;
     cpu.fx.fcw = FxState::new().fcw;
+    cpu.extended = ExtendedState::new();
     let mut blocked = thread.mask().union(SignalSet(action.mask));
     if action.flags & flags::NODEFER == 0 {
         blocked = blocked.with(info.signal);
@@ -262,9 +264,9 @@ pub async fn sigreturn(thread: &Arc<Thread>, cpu: &mut UserContext) -> Result<u6
     let context: UContext = space.load(VirtAddr(cpu.reg(Reg::Rsp))).await?;
     let registers = context.mcontext;
     if registers.fpstate != 0 {
-        cpu.fx = load_fx(&space, registers.fpstate).await?;
+        fpstate::load(&space, registers.fpstate, cpu, thread.kernel().machine.extended_features()).await?;
     } else {
-        cpu.fx = FxState::new();
+        (cpu.fx, cpu.extended) = (FxState::new(), ExtendedState::new());
     }
     let SigContext { r8_to_r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, .. } = registers;
     for (slot, value) in cpu.gpr.iter_mut().zip([rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi].into_iter().chain(r8_to_r15)) {
@@ -278,10 +280,4 @@ pub async fn sigreturn(thread: &Arc<Thread>, cpu: &mut UserContext) -> Result<u6
     stack.flags &= SS_DISABLE | SS_AUTODISARM;
     *thread.alternate_stack.lock() = stack;
     Ok(rax)
-}
-
-async fn load_fx(space: &AddressSpace, at: u64) -> Result<FxState, Errno> {
-    let mut bytes = [0; 512];
-    space.copy_in(VirtAddr(at), &mut bytes).await?;
-    Ok(FxState::from_bytes(&bytes))
 }

@@ -4,6 +4,7 @@ pub mod clone;
 pub mod elf;
 pub mod exec;
 pub mod exit;
+mod fpstate;
 pub mod frame;
 pub mod interval;
 pub mod limits;

@@ -144,6 +144,15 @@ pub struct IoCounters {
     pub writes: AtomicU64,
 }
 
+impl IoCounters {
+    /// Counts a call that moved so many bytes.
+    pub fn count(&self, is_read: bool, bytes: u64) {
+        let (sum, calls) = if is_read { (&self.read, &self.reads) } else { (&self.written, &self.writes) };
+        sum.fetch_add(bytes, Ordering::Relaxed);
+        calls.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Wakes the parent of a vfork child.
 #[derive(Default)]
 pub struct VforkDone {

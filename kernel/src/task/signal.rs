@@ -7,8 +7,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use aurora_abi::Errno;
 use aurora_abi::types::{SigAction, SigInfo as RawInfo};
 
+use crate::security::credentials::CAP_KILL;
 use crate::security::{Kind, Rights};
 use crate::sync::Mutex;
+use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::process::WaitStatus;
 use crate::task::{Pid, Process, Thread};
 
@@ -310,6 +312,7 @@ impl Process {
         if self.prepare(info.signal, None) {
             return Ok(());
         }
+        self.check_queue(&info)?;
         self.pending.push(info)?;
         self.signal_watchers.wake();
         let threads = self.threads.lock();
@@ -319,6 +322,16 @@ impl Process {
             None => threads.iter().for_each(|t| t.wake()),
         }
         Ok(())
+    }
+
+    /// `EAGAIN` if a signal that carries something would be queued beyond the limit. Others always find room.
+    fn check_queue(&self, info: &SigInfo) -> Result<(), Errno> {
+        let limit = self.limits.get(Resource::PendingSignals);
+        if !info.signal.is_real_time() || info.code >= 0 || limit == UNLIMITED {
+            return Ok(());
+        }
+        let of_threads: usize = self.threads.lock().iter().map(|t| t.pending.len()).sum();
+        if (self.pending.len() + of_threads) as u64 >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
     }
 
     /// What sending changes before anything is queued. Returns whether that is all.
@@ -407,6 +420,7 @@ impl Thread {
         if self.process.prepare(info.signal, Some(self)) {
             return Ok(());
         }
+        self.process.check_queue(&info)?;
         self.pending.push(info)?;
         self.process.signal_watchers.wake();
         self.wake();
@@ -446,8 +460,6 @@ pub fn may_signal(from: &Process, to: &Process, signal: Option<Signal>) -> Resul
     if same_user || same_session {
         return Ok(());
     }
-    if !mine.is_root() {
-        return Err(Errno::EPERM);
-    }
+    mine.require(CAP_KILL)?;
     from.capabilities.check(Kind::ProcRead, Rights::WRITE)
 }

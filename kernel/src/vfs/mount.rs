@@ -409,18 +409,17 @@ impl Vfs {
     /// Makes `new` the root of its namespace and puts the old root at `put_old`, pivot_root(2).
     pub fn pivot(&self, root: &PathRef, new: &PathRef, put_old: &PathRef) -> Result<(), Errno> {
         let (old_mount, new_mount) = (&root.mount, &new.mount);
-        let old_place = old_mount.place();
-        if !old_mount.is_root(root) || !new_mount.is_root(new) {
-            return Err(Errno::EINVAL);
-        }
-        let new_place = new_mount.place().ok_or(Errno::EINVAL)?;
+        let (old_place, new_place) = (old_mount.place(), new_mount.place());
         let shares = |m: &Mount| m.propagation().0 != 0;
-        let old_parent_shares = old_place.as_ref().is_some_and(|p| shares(&p.mount));
-        if shares(&new_place.mount) || old_parent_shares || shares(new_mount) && shares(old_mount) {
+        let parent_shares = |place: &Option<PathRef>| place.as_ref().is_some_and(|p| shares(&p.mount));
+        if shares(&put_old.mount) || parent_shares(&new_place) || parent_shares(&old_place) {
             return Err(Errno::EINVAL);
         }
         if Arc::ptr_eq(old_mount, new_mount) || Arc::ptr_eq(old_mount, &put_old.mount) {
             return Err(Errno::EBUSY);
+        }
+        if !old_mount.is_root(root) || !new_mount.is_root(new) || new_place.is_none() {
+            return Err(Errno::EINVAL);
         }
         // The old root must come to be under the new one.
         let mut at = put_old.clone();

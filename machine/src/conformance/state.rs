@@ -168,6 +168,8 @@ fn start_busy(machine: &Arc<dyn Machine>, rounds: u64) -> Result<Program, String
 fn comparable(cpu: &UserContext) -> UserContext {
     let mut cpu = cpu.clone();
     (cpu.fx.fop, cpu.fx.fip, cpu.fx.fdp) = (0, 0, 0);
+    // Which components are in their initial state is the processor's to tell.
+    cpu.extended.header = [0; 8];
     cpu
 }
 

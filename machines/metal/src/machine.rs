@@ -17,7 +17,7 @@ use crate::layout::{direct, direct_map, image_end, image_phys, image_start, text
 use crate::paging::Device;
 use crate::serial::Line;
 use crate::user::Spaces;
-use crate::{apic, clock, display, entropy, heap, irq, paging, power, ps2, serial, watchdog};
+use crate::{apic, clock, display, entropy, heap, irq, paging, power, ps2, serial, trap, watchdog};
 
 const MIB: u64 = 1 << 20;
 
@@ -144,6 +144,9 @@ impl Machine for Metal {
     }
     fn entropy(&self, buffer: &mut [u8]) {
         entropy::fill(buffer);
+    }
+    fn extended_features(&self) -> u64 {
+        trap::extended_features()
     }
     fn display(&self) -> Option<&dyn Display> {
         display::get().map(|screen| screen as &dyn Display)

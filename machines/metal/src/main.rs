@@ -62,6 +62,7 @@ fn start(window: &Window, handover: Result<Handover, HandoverError>, random: u64
         Ok(handover) => machine::set_up(window, handover, random),
         Err(error) => report::cannot_start(error.0),
     };
+    trap::enable_extended_state();
     let machine = Arc::new(machine);
     report::prepare();
     if info.command_line.split_ascii_whitespace().any(|word| word == "conformance") {

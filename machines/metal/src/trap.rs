@@ -5,13 +5,16 @@
 
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicU8, Ordering};
 
-use aurora_machine::{Reg, UserContext};
+use aurora_machine::{ExtendedState, Reg, UserContext};
+use raw_cpuid::CpuId;
 use spin::Once;
 use x86_64::VirtAddr;
-use x86_64::registers::control::Cr2;
+use x86_64::registers::control::{Cr2, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags, LStar, Msr, SFMask};
 use x86_64::registers::rflags::RFlags;
+use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 
 use crate::{gdt, irq, layout, watchdog};
 
@@ -25,6 +28,9 @@ pub(crate) const MACHINE_CHECK: u64 = 18;
 pub(crate) const INT80: u64 = 0x80;
 /// Vectors below are the processor's.
 pub(crate) const EXCEPTIONS: u64 = 32;
+
+/// What `XSAVE` keeps of a program, where the processor has it.
+const EXTENDED_FEATURES: u64 = ExtendedState::X87_SSE | ExtendedState::AVX;
 
 const fn register(reg: Reg) -> usize {
     offset_of!(UserContext, gpr) + reg as usize * 8
@@ -51,6 +57,9 @@ global_asm!(
     RIP = const offset_of!(UserContext, rip),
     RFLAGS = const offset_of!(UserContext, rflags),
     FX = const offset_of!(UserContext, fx),
+    HEADER = const offset_of!(UserContext, extended),
+    COMPONENTS = const EXTENDED_FEATURES,
+    IN_FX = const ExtendedState::X87_SSE,
     USER_CS = const gdt::USER_CS,
     USER_SS = const gdt::USER_SS,
     SYSCALL_VECTOR = const SYSCALL,
@@ -61,6 +70,33 @@ unsafe extern "C" {
     /// 256 stubs of 16 bytes.
     static trap_stubs: [[u8; 16]; 256];
     fn syscall_entry();
+    /// Not zero: programs have YMM registers, and switching keeps them.
+    static uses_xsave: AtomicU8;
+}
+
+/// Gives programs the YMM registers, if the processor has them where [`ExtendedState`] keeps them.
+pub(crate) fn enable_extended_state() {
+    const WHERE: u32 = 512 + 64;
+    let cpuid = CpuId::new();
+    let has_avx = cpuid.get_feature_info().is_some_and(|features| features.has_xsave() && features.has_avx());
+    let states = cpuid.get_extended_state_info();
+    let avx = states.and_then(|states| states.iter().find(|state| state.subleaf == 2));
+    if !has_avx || avx.is_none_or(|avx| avx.offset() != WHERE) {
+        return;
+    }
+    // SAFETY: the processor has XSAVE and AVX; the kernel uses neither, and from here on every switch keeps both.
+    unsafe {
+        Cr4::update(|flags| flags.insert(Cr4Flags::OSXSAVE));
+        XCr0::write(XCr0Flags::X87 | XCr0Flags::SSE | XCr0Flags::AVX);
+        uses_xsave.store(1, Ordering::Relaxed);
+    }
+}
+
+/// See [`aurora_machine::Machine::extended_features`].
+pub(crate) fn extended_features() -> u64 {
+    // SAFETY: made by trap.s, and only ever read and written as a whole.
+    let enabled = unsafe { uses_xsave.load(Ordering::Relaxed) } != 0;
+    if enabled { EXTENDED_FEATURES } else { 0 }
 }
 
 /// A gate of the interrupt descriptor table (Intel SDM volume 3, figure 6-8).

@@ -427,6 +427,9 @@ impl Inode for ProcInode {
             let open = |kernel| Arc::new(sysrq::SysRq { kernel }) as Arc<dyn FileOps>;
             return Some(if readable { Err(Errno::EIO) } else { self.kernel().map(open) });
         }
+        if self.node.mode() & FileKind::MASK != FileKind::Regular.bits() {
+            return None;
+        }
         let system = |make| self.kernel().map(|kernel| Source::System(kernel, make));
         Some(match self.node {
             Node::Text(make) => system(make).map(|source| TextFile::open(source, Writer::Nobody)),
@@ -436,9 +439,7 @@ impl Inode for ProcInode {
             Node::DescriptorInfo(who, fd) => {
                 self.subject(who).map(|subject| TextFile::open(Source::Descriptor(subject, fd), Writer::Nobody))
             }
-            Node::Entry(who, entry) if entry.mode() & FileKind::MASK == FileKind::Regular.bits() => {
-                self.subject(who).and_then(|subject| self.open_entry(subject, entry))
-            }
+            Node::Entry(who, entry) => self.subject(who).and_then(|subject| self.open_entry(subject, entry)),
             _ => return None,
         })
     }

@@ -44,7 +44,13 @@ fn nothing(_: &Kernel) -> Vec<u8> {
     Vec::new()
 }
 
-const NET: &[(&str, Node)] = &[("unix", Node::Text(crate::net::unix::table))];
+const NET: &[(&str, Node)] = &[
+    ("tcp", Node::Text(crate::net::inet::tcp_table)),
+    ("tcp6", Node::Text(crate::net::inet::tcp6_table)),
+    ("udp", Node::Text(crate::net::inet::udp_table)),
+    ("udp6", Node::Text(crate::net::inet::udp6_table)),
+    ("unix", Node::Text(crate::net::unix::table)),
+];
 
 /// All file systems; none has a device behind it.
 fn filesystems(_: &Kernel) -> Vec<u8> {

@@ -77,10 +77,14 @@ impl FileOps for TextFile {
         if taken < bytes.len() {
             return input.stopped(start);
         }
-        match &self.writer {
-            Writer::Nobody => {}
-            Writer::System(kernel, set) => set(kernel, &bytes)?,
-            Writer::Process(subject, set) => set(subject, &bytes)?,
+        let result = match &self.writer {
+            Writer::Nobody => Ok(()),
+            Writer::System(kernel, set) => set(kernel, &bytes),
+            Writer::Process(subject, set) => set(subject, &bytes),
+        };
+        if let Err(errno) = result {
+            input.untake(taken);
+            return Err(errno.into());
         }
         Ok(taken)
     }

@@ -139,3 +139,26 @@ impl UnixNames {
         self.all.lock().iter().filter_map(Weak::upgrade).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_path_up_to_its_nul_or_a_name_that_begins_with_one() {
+        assert_eq!(UnixAddress::parse(b"\x01\0/a\0b"), Ok(UnixAddress::Path(b"/a".to_vec())));
+        assert_eq!(UnixAddress::parse(b"\x01\0\0a\0b"), Ok(UnixAddress::Abstract(b"a\0b".to_vec())));
+        assert_eq!(UnixAddress::parse(b"\x01\0"), Ok(UnixAddress::Unnamed));
+        assert_eq!(UnixAddress::parse(b"\x02\0/a"), Err(Errno::EINVAL));
+        assert_eq!(UnixAddress::parse(b"\x01"), Err(Errno::EINVAL));
+        assert_eq!(UnixAddress::parse(&[1; 111]), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_name_is_written_as_it_is_read() {
+        let name = Name::Abstract(b"some".to_vec());
+        let parsed = UnixAddress::parse(&Name::encode(Some(&name)));
+        assert_eq!(parsed, Ok(UnixAddress::Abstract(b"some".to_vec())));
+        assert_eq!(Name::encode(None), [1, 0]);
+    }
+}

@@ -1,0 +1,60 @@
+//! inotify_init(2), inotify_add_watch(2), inotify_rm_watch(2).
+
+use alloc::sync::Arc;
+
+use aurora_abi::Errno;
+
+use crate::ipc::inotify::{Inotify, InotifyFile, WATCH_COST, of};
+use crate::memory::UserPtr;
+use crate::memory::user::CStr;
+use crate::security::READ;
+use crate::syscall::{Context, SysResult, event};
+use crate::vfs::path::Follow;
+use crate::vfs::{AT_FDCWD, Fd, OpenFlags};
+
+pub(super) async fn inotify_init(cx: &mut Context<'_>) -> SysResult {
+    inotify_init1(cx, 0).await
+}
+
+pub(super) async fn inotify_init1(cx: &mut Context<'_>, flags: u32) -> SysResult {
+    let flags = OpenFlags::from_bits_retain(flags);
+    if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    event::add_with(cx, Arc::new(InotifyFile(Inotify::new(&cx.kernel().watches))), flags, OpenFlags::empty())
+}
+
+/// All bits that ask for something.
+const KNOWN: u32 = 0xf700_0fff | 0xe000;
+const ONLYDIR: u32 = 0x0100_0000;
+const DONT_FOLLOW: u32 = 0x0200_0000;
+const MASK_CREATE: u32 = 0x1000_0000;
+const MASK_ADD: u32 = 0x2000_0000;
+
+pub(super) async fn inotify_add_watch(cx: &mut Context<'_>, fd: Fd, path: UserPtr<CStr>, mask: u32) -> SysResult {
+    if mask & KNOWN == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = cx.thread.file(fd)?;
+    let both = MASK_ADD | MASK_CREATE;
+    if mask & both == both {
+        return Err(Errno::EINVAL);
+    }
+    let instance = of(&file).ok_or(Errno::EINVAL)?;
+    let name = cx.path(path).await?;
+    let follow = if mask & DONT_FOLLOW != 0 { Follow::No } else { Follow::Yes };
+    let place = cx.resolve(AT_FDCWD, &name, follow)?;
+    let metadata = place.inode().metadata();
+    if mask & ONLYDIR != 0 && !metadata.is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    cx.thread.process.credentials().may_access(&metadata, READ)?;
+    let charge = cx.kernel().memory.charge(WATCH_COST)?;
+    let number = instance.add(place.inode(), mask, mask & MASK_CREATE != 0, charge)?;
+    Ok(u64::from(number.cast_unsigned()))
+}
+
+pub(super) async fn inotify_rm_watch(cx: &mut Context<'_>, fd: Fd, watch: i32) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    of(&file).ok_or(Errno::EINVAL)?.remove(watch).map(|()| 0)
+}
