@@ -82,6 +82,9 @@ struct Said {
 pub fn run() -> Result<()> {
     let mut image = image::base()?;
     let root = project::made("bench")?.join("root");
+    if root.exists() {
+        std::fs::remove_dir_all(&root)?;
+    }
     image.write_to(&root)?;
     let programs = Programs { bench: compile()?, busybox: root.join("bin/busybox") };
     image.add_file(&programs.bench, "/bench")?;
