@@ -29,7 +29,7 @@ pub(crate) struct Block {
     pub(crate) crosses_into: Option<PhysAddr>,
     /// Successors, once known.
     pub(crate) links: [Cell<*const Block>; 2],
-    /// Its last instruction is an indirect jump.
+    /// Its last instruction is an indirect jump or call.
     pub(crate) indirect: bool,
     /// How often it may still run before somebody looks whether it is worth translating.
     pub(crate) patience: Cell<u32>,

@@ -17,8 +17,8 @@ const FEATURES_EDX: u32 = 1 | 1 << 4 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 
 const FEATURES_ECX: u32 = 1 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 30 | 1 << 31;
 /// Cache lines of 64 bytes.
 const LINE: u32 = 8 << 8;
-/// REP MOVSB and STOSB are fast, RDSEED.
-const STRUCTURED_EBX: u32 = 1 << 9 | 1 << 18;
+/// BMI1, BMI2, REP MOVSB and STOSB are fast, RDSEED, ADX.
+const STRUCTURED_EBX: u32 = 1 << 3 | 1 << 8 | 1 << 9 | 1 << 18 | 1 << 19;
 /// SYSCALL, NX, RDTSCP, long mode.
 const EXTENDED_EDX: u32 = 1 << 11 | 1 << 20 | 1 << 27 | 1 << 29;
 /// LAHF in 64-bit mode, LZCNT.

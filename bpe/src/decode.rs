@@ -49,7 +49,7 @@ pub(crate) fn block(core: &mut Core, at: PhysAddr, limit: usize) -> Result<Block
         count += 1;
         start = decoder.position();
         if ends_block(&insn) {
-            let indirect = insn.flow_control() == FlowControl::IndirectBranch;
+            let indirect = matches!(insn.flow_control(), FlowControl::IndirectBranch | FlowControl::IndirectCall);
             return Ok(Block { indirect, ..Block::new(ops, count as u64, None) });
         }
     }

@@ -104,7 +104,7 @@ impl Processor {
         let _ = (&raw mut *core).expose_provenance();
         jit.run(place);
         core.fuel = core.exchange.fuel.max(0) as u64;
-        core.flags = core.exchange.lazy.flags();
+        core.flags = core.exchange.lazy.flags(&core.regs);
         core.rip = core.exchange.rip;
         match core.exchange.stop {
             0 | STOP_FUEL => Ok(()),
@@ -128,7 +128,7 @@ impl Processor {
         }
     }
 
-    /// Notes where the indirect jump `op` went.
+    /// Notes where the indirect jump or call `op` went.
     pub(crate) fn note_target(&mut self, op: &Op) {
         let Some(jit) = &mut self.jit else { return };
         let from = self.core.page().wrapping_add(u64::from(op.ip));

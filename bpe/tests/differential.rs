@@ -95,6 +95,19 @@ impl Both {
 }
 
 #[test]
+fn every_form_of_bmi_and_adx_is_among_those_tried() {
+    use iced_x86::Code;
+    let templates = generate::templates();
+    for code in
+        [Code::Adox_r64_rm64, Code::VEX_Andn_r32_r32_rm32, Code::VEX_Mulx_r64_r64_rm64, Code::VEX_Rorx_r32_rm32_imm8]
+    {
+        for memory in [false, true] {
+            assert!(templates.iter().any(|t| t.code == code && t.memory == memory), "{code:?}");
+        }
+    }
+}
+
+#[test]
 fn every_instruction_does_what_the_real_processor_does() {
     let (cases, seed) = (setting("AURORA_CASES", 2_000_000), setting("AURORA_SEED", 1));
     let started = std::time::Instant::now();

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{bench, project, ui};
 
-/// Cases of the long differential run.
-const DIFFERENTIAL_CASES: u64 = 20_000_000;
+/// Cases of the long differential run on the interpreter.
+const DIFFERENTIAL_CASES: u64 = 50_000_000;
 /// How long the fuzzer runs.
 const FUZZ_SECONDS: u64 = 30 * 60;
 
@@ -28,7 +28,7 @@ struct Outcome {
 
 const TESTS: [Test; 3] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
-    Test { name: "differential", about: "BPE/U against the real processor, 20 million cases", run: differential },
+    Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
     Test { name: "fuzz", about: "System calls at random from inside, 30 minutes on hosted", run: fuzz },
 ];
 

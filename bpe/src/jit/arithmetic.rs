@@ -5,7 +5,7 @@ use wasm_encoder::{BlockType, ValType};
 
 use super::emit::{Emitter, Temp};
 use super::layout::function;
-use super::lazy::{Kind, Over, Setter};
+use super::lazy::{Kind, Over, Setter, Source};
 use super::memory::type_of;
 use super::translate::{shift_count, width};
 
@@ -19,7 +19,8 @@ impl Emitter<'_> {
         if same && matches!(which, M::Xor | M::Sub) {
             self.constant(0, width);
             let zero = self.take(ty);
-            self.set_flags(Kind::new(Setter::Logic, width), [Some(zero), None, None]);
+            let sources = [Source::Number(0), Source::Kept];
+            self.set_flags(Kind { sources, ..Kind::new(Setter::Logic, width) }, [None; 3]);
             self.get(zero);
             return self.pop_register(insn.op0_register());
         }
@@ -46,12 +47,19 @@ impl Emitter<'_> {
         self.mask(width);
         let r = self.take(ty);
         let kind = |setter| Kind::new(setter, width);
+        let sources = [self.result_of(insn), self.source_of(insn, 1, insn.op0_register())];
+        let result = Kind { sources, ..kind(Setter::Add) };
+        let logic = Kind { sources: [sources[0], Source::Kept], ..kind(Setter::Logic) };
         match which {
-            M::Add => self.set_flags(kind(Setter::Add), [Some(r), Some(b), None]),
+            M::Add => self.set_flags(result, [Some(r), Some(b), None]),
+            // What is in a register stays there; in memory it is lost.
+            M::Sub if sources[0] != Source::Kept => {
+                self.set_flags(Kind { setter: Setter::Difference, ..result }, [Some(r), Some(b), None]);
+            }
             M::Sub => self.set_flags(kind(Setter::Subtract), [Some(a), Some(b), None]),
             M::Adc => self.set_flags(kind(Setter::AddCarry), [Some(r), Some(b), carry]),
             M::Sbb => self.set_flags(kind(Setter::SubtractBorrow), [Some(a), Some(b), carry]),
-            _ => self.set_flags(kind(Setter::Logic), [Some(r), None, None]),
+            _ => self.set_flags(logic, [Some(r), None, None]),
         }
         self.put_changed(&place, r, width);
     }
@@ -81,13 +89,17 @@ impl Emitter<'_> {
             return;
         }
         if insn.mnemonic() == M::Cmp {
-            return self.set_flags(Kind::new(Setter::Subtract, width), [Some(a), Some(b), None]);
+            let sources = [0, 1].map(|i| self.source_of(insn, i, Register::None));
+            return self.set_flags(Kind { sources, ..Kind::new(Setter::Subtract, width) }, [Some(a), Some(b), None]);
         }
         self.get(a);
         self.get(b);
         self.operate(M::And, width);
         let r = self.take(type_of(width));
-        self.set_flags(Kind::new(Setter::Logic, width), [Some(r), None, None]);
+        let same = insn.op_kind(1) == OpKind::Register && insn.op0_register() == insn.op1_register();
+        let source = if same { self.result_of(insn) } else { Source::Kept };
+        let kind = Kind { sources: [source, Source::Kept], ..Kind::new(Setter::Logic, width) };
+        self.set_flags(kind, [Some(r), None, None]);
     }
 
     /// `INC` and `DEC`.
@@ -95,7 +107,7 @@ impl Emitter<'_> {
         let width = width(insn, 0);
         let up = insn.mnemonic() == M::Inc;
         let carry = self.flags_needed.then(|| {
-            self.push_carry();
+            self.push_carry_to_keep();
             self.take(ValType::I32)
         });
         let place = self.push_changed(insn, width);
@@ -104,7 +116,8 @@ impl Emitter<'_> {
         self.mask(width);
         let r = self.take(type_of(width));
         let setter = if up { Setter::Increment } else { Setter::Decrement };
-        self.set_flags(Kind::new(setter, width), [Some(r), None, carry]);
+        let sources = [self.result_of(insn), Source::Kept];
+        self.set_flags(Kind { sources, ..Kind::new(setter, width) }, [Some(r), None, carry]);
         self.put_changed(&place, r, width);
     }
 
@@ -183,7 +196,10 @@ impl Emitter<'_> {
         let kind = Kind::new(setter, width);
         match shift_count(insn) {
             Some(0) => {}
-            Some(_) => self.set_flags(kind, [Some(r), Some(count), Some(a)]),
+            Some(n) => {
+                let sources = [self.result_of(insn), Source::Number(n as i32)];
+                self.set_flags(Kind { sources, ..kind }, [Some(r), Some(count), Some(a)]);
+            }
             None if self.flags_needed => self.set_flags_if(count, kind, [r, count, a]),
             None => self.kind = None,
         }
@@ -311,7 +327,7 @@ impl Emitter<'_> {
         }
         let a = self.take(ValType::I64);
         self.push_division_is_simple(a, b, width, signed);
-        self.open_if(BlockType::Empty);
+        self.open_usual(BlockType::Empty);
         self.i().local_get(a.index).local_get(b.index);
         self.either(signed, |s| s.i64_div_s(), |s| s.i64_div_u());
         let q = self.take(ValType::I64);
@@ -327,7 +343,7 @@ impl Emitter<'_> {
             } else {
                 self.i().i64_const(32).i64_shr_u().i64_eqz().i32_eqz();
             }
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             self.interpret();
             self.close();
             for (value, register) in [(q, rax), (r, rdx)] {

@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 use iced_x86::{Code, Mnemonic, OpKind};
 use wasm_encoder::{BlockType, ValType};
 
-use super::code::{End, Target};
+use super::code::{End, Goal, Target};
 use super::emit::{Emitter, Temp, at, param};
 use super::function::Shape;
-use super::layout::function;
+use super::layout::{function, signature};
 use super::lazy::STOP_FUEL;
 use super::plan::Address;
 
@@ -28,7 +28,7 @@ impl Emitter<'_> {
                 self.to(shape, node, *to);
             }
             End::Branch { taken, next } => self.conditional(shape, node, *taken, *next),
-            End::Call { target, back } => self.call(shape, node, *target, *back),
+            End::Call { goal, back } => self.call(shape, node, *goal, *back),
             End::Indirect(hub) => self.indirect(shape, node, *hub),
             End::Hub(targets) => self.hub(shape, node, targets),
             End::Return => self.ret(),
@@ -91,7 +91,7 @@ impl Emitter<'_> {
         self.to(shape, node, next);
     }
 
-    /// Pushes the target of an indirect branch, having checked that a program may go there at all.
+    /// The target of an indirect branch.
     fn indirect_target(&mut self) -> Option<Temp> {
         let function = self.function;
         let insn = &function.blocks[self.block].insns.last()?.insn;
@@ -101,26 +101,27 @@ impl Emitter<'_> {
             let local = self.gpr(insn.op0_register().full_register().number());
             self.i().local_get(local);
         }
-        let target = self.take(ValType::I64);
-        self.check_user(target);
-        Some(target)
+        Some(self.take(ValType::I64))
     }
 
     /// An address outside user space is for the interpreter to refuse.
     fn check_user(&mut self, target: Temp) {
         self.i().local_get(target.index).i64_const(47).i64_shr_u().i64_eqz().i32_eqz();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.interpret();
         self.close();
     }
 
-    fn call(&mut self, shape: &mut Shape, node: usize, target: Option<i64>, back: Target) {
+    fn call(&mut self, shape: &mut Shape, node: usize, to: Goal, back: Target) {
         let function = self.function;
         let Some(last) = function.blocks[node].insns.last() else { return };
-        let indirect = match target {
-            Some(_) => None,
-            None => self.indirect_target(),
+        let indirect = match to {
+            Goal::Known(_) => None,
+            _ => self.indirect_target(),
         };
+        if let Some(target) = indirect {
+            self.check_user(target);
+        }
         self.push_address(last.next());
         let pushed = self.take(ValType::I64);
         self.store(Address::Stack(-8), pushed, 3);
@@ -130,10 +131,10 @@ impl Emitter<'_> {
         let set = self.spill();
         self.store_registers(set);
         let goal = self.temp(ValType::I64);
-        match (target, indirect) {
-            (Some(target), _) => self.push_address(target),
-            (None, Some(found)) => self.get(found),
-            (None, None) => return,
+        match (to, indirect) {
+            (Goal::Known(target), _) => self.push_address(target),
+            (_, Some(found)) => self.get(found),
+            (_, None) => return,
         }
         self.i().local_set(goal.index);
         let Target::Block(back_block) = back else {
@@ -144,19 +145,25 @@ impl Emitter<'_> {
             return;
         };
         self.i().local_get(param::DEPTH).i32_eqz();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.get(goal);
         self.push_fuel();
         self.i().return_();
         self.close();
-        let direct = target.and_then(|t| (self.callees)(t));
-        match direct {
-            Some(_) => _ = self.i().local_get(param::BASE),
-            None => self.get(goal),
+        match (to, to.offset().and_then(|t| (self.callees)(t))) {
+            (Goal::Known(_), Some(callee)) => self.call_function(callee, None),
+            (Goal::Likely(target), Some(callee)) => {
+                self.get(goal);
+                self.push_address(target);
+                self.i().i64_eq();
+                self.open_usual(BlockType::FunctionType(signature::RETURNED));
+                self.call_function(callee, None);
+                self.or_else();
+                self.call_function(function::DISPATCH, Some(goal));
+                self.close();
+            }
+            _ => self.call_function(function::DISPATCH, Some(goal)),
         }
-        self.push_fuel();
-        let callee = direct.unwrap_or(function::DISPATCH);
-        self.i().i32_const(0).local_get(param::DEPTH).i32_const(1).i32_sub().call(callee);
         self.i().local_set(param::FUEL);
         self.pending = 0;
         self.kind = None;
@@ -165,12 +172,22 @@ impl Emitter<'_> {
         self.get(came);
         self.push_address(last.next());
         self.i().i64_ne();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.i().local_get(came.index).local_get(param::FUEL).return_();
         self.close();
         let live = self.flow.live_in[back_block];
         self.load_registers(live);
         self.branch(shape, node, back_block);
+    }
+
+    /// Calls a function of the cluster, or that which goes to an address. Pushes what comes back.
+    fn call_function(&mut self, callee: u32, goal: Option<Temp>) {
+        match goal {
+            Some(goal) => self.get(goal),
+            None => _ = self.i().local_get(param::BASE),
+        }
+        self.push_fuel();
+        self.i().i32_const(0).local_get(param::DEPTH).i32_const(1).i32_sub().call(callee);
     }
 
     fn ret(&mut self) {
@@ -204,13 +221,15 @@ impl Emitter<'_> {
             self.i().i64_sub();
             let distance = self.take(ValType::I64);
             let label = self.label(outside);
-            self.i().local_get(distance.index).i64_const(map.span).i64_gt_u().br_if(label);
+            self.i().local_get(distance.index).i64_const(map.span).i64_gt_u();
+            self.branch_rarely(label);
             self.i().local_get(distance.index).i32_wrap_i64().i32_load8_u(at(map.address));
-            self.i().local_tee(map.number).i32_eqz().br_if(label);
+            self.i().local_tee(map.number).i32_eqz();
+            self.branch_rarely(label);
             let (pending, rip) = (self.pending, self.rip);
             self.pay();
             self.is_out_of_fuel();
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             self.set_stop(STOP_FUEL);
             self.i().local_get(target.index).local_set(rip);
             let set = self.spill();
@@ -221,6 +240,10 @@ impl Emitter<'_> {
             self.close();
             self.pending = pending;
         }
+        // What the hub knows is code of a program.
+        self.pending -= 1;
+        self.check_user(target);
+        self.pending += 1;
         self.go_to(target);
     }
 

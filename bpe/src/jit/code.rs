@@ -71,6 +71,27 @@ pub(crate) enum Target {
     Out(i64),
 }
 
+/// Where a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// To this offset.
+    Known(i64),
+    /// Where an address says: every time it was seen to go to this offset.
+    Likely(i64),
+    /// Where an address says.
+    Unknown,
+}
+
+impl Goal {
+    /// The offset worth translating with the caller.
+    pub(crate) fn offset(self) -> Option<i64> {
+        match self {
+            Self::Known(offset) | Self::Likely(offset) => Some(offset),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// How a block ends. The instruction that ends it, if any, is its last.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
@@ -78,8 +99,8 @@ pub(crate) enum End {
     Jump(Target),
     /// A conditional branch.
     Branch { taken: Target, next: Target },
-    /// A call to an offset, or indirect, and where it comes back.
-    Call { target: Option<i64>, back: Target },
+    /// A call, and where it comes back.
+    Call { goal: Goal, back: Target },
     /// A jump to an address: to the hub, if that knows it.
     Indirect(Option<usize>),
     /// The hub, where all indirect jumps of the function meet: the places they were seen to reach.
@@ -127,6 +148,13 @@ pub(crate) struct Function {
     pub(crate) entries: Vec<usize>,
 }
 
+impl Function {
+    /// How many instructions it has.
+    pub(crate) fn size(&self) -> usize {
+        self.blocks.iter().map(|b| b.insns.len()).sum()
+    }
+}
+
 /// Where discovery gets the code from.
 pub(crate) trait Source {
     /// The frame that holds the page at `page` (an offset, page-aligned), if it can be executed.
@@ -135,7 +163,7 @@ pub(crate) trait Source {
     fn copy(&self, at: PhysAddr, out: &mut [u8]);
     /// Whether the interpreter has a block that begins there.
     fn has_run(&self, at: PhysAddr) -> bool;
-    /// Where the indirect jump at this offset went so far.
+    /// Where the indirect jump or call at this offset went so far.
     fn seen_targets(&mut self, at: i64) -> Vec<i64>;
 }
 
@@ -205,7 +233,7 @@ impl Discovery<'_> {
         }
     }
 
-    fn block(&self, at: i64, steps: &BTreeMap<i64, Step>, index: &BTreeMap<i64, usize>) -> Block {
+    fn block(&mut self, at: i64, steps: &BTreeMap<i64, Step>, index: &BTreeMap<i64, usize>) -> Block {
         let target = |to: i64| index.get(&to).map_or(Target::Out(to), |&b| Target::Block(b));
         let mut insns = Vec::new();
         let mut here = at;
@@ -224,13 +252,19 @@ impl Discovery<'_> {
         Block { at, insns, end }
     }
 
-    fn end(&self, insn: &Insn, target: &dyn Fn(i64) -> Target) -> End {
+    fn end(&mut self, insn: &Insn, target: &dyn Fn(i64) -> Target) -> End {
         let near = insn.insn.near_branch_target() as i64;
         match insn.insn.flow_control() {
             FlowControl::UnconditionalBranch => End::Jump(target(near)),
             FlowControl::ConditionalBranch => End::Branch { taken: target(near), next: target(insn.next()) },
-            FlowControl::Call => End::Call { target: Some(near), back: target(insn.next()) },
-            FlowControl::IndirectCall => End::Call { target: None, back: target(insn.next()) },
+            FlowControl::Call => End::Call { goal: Goal::Known(near), back: target(insn.next()) },
+            FlowControl::IndirectCall => {
+                let goal = match self.source.seen_targets(insn.at())[..] {
+                    [only] => Goal::Likely(only),
+                    _ => Goal::Unknown,
+                };
+                End::Call { goal, back: target(insn.next()) }
+            }
             FlowControl::IndirectBranch => End::Indirect(None),
             _ => End::Return,
         }

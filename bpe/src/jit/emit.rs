@@ -6,14 +6,16 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget, ValType};
+use wasm_encoder::{BlockType, BranchHint, InstructionSink, MemArg, MemArgTarget, ValType};
 
 use super::code::{FLAGS, Function, MXCSR, Set};
 use super::flow::Flow;
 use super::graph::Graph;
 use super::layout::{CallOut, CallOuts, Layout, function, signature};
 use super::lazy::{Kind, STOP_INTERPRET};
+use super::packed::FloatLocals;
 use super::plan::Plan;
+use super::stack::{Page, StackPage};
 
 /// Parameters of a translated function.
 pub(crate) mod param {
@@ -30,18 +32,20 @@ pub(crate) mod param {
 }
 
 /// Registers that have locals: the members of a [`Set`], with the flags' five words at the end.
-const SLOTS: usize = 38;
+const SLOTS: usize = 37;
 const KIND: usize = 32;
-const FAST_FLOAT: usize = 37;
 const UNUSED: u32 = u32::MAX;
 
 /// Writes one instruction.
 pub(crate) type Instruction = for<'a, 'b> fn(&'a mut InstructionSink<'b>) -> &'a mut InstructionSink<'b>;
 
-/// What must be so in MXCSR for the engine's arithmetic: all exceptions masked, rounding to nearest, denormals as they
-/// are, and inexactness noted already.
-const MXCSR_MASK: i32 = 0xffe0;
-const MXCSR_FAST: i32 = 0x1fa0;
+/// What is known of a register's numbers: they are not denormal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clean {
+    pub(crate) double: bool,
+    /// In all lanes, not only the lowest.
+    pub(crate) all: bool,
+}
 
 /// A temporary local with its type.
 #[derive(Clone, Copy)]
@@ -59,12 +63,14 @@ pub(crate) struct Emitter<'a> {
     /// Wasm functions of the cluster's other functions, by the offset calls go to.
     pub(crate) callees: &'a dyn Fn(i64) -> Option<u32>,
     pub(crate) code: Vec<u8>,
+    /// Which way branches in it mostly go.
+    pub(crate) hints: Vec<BranchHint>,
     pub(crate) locals: Vec<ValType>,
     slots: [u32; SLOTS],
     temps: [Vec<u32>; 5],
     temps_used: [usize; 5],
-    /// Whether an XMM register's low lane is known not to be denormal, as a number of double precision or not.
-    pub(crate) clean: [Option<bool>; 16],
+    pub(crate) clean: [Option<Clean>; 16],
+    pub(crate) floats: FloatLocals,
     /// Open blocks, loops and conditionals.
     pub(crate) depth: u32,
     /// Where an exit that stores a set of registers is, by nesting.
@@ -87,11 +93,15 @@ pub(crate) struct Emitter<'a> {
     pub(crate) kind: Option<Kind>,
     /// Which of the flags' further words the function uses.
     pub(crate) flag_words: (bool, bool),
-    /// Whether anything may see the flags of the instruction being written.
+    /// Whether anything may see the flags of the instruction being written, and the registers that change while it may.
     pub(crate) flags_needed: bool,
+    pub(crate) changed: Set,
     /// Instructions executed by the interpreter.
     pub(crate) call_outs: CallOuts,
     pub(crate) rip: u32,
+    pub(crate) stack: Option<StackPage>,
+    /// Pages for places in small loops that have none yet.
+    pub(crate) pages: Vec<Page>,
 }
 
 pub(crate) fn at(offset: u32) -> MemArg {
@@ -106,6 +116,11 @@ impl<'a> Emitter<'a> {
         layout: &'a Layout,
         callees: &'a dyn Fn(i64) -> Option<u32>,
     ) -> Self {
+        let mut locals = Vec::new();
+        let floats = FloatLocals::new(function, &mut |ty| {
+            locals.push(ty);
+            param::COUNT + locals.len() as u32 - 1
+        });
         let mut this = Self {
             function,
             graph,
@@ -113,11 +128,13 @@ impl<'a> Emitter<'a> {
             layout,
             callees,
             code: Vec::new(),
-            locals: Vec::new(),
+            hints: Vec::new(),
+            locals,
             slots: [UNUSED; SLOTS],
             temps: Default::default(),
             temps_used: [0; 5],
             clean: [None; 16],
+            floats,
             depth: 0,
             exits: Vec::new(),
             block: 0,
@@ -130,9 +147,12 @@ impl<'a> Emitter<'a> {
             pending: 0,
             kind: None,
             flags_needed: true,
+            changed: 0,
             flag_words: flag_words(function, flow),
             call_outs: Vec::new(),
             rip: 0,
+            stack: None,
+            pages: Vec::new(),
         };
         this.rip = this.local(ValType::I64);
         this
@@ -163,7 +183,6 @@ impl<'a> Emitter<'a> {
             self.slots[n] = self.local(match n {
                 0..16 => ValType::I64,
                 16..32 => ValType::V128,
-                KIND | FAST_FLOAT => ValType::I32,
                 _ => ValType::I64,
             });
         }
@@ -245,6 +264,36 @@ impl<'a> Emitter<'a> {
         self.depth += 1;
     }
 
+    /// Opens a conditional for what hardly ever happens: the engine then keeps it out of the way.
+    pub(crate) fn open_rare(&mut self, ty: BlockType) {
+        self.hint(false);
+        self.open_if(ty);
+    }
+
+    /// Opens one for what is nearly always so.
+    pub(crate) fn open_usual(&mut self, ty: BlockType) {
+        self.hint(true);
+        self.open_if(ty);
+    }
+
+    /// Branches on what hardly ever happens.
+    pub(crate) fn branch_rarely(&mut self, label: u32) {
+        self.hint(false);
+        self.i().br_if(label);
+    }
+
+    /// Branches on what is nearly always so.
+    pub(crate) fn branch_usually(&mut self, label: u32) {
+        self.hint(true);
+        self.i().br_if(label);
+    }
+
+    /// Says whether the branch written next is mostly taken.
+    fn hint(&mut self, taken: bool) {
+        let here = self.code.len() as u32;
+        self.hints.push(BranchHint { branch_func_offset: here, branch_hint_value: taken.into() });
+    }
+
     pub(crate) fn or_else(&mut self) {
         self.i().else_();
     }
@@ -308,32 +357,29 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// The local that says whether the engine's arithmetic may be used.
-    pub(crate) fn fast_float(&mut self) -> u32 {
-        self.slot(FAST_FLOAT)
-    }
-
-    fn load_fast_float(&mut self) {
-        let (slot, from) = (self.fast_float(), at(self.layout.mxcsr));
-        self.i().i32_const(0).i32_load(from).i32_const(MXCSR_MASK).i32_and();
-        self.i().i32_const(MXCSR_FAST).i32_eq().local_set(slot);
-    }
-
     fn load_flags(&mut self) {
         let (lazy, [kind, a, b, c, o]) = (self.layout.lazy, self.flag_locals());
         for (i, local) in [a, b, c, o].into_iter().enumerate() {
             self.i().i32_const(0).i64_load(at(lazy + i as u32 * 8)).local_set(local);
         }
-        self.i().i32_const(0).i32_load(at(lazy + 32)).local_set(kind);
+        self.i().i32_const(0).i64_load(at(lazy + 32)).local_set(kind);
     }
 
     pub(crate) fn store_flags(&mut self) {
         let (lazy, [kind, a, b, c, o]) = (self.layout.lazy, self.flag_locals());
-        let used = [true, true, self.flag_words.0, self.flag_words.1];
+        let used = match self.kind {
+            Some(kind) => kind.words(),
+            None => [true, true, self.flag_words.0, self.flag_words.1],
+        };
         for (i, local) in [a, b, c, o].into_iter().enumerate().filter(|&(i, _)| used[i]) {
             self.i().i32_const(0).local_get(local).i64_store(at(lazy + i as u32 * 8));
         }
-        self.i().i32_const(0).local_get(kind).i32_store(at(lazy + 32));
+        self.i().i32_const(0);
+        match self.kind {
+            Some(known) => _ = self.i().i64_const(known.encode()),
+            None => _ = self.i().local_get(kind),
+        }
+        self.i().i64_store(at(lazy + 32));
     }
 
     /// Registers to store when the block being written is left.
@@ -426,7 +472,7 @@ impl<'a> Emitter<'a> {
         self.i().i32_const(helper).call_indirect(0, signature::CALL_OUT).local_set(param::FUEL);
         let stop = at(self.layout.stop);
         self.i().i32_const(0).i32_load(stop);
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.i().i64_const(-1).local_get(param::FUEL).return_();
         self.close();
         if aside {

@@ -2,28 +2,55 @@
 //!
 //! What always holds: the locals of the flags say what [`super::lazy::Lazy`] says, unless nobody will look.
 
+use iced_x86::{Instruction, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
 use super::emit::{Emitter, Temp};
 use super::layout::signature;
-use super::lazy::{Kind, Over, Setter};
+use super::lazy::{Kind, Over, Setter, Source};
 
 impl Emitter<'_> {
-    /// The flags are now those of `kind` with these operands; the third also serves as carry.
+    /// The flags are now those of `kind` with these operands; the third also serves as carry. Those that are where its
+    /// sources say are not kept anywhere else, as long as they stay there.
     pub(crate) fn set_flags(&mut self, kind: Kind, operands: [Option<Temp>; 3]) {
         if !self.flags_needed {
             self.kind = None;
             return;
         }
+        let changed = self.changed;
+        let sources = kind.sources.map(|source| match source {
+            Source::Register(n) if changed >> n & 1 != 0 => Source::Kept,
+            source => source,
+        });
+        let kind = Kind { sources, ..kind };
         let [kind_local, a, b, c, _] = self.flag_locals();
-        for (operand, local) in operands.into_iter().zip([a, b, c]) {
-            if let Some(operand) = operand {
+        for (i, (operand, local)) in operands.into_iter().zip([a, b, c]).enumerate() {
+            let kept = sources.get(i).is_none_or(|&s| s == Source::Kept);
+            if let Some(operand) = operand.filter(|_| kept) {
                 self.push_wide(operand);
                 self.i().local_set(local);
             }
         }
-        self.i().i32_const(kind.encode()).local_set(kind_local);
+        self.i().i64_const(kind.encode()).local_set(kind_local);
         self.kind = Some(kind);
+    }
+
+    /// Where operand `i` can be found later on, given that register `written` gets another value.
+    pub(crate) fn source_of(&self, insn: &Instruction, i: u32, written: Register) -> Source {
+        let high = |r: Register| matches!(r, Register::AH | Register::CH | Register::DH | Register::BH);
+        match insn.op_kind(i) {
+            OpKind::Register => match insn.op_register(i) {
+                r if high(r) || r.full_register() == written.full_register() => Source::Kept,
+                r => Source::Register(r.full_register().number() as u8),
+            },
+            OpKind::Memory => Source::Kept,
+            _ => Source::Number(insn.immediate(i) as i32),
+        }
+    }
+
+    /// Where the result of an instruction can be found, which is its first operand.
+    pub(crate) fn result_of(&self, insn: &Instruction) -> Source {
+        self.source_of(insn, 0, Register::None)
     }
 
     fn push_wide(&mut self, value: Temp) {
@@ -48,7 +75,7 @@ impl Emitter<'_> {
             self.push_wide(operand);
             self.i().local_set(local);
         }
-        self.i().i32_const(kind.encode()).local_set(kind_local);
+        self.i().i64_const(kind.encode()).local_set(kind_local);
         self.close();
         self.kind = None;
     }
@@ -65,7 +92,7 @@ impl Emitter<'_> {
                 self.push_wide(value);
                 self.i().local_set(o);
                 let kind = Kind { over, over_width: width, ..kind };
-                self.i().i32_const(kind.encode()).local_set(kind_local);
+                self.i().i64_const(kind.encode()).local_set(kind_local);
                 self.kind = Some(kind);
             }
             _ => self.set_over_slowly(over, width, value),
@@ -80,7 +107,7 @@ impl Emitter<'_> {
         let kind = Kind { over, over_width: width, ..Kind::new(Setter::Bits, 3) };
         self.i().local_get(bits.index).local_set(a);
         self.push_wide(value);
-        self.i().local_set(o).i32_const(kind.encode()).local_set(kind_local);
+        self.i().local_set(o).i64_const(kind.encode()).local_set(kind_local);
         self.kind = Some(kind);
     }
 
@@ -101,6 +128,9 @@ impl Emitter<'_> {
 
     /// Asks us about the flags: a condition's number, or [`ALL`].
     fn ask(&mut self, what: i32) {
+        // They may refer to registers.
+        let registers = self.spill() & 0xffff;
+        self.store_registers(registers);
         self.store_flags();
         let (core, helper) = (self.layout.core as i32, self.layout.condition as i32);
         self.i().i32_const(core).i32_const(what).i32_const(helper).call_indirect(0, signature::CONDITION);
@@ -109,6 +139,22 @@ impl Emitter<'_> {
     /// Pushes CF as 0 or 1.
     pub(crate) fn push_carry(&mut self) {
         self.push_condition(2);
+    }
+
+    /// The same for what leaves it as it is. In a loop, that is mostly what set the flags last, too.
+    pub(crate) fn push_carry_to_keep(&mut self) {
+        if self.kind.is_some() {
+            return self.push_carry();
+        }
+        let [kind, _, _, c, _] = self.flag_locals();
+        let (first, last) = (Setter::Increment as i32, Setter::Decrement as i32);
+        self.i().local_get(kind).i32_wrap_i64().i32_const(Kind::SETTER_AND_OVER).i32_and();
+        self.i().i32_const(first).i32_sub().i32_const(last - first + 1).i32_lt_u();
+        self.open_usual(BlockType::Result(ValType::I32));
+        self.i().local_get(c).i32_wrap_i64().i32_const(1).i32_and();
+        self.or_else();
+        self.push_carry();
+        self.close();
     }
 
     /// Pushes whether the condition holds: 0, or 1.
@@ -129,7 +175,7 @@ impl Emitter<'_> {
             return self.push_over(kind, condition);
         }
         match kind.setter {
-            Setter::Subtract => self.push_subtract(kind.width, condition),
+            Setter::Subtract | Setter::Difference => self.push_subtract(kind, condition),
             Setter::Order => self.push_order(kind.width, condition),
             Setter::Logic | Setter::Add | Setter::Increment | Setter::Decrement => self.push_result(kind, condition),
             Setter::ShiftLeft | Setter::ShiftRight | Setter::ShiftSigned | Setter::AddCarry => match condition {
@@ -155,26 +201,71 @@ impl Emitter<'_> {
         true
     }
 
-    /// Pushes one of the locals, of the type its width has; signed if asked for.
-    fn push_flag_operand(&mut self, local: u32, width: u8, signed: bool) {
-        self.i().local_get(local);
+    /// Pushes an operand, 0 or 1, of the type its width has; signed if asked for.
+    fn push_flag_operand(&mut self, kind: Kind, which: usize, signed: bool) {
+        let width = kind.width;
+        match kind.sources[which] {
+            Source::Kept => {
+                let local = self.flag_locals()[1 + which];
+                self.i().local_get(local);
+            }
+            Source::Register(n) => {
+                let local = self.gpr(n.into());
+                self.i().local_get(local);
+            }
+            Source::Number(n) => {
+                let value = match width {
+                    0 if signed => i64::from(n as i8),
+                    1 if signed => i64::from(n as i16),
+                    _ => i64::from(n),
+                };
+                return self.constant(if signed { value as u64 } else { clipped(value, width) }, width.max(2));
+            }
+        }
+        let register = kind.sources[which] != Source::Kept;
         if width < 3 {
             self.i().i32_wrap_i64();
         }
         match width {
             0 if signed => _ = self.i().i32_extend8_s(),
             1 if signed => _ = self.i().i32_extend16_s(),
+            _ if register => self.mask(width),
             _ => {}
         }
     }
 
-    fn push_subtract(&mut self, width: u8, condition: u8) -> bool {
-        let [_, a, b, ..] = self.flag_locals();
-        let wide = width == 3;
+    /// Pushes one zero-extended to 64 bits.
+    fn push_wide_operand(&mut self, kind: Kind, which: usize) {
+        self.push_flag_operand(kind, which, false);
+        if kind.width < 3 {
+            self.i().i64_extend_i32_u();
+        }
+    }
+
+    /// Pushes what was subtracted from.
+    fn push_minuend(&mut self, kind: Kind, signed: bool) {
+        if kind.setter != Setter::Difference {
+            return self.push_flag_operand(kind, 0, signed);
+        }
+        self.push_flag_operand(kind, 0, false);
+        self.push_flag_operand(kind, 1, false);
+        self.either(kind.width == 3, |s| s.i64_add(), |s| s.i32_add());
+        match kind.width {
+            0 if signed => _ = self.i().i32_extend8_s(),
+            1 if signed => _ = self.i().i32_extend16_s(),
+            width => self.mask(width),
+        }
+    }
+
+    fn push_subtract(&mut self, kind: Kind, condition: u8) -> bool {
+        let (width, wide) = (kind.width, kind.width == 3);
         let signed = matches!(condition, 6 | 7);
+        if kind.setter == Setter::Difference && matches!(condition, 2 | 4 | 5) {
+            return self.push_result(kind, condition);
+        }
         if matches!(condition, 1 | 2 | 3 | 6 | 7) {
-            self.push_flag_operand(a, width, signed);
-            self.push_flag_operand(b, width, signed);
+            self.push_minuend(kind, signed);
+            self.push_flag_operand(kind, 1, signed);
             let mut s = self.i();
             match (condition, wide) {
                 (1, false) => s.i32_lt_u(),
@@ -193,8 +284,8 @@ impl Emitter<'_> {
         if condition == 0 {
             return false;
         }
-        self.push_flag_operand(a, width, false);
-        self.push_flag_operand(b, width, false);
+        self.push_flag_operand(kind, 0, false);
+        self.push_flag_operand(kind, 1, false);
         self.either(wide, |s| s.i64_sub(), |s| s.i32_sub());
         self.push_of_result(width, condition)
     }
@@ -219,22 +310,22 @@ impl Emitter<'_> {
 
     /// Conditions of what keeps its result in `a`.
     fn push_result(&mut self, kind: Kind, condition: u8) -> bool {
-        let [_, a, b, c, _] = self.flag_locals();
+        let [.., c, _] = self.flag_locals();
         let (width, wide) = (kind.width, kind.width == 3);
         match condition {
             2 => {
-                self.push_flag_operand(a, width, false);
+                self.push_flag_operand(kind, 0, false);
                 self.either(wide, |s| s.i64_eqz(), |s| s.i32_eqz());
             }
             4 | 5 => {
-                self.push_flag_operand(a, width, false);
+                self.push_flag_operand(kind, 0, false);
                 return self.push_of_result(width, condition);
             }
             1 => match kind.setter {
                 Setter::Logic => _ = self.i().i32_const(0),
                 Setter::Add => {
-                    self.push_flag_operand(a, width, false);
-                    self.push_flag_operand(b, width, false);
+                    self.push_flag_operand(kind, 0, false);
+                    self.push_flag_operand(kind, 1, false);
                     self.either(wide, |s| s.i64_lt_u(), |s| s.i32_lt_u());
                 }
                 _ => _ = self.i().local_get(c).i32_wrap_i64().i32_const(1).i32_and(),
@@ -261,14 +352,20 @@ impl Emitter<'_> {
     }
 
     fn push_overflow(&mut self, kind: Kind) -> bool {
-        let [_, a, b, ..] = self.flag_locals();
         let top = 1i64 << ((8 << kind.width) - 1);
         match kind.setter {
             Setter::Logic => _ = self.i().i32_const(0),
-            Setter::Increment => _ = self.i().local_get(a).i64_const(top).i64_eq(),
-            Setter::Decrement => _ = self.i().local_get(a).i64_const(top.wrapping_sub(1)).i64_eq(),
+            Setter::Increment | Setter::Decrement => {
+                self.push_wide_operand(kind, 0);
+                let last = if kind.setter == Setter::Increment { top } else { top.wrapping_sub(1) };
+                self.i().i64_const(last).i64_eq();
+            }
             _ => {
                 // Both operands have the sign the result has not.
+                self.push_wide_operand(kind, 0);
+                let a = self.take(ValType::I64).index;
+                self.push_wide_operand(kind, 1);
+                let b = self.take(ValType::I64).index;
                 let mut s = self.i();
                 s.local_get(a).local_get(b).i64_xor();
                 s.local_get(a).local_get(a).local_get(b).i64_sub().i64_xor();
@@ -280,10 +377,10 @@ impl Emitter<'_> {
 
     /// CF of an addition or subtraction with carry.
     fn push_carry_of_chain(&mut self, kind: Kind) -> bool {
-        let [_, a, b, c, _] = self.flag_locals();
+        let [.., c, _] = self.flag_locals();
         for strict in [false, true] {
-            self.push_flag_operand(a, kind.width, false);
-            self.push_flag_operand(b, kind.width, false);
+            self.push_flag_operand(kind, 0, false);
+            self.push_flag_operand(kind, 1, false);
             let mut s = self.i();
             match (strict, kind.width == 3) {
                 (false, false) => s.i32_le_u(),
@@ -298,7 +395,7 @@ impl Emitter<'_> {
 
     /// CF of a shift to the right: the last bit that went.
     fn push_shifted_out(&mut self, kind: Kind) -> bool {
-        let [_, _, b, c, _] = self.flag_locals();
+        let [.., c, _] = self.flag_locals();
         self.i().local_get(c);
         if kind.setter == Setter::ShiftSigned {
             match kind.width {
@@ -308,7 +405,8 @@ impl Emitter<'_> {
                 _ => {}
             }
         }
-        self.i().local_get(b).i64_const(1).i64_sub();
+        self.push_wide_operand(kind, 1);
+        self.i().i64_const(1).i64_sub();
         self.either(kind.setter == Setter::ShiftSigned, |s| s.i64_shr_s(), |s| s.i64_shr_u());
         self.i().i32_wrap_i64().i32_const(1).i32_and();
         true
@@ -387,3 +485,8 @@ impl Emitter<'_> {
 
 /// Asks for all flags instead of a condition.
 pub(crate) const ALL: i32 = 16;
+
+/// A number without the bits past its width.
+fn clipped(value: i64, width: u8) -> u64 {
+    value as u64 & u64::MAX >> (64 - (8 << width))
+}

@@ -8,12 +8,12 @@
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
-use super::emit::{Emitter, Temp, param};
+use super::emit::{Clean, Emitter, Temp, at, param};
 use super::lazy::{Kind, Setter};
 
 /// What an instruction calculates.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Calculation {
+pub(super) enum Calculation {
     Add,
     Subtract,
     Multiply,
@@ -32,13 +32,20 @@ enum Calculation {
 }
 
 #[derive(Clone, Copy)]
-struct Float {
-    calculation: Calculation,
-    double: bool,
-    packed: bool,
+pub(super) struct Float {
+    pub(super) calculation: Calculation,
+    pub(super) double: bool,
+    pub(super) packed: bool,
 }
 
-fn float_of(insn: &Instruction) -> Option<Float> {
+impl Float {
+    /// Whether its result is of that precision.
+    pub(super) fn results_in(self, double: bool) -> bool {
+        (self.double != (self.calculation == Calculation::Convert)) == double
+    }
+}
+
+pub(super) fn float_of(insn: &Instruction) -> Option<Float> {
     use Calculation as C;
     let scalar = |calculation, double| Some(Float { calculation, double, packed: false });
     let packed = |calculation, double| Some(Float { calculation, double, packed: true });
@@ -85,12 +92,14 @@ pub(super) fn sets_flags(insn: &Instruction) -> bool {
     float_of(insn).is_some_and(|f| f.calculation == Calculation::Compare)
 }
 
-/// The exponents of four single-precision numbers.
-const SINGLE_EXPONENTS: i128 = 0x7f80_0000_7f80_0000_7f80_0000_7f80_0000;
-
 /// In the top half of a number: the smallest exponent there is but zero, and the mask of all.
-fn exponent(double: bool) -> (i32, i32) {
+pub(super) fn exponent(double: bool) -> (i32, i32) {
     if double { (0x0010_0000, 0x7ff0_0000) } else { (0x0080_0000, 0x7f80_0000) }
+}
+
+/// Whether a register's low lane is known not to be denormal.
+fn is_clean(clean: &[Option<Clean>; 16], register: Register, double: bool) -> bool {
+    clean[register.number() & 15].is_some_and(|known| known.double == double)
 }
 
 fn type_of(double: bool) -> ValType {
@@ -177,21 +186,20 @@ impl Emitter<'_> {
         level: u32,
     ) {
         let label = self.label(level);
-        let fast = self.fast_float();
-        self.i().local_get(fast).i32_eqz().br_if(label);
         self.push_top(r, to);
-        let (one, most) = exponent(to);
-        self.i().i32_const(1).i32_shl().i32_const(one << 1).i32_sub();
-        self.i().i32_const((most - one) << 1).i32_ge_u().br_if(label);
+        let limit = self.floats.limit(to);
+        self.i().i32_const(1).i32_shl().i32_const(exponent(to).0 << 1).i32_sub().local_get(limit).i32_ge_u();
+        self.branch_rarely(label);
         let clean = self.clean;
         let mut known = None;
         for &(value, register) in operands {
-            if known == Some(value.index) || register.is_some_and(|r| clean[r.number() & 15] == Some(from)) {
+            if known == Some(value.index) || register.is_some_and(|r| is_clean(&clean, r, from)) {
                 continue;
             }
             known = Some(value.index);
             self.push_top(value, from);
-            self.i().i32_const(exponent(from).1).i32_and().i32_eqz().br_if(label);
+            self.i().i32_const(exponent(from).1).i32_and().i32_eqz();
+            self.branch_rarely(label);
         }
     }
 
@@ -207,7 +215,7 @@ impl Emitter<'_> {
         let fast = self.fast_float();
         self.i().local_get(fast);
         for &(value, register) in operands {
-            if register.is_none_or(|r| clean[r.number() & 15] != Some(double)) {
+            if register.is_none_or(|r| !is_clean(&clean, r, double)) {
                 self.push_is_not_denormal(value, double);
                 self.i().i32_and();
             }
@@ -217,7 +225,10 @@ impl Emitter<'_> {
     /// From here on these registers' low lanes are known not to be denormal.
     fn note_clean(&mut self, registers: &[Option<Register>], double: bool) {
         for register in registers.iter().flatten() {
-            self.clean[register.number() & 15] = Some(double);
+            let known = &mut self.clean[register.number() & 15];
+            if known.is_none_or(|k| k.double != double) {
+                *known = Some(Clean { double, all: false });
+            }
         }
     }
 
@@ -244,13 +255,18 @@ impl Emitter<'_> {
             some = true;
         }
         if some {
-            let paid = self.pending + 1;
             self.i().i32_eqz();
-            self.open_if(BlockType::Empty);
-            self.push_address(insn.next_ip() as i64);
-            self.i().local_get(param::FUEL).i64_const(paid).i64_sub().return_();
-            self.close();
+            self.leave_after(insn);
         }
+    }
+
+    /// Leaves translated code after an instruction the interpreter executed, if what is on the stack says so.
+    pub(super) fn leave_after(&mut self, insn: &Instruction) {
+        let paid = self.pending + 1;
+        self.open_rare(BlockType::Empty);
+        self.push_address(insn.next_ip() as i64);
+        self.i().local_get(param::FUEL).i64_const(paid).i64_sub().return_();
+        self.close();
     }
 
     /// An operation on low lanes.
@@ -280,7 +296,7 @@ impl Emitter<'_> {
                 self.get(value);
                 self.get(value);
                 self.either(double, |s| s.f64_ne(), |s| s.f32_ne());
-                self.i().br_if(label);
+                self.branch_rarely(label);
             }
         }
         self.put_low(to, r, target);
@@ -367,7 +383,7 @@ impl Emitter<'_> {
         let clean = self.clean;
         self.i().i32_const(1);
         for (value, register) in [(a, Some(first)), (b, source)] {
-            if register.is_none_or(|r| clean[r.number() & 15] != Some(double)) {
+            if register.is_none_or(|r| !is_clean(&clean, r, double)) {
                 self.push_is_not_denormal(value, double);
                 self.i().i32_and();
             }
@@ -377,9 +393,10 @@ impl Emitter<'_> {
             self.i().i32_and();
         }
         self.i().i32_eqz();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         // Exceptions are the interpreter's; the flags are worked out below all the same.
         self.slowly(insn, &[Some(first), source], double);
+        self.flatten_denormals(&[a, b], double);
         self.close();
         self.note_clean(&[Some(first), source], double);
         let mut bits = [a, b];
@@ -397,6 +414,23 @@ impl Emitter<'_> {
         self.set_flags(Kind::new(Setter::Order, width), [Some(bits[0]), Some(bits[1]), None]);
     }
 
+    /// Makes denormal numbers zero if MXCSR says that they are.
+    fn flatten_denormals(&mut self, values: &[Temp], double: bool) {
+        const DENORMALS_ARE_ZERO: i32 = 0x40;
+        let mxcsr = at(self.layout.mxcsr);
+        self.i().i32_const(0).i32_load(mxcsr).i32_const(DENORMALS_ARE_ZERO).i32_and();
+        self.open_rare(BlockType::Empty);
+        for &value in values {
+            self.push_is_not_denormal(value, double);
+            self.i().i32_eqz();
+            self.open_rare(BlockType::Empty);
+            self.float_constant(0.0, double);
+            self.i().local_set(value.index);
+            self.close();
+        }
+        self.close();
+    }
+
     fn float_of_integer(&mut self, insn: &Instruction, double: bool) {
         let width = super::translate::width(insn, 1);
         let to = insn.op0_register();
@@ -412,7 +446,7 @@ impl Emitter<'_> {
         if width == 3 || !double {
             let fast = self.fast_float();
             self.i().local_get(fast);
-            self.open_if(BlockType::Empty);
+            self.open_usual(BlockType::Empty);
             self.put_low(to, r, double);
             self.or_else();
             self.call_out(true);
@@ -434,7 +468,7 @@ impl Emitter<'_> {
         self.float_constant(if wide { 9_223_372_036_854_775_808.0 } else { 2_147_483_648.0 }, double);
         self.either(double, |s| s.f64_lt(), |s| s.f32_lt());
         self.i().i32_and();
-        self.open_if(BlockType::Empty);
+        self.open_usual(BlockType::Empty);
         self.get(b);
         match (wide, double) {
             (true, true) => self.i().i64_trunc_f64_s(),
@@ -446,85 +480,5 @@ impl Emitter<'_> {
         self.or_else();
         self.call_out(true);
         self.close();
-    }
-
-    /// An operation on all lanes.
-    fn packed(&mut self, insn: &Instruction, float: Float) {
-        use Calculation as C;
-        let (double, to) = (float.double, insn.op0_register());
-        let local = self.xmm(to.number());
-        let b = self.take_vector(insn, 1);
-        self.push_xmm(to);
-        let a = self.take(ValType::V128);
-        self.get(a);
-        self.get(b);
-        match float.calculation {
-            C::Add => self.either(double, |s| s.f64x2_add(), |s| s.f32x4_add()),
-            C::Subtract => self.either(double, |s| s.f64x2_sub(), |s| s.f32x4_sub()),
-            C::Multiply => self.either(double, |s| s.f64x2_mul(), |s| s.f32x4_mul()),
-            _ => self.either(double, |s| s.f64x2_div(), |s| s.f32x4_div()),
-        }
-        let r = self.take(ValType::V128);
-        let fast = self.fast_float();
-        let sum = matches!(float.calculation, C::Add | C::Subtract);
-        let done = self.open();
-        let unusual = self.open();
-        let label = self.label(unusual);
-        self.i().local_get(fast).i32_eqz().br_if(label);
-        self.push_some_lane_is_unusual(a, b, r, double);
-        let label = self.label(unusual);
-        self.i().br_if(label).local_get(r.index).local_set(local);
-        let label = self.label(done);
-        self.i().br(label);
-        self.close();
-        self.push_lanes_are_normal(r, double, sum);
-        for operand in [a, b] {
-            self.push_lanes_are_normal(operand, double, true);
-            self.i().v128_and();
-        }
-        self.either(double, |s| s.i64x2_all_true(), |s| s.i32x4_all_true());
-        self.i().local_get(fast).i32_and();
-        self.open_if(BlockType::Empty);
-        self.i().local_get(r.index).local_set(local);
-        self.or_else();
-        self.call_out(true);
-        self.close();
-        self.close();
-        self.clean[to.number() & 15] = None;
-    }
-
-    /// Pushes whether in some lane an operand has no exponent or the result is not normal.
-    fn push_some_lane_is_unusual(&mut self, a: Temp, b: Temp, r: Temp, double: bool) {
-        let exponent = if double { 0x7ff0_0000_0000_0000_7ff0_0000_0000_0000 } else { SINGLE_EXPONENTS };
-        for (value, wanted) in [(a, 0), (b, 0), (r, 0), (r, exponent)] {
-            self.get(value);
-            self.i().v128_const(exponent).v128_and().v128_const(wanted);
-            self.either(double, |s| s.i64x2_eq(), |s| s.i32x4_eq());
-        }
-        self.i().v128_or().v128_or().v128_or().v128_any_true();
-    }
-
-    /// Pushes for each lane whether it is normal, or zero if that will do.
-    fn push_lanes_are_normal(&mut self, value: Temp, double: bool, or_zero: bool) {
-        self.get(value);
-        self.either(double, |s| s.f64x2_abs(), |s| s.f32x4_abs());
-        let magnitude = self.take(ValType::V128);
-        let splat = |this: &mut Self, value: f64| {
-            this.float_constant(value, double);
-            this.either(double, |s| s.f64x2_splat(), |s| s.f32x4_splat());
-        };
-        self.get(magnitude);
-        splat(self, if double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() });
-        self.either(double, |s| s.f64x2_ge(), |s| s.f32x4_ge());
-        self.get(magnitude);
-        splat(self, f64::INFINITY);
-        self.either(double, |s| s.f64x2_lt(), |s| s.f32x4_lt());
-        self.i().v128_and();
-        if or_zero {
-            self.get(magnitude);
-            splat(self, 0.0);
-            self.either(double, |s| s.f64x2_eq(), |s| s.f32x4_eq());
-            self.i().v128_or();
-        }
     }
 }

@@ -7,7 +7,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::code::{Block, Set};
+use super::code::{Block, End, FLAGS, Insn, Set, Target};
 use super::graph::Graph;
 
 /// What is known of each block.
@@ -20,6 +20,49 @@ pub(crate) struct Flow {
     pub(crate) spill: Vec<Set>,
     /// Registers that may differ from memory when the block begins.
     pub(crate) dirty_in: Vec<Set>,
+    /// What of the flags set before the block begins.
+    flags_in: Vec<Seen>,
+    successors: Vec<Vec<usize>>,
+}
+
+/// What becomes of flags once they are set: whether anything may see them before they are set anew, and which registers
+/// change before something does. Outside the function any register may.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) ever: bool,
+    pub(crate) changed: Set,
+}
+
+impl Seen {
+    /// After the last instruction of a block with these successors.
+    fn after(block: &Block, successors: &[usize], flags_in: &[Seen]) -> Self {
+        let goes_out = |t: &Target| matches!(t, Target::Out(_));
+        let leaves = match &block.end {
+            End::Jump(to) => goes_out(to),
+            End::Branch { taken, next } => goes_out(taken) || goes_out(next),
+            End::Call { .. } | End::Indirect(_) | End::Return | End::Leave(_) => true,
+            End::Hub(_) => false,
+        };
+        if leaves {
+            return Self { ever: true, changed: Set::MAX };
+        }
+        let mut seen = Self::default();
+        for &s in successors {
+            seen.ever |= flags_in[s].ever;
+            seen.changed |= flags_in[s].changed;
+        }
+        seen
+    }
+
+    /// Before an instruction, given what is so after it.
+    fn before(self, insn: &Insn) -> Self {
+        let sees = insn.may_exit || insn.reads & FLAGS != 0;
+        if insn.kills & FLAGS != 0 {
+            return Self { ever: sees, changed: 0 };
+        }
+        let changed = if self.ever { insn.writes } else { 0 };
+        Self { ever: self.ever || sees, changed: self.changed | changed }
+    }
 }
 
 impl Flow {
@@ -52,12 +95,14 @@ impl Flow {
             }
         }
         let spill: Vec<Set> = (0..n).map(|b| dirty_in[b] | writes[b]).collect();
-        let mut flow = Self { live_in: vec![0; n], live_out: vec![0; n], spill, dirty_in };
+        // Any block may be one where fuel is looked at.
+        let flags_in = flags_in(blocks, &sequence, &successors);
+        let mut flow = Self { live_in: vec![0; n], live_out: vec![0; n], spill, dirty_in, flags_in, successors };
         let mut changed = true;
         while changed {
             changed = false;
             for &b in sequence.iter().rev() {
-                let out = if fresh(b) { 0 } else { successors[b].iter().fold(0, |all, &s| all | flow.live_in[s]) };
+                let out = if fresh(b) { 0 } else { flow.successors[b].iter().fold(0, |all, &s| all | flow.live_in[s]) };
                 flow.live_out[b] = out;
                 let live = flow.before(b, &blocks[b]);
                 if live != flow.live_in[b] {
@@ -79,5 +124,37 @@ impl Flow {
             }
         }
         live | self.dirty_in[b]
+    }
+}
+
+/// What becomes of the flags each block finds.
+fn flags_in(blocks: &[Block], sequence: &[usize], successors: &[Vec<usize>]) -> Vec<Seen> {
+    let mut all = vec![Seen::default(); blocks.len()];
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for &b in sequence.iter().rev() {
+            let mut seen = Seen::after(&blocks[b], &successors[b], &all);
+            for insn in blocks[b].insns.iter().rev() {
+                seen = seen.before(insn);
+            }
+            seen.ever = true;
+            changed |= seen != all[b];
+            all[b] = seen;
+        }
+    }
+    all
+}
+
+impl Flow {
+    /// For each instruction of a block what becomes of the flags after it.
+    pub(crate) fn flags_after(&self, b: usize, block: &Block) -> Vec<Seen> {
+        let mut seen = Seen::after(block, &self.successors[b], &self.flags_in);
+        let mut all = vec![seen; block.insns.len()];
+        for (i, insn) in block.insns.iter().enumerate().rev() {
+            all[i] = seen;
+            seen = seen.before(insn);
+        }
+        all
     }
 }

@@ -5,26 +5,30 @@
 //! are in, which look at the parameter that says where to go on.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use wasm_encoder::{BlockType, ValType};
+use wasm_encoder::{BlockType, BranchHint, ValType};
 
 use super::code::{End, FLAGS, Function, Set};
-use super::emit::{Emitter, param};
+use super::emit::{Clean, Emitter, param};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
 use super::layout::{CallOuts, Layout};
 use super::lazy::{Kind, STOP_FUEL};
-use super::plan;
+use super::{plan, stack};
 
 /// A function's locals after its parameters, its code, and what that calls out to.
 pub(crate) struct Body {
     pub(crate) locals: Vec<ValType>,
     pub(crate) code: Vec<u8>,
+    pub(crate) hints: Vec<BranchHint>,
     pub(crate) call_outs: CallOuts,
     /// Numbers of the hub's places.
     pub(crate) map: Option<Box<[u8]>>,
+    /// Offsets of the entries, where the code looks at them.
+    pub(crate) offsets: Option<Box<[i64]>>,
     /// Offsets of the entries, in the order of their numbers.
     pub(crate) entries: Vec<i64>,
 }
@@ -53,7 +57,7 @@ pub(crate) struct Shape {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Known {
     kind: Option<Kind>,
-    clean: [Option<bool>; 16],
+    clean: [Option<Clean>; 16],
 }
 
 impl Known {
@@ -110,34 +114,43 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
     graph.add(&edges);
     let flow = Flow::new(&function.blocks, &graph, &fresh, &cut);
     let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
-    let mut shape = shape_of(function, &graph, entries, ways, &cut);
+    let (frames, often) = stack::uses(function);
+    let (small, places) = small_loops(function, &graph, frames);
+    if often || places > 0 {
+        emitter.keep_pages(frames, places);
+    }
+    let mut shape = shape_of(function, &graph, entries, ways, &cut, small);
     let map = hub_map(function, &cut);
     if let Some((low, bytes)) = &map {
         let number = emitter.local(ValType::I32);
         let address = bytes.as_ptr() as usize as u32;
         shape.map = Some(Map { low: *low, span: bytes.len() as i64 - 1, address, number });
     }
-    emitter.function_body(&mut shape);
+    let entries: Vec<i64> = shape.entries.iter().map(|&b| function.blocks[b].at).collect();
+    let offsets = emitter.function_body(&mut shape, &entries);
     Body {
         map: map.map(|m| m.1),
+        offsets,
         locals: emitter.locals,
         code: emitter.code,
+        hints: emitter.hints,
         call_outs: emitter.call_outs,
-        entries: shape.entries.iter().map(|&b| function.blocks[b].at).collect(),
+        entries,
     }
 }
 
 /// Most places in a loop that remember a page each: they take locals.
 const MOST_PLACES: usize = 6;
 
-/// For each block whether it is in an innermost loop that reaches for memory in few places.
-fn small_loops(function: &Function, graph: &Graph) -> Vec<bool> {
+/// For each block whether it is in an innermost loop that reaches for memory in few places, and how many all of these
+/// have.
+fn small_loops(function: &Function, graph: &Graph, frames: bool) -> (Vec<bool>, usize) {
     let blocks = function.blocks.len();
     let mut places = vec![0; blocks];
     let mut innermost = vec![true; blocks];
     for (b, block) in function.blocks.iter().enumerate() {
         match graph.header.get(b) {
-            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(),
+            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(frames),
             _ => continue,
         }
         if graph.header[b] == b && graph.outer[b] < blocks {
@@ -145,7 +158,9 @@ fn small_loops(function: &Function, graph: &Graph) -> Vec<bool> {
         }
     }
     let small = |head: usize| head < blocks && innermost[head] && places[head] <= MOST_PLACES;
-    (0..blocks).map(|b| graph.header.get(b).is_some_and(|&head| small(head))).collect()
+    let all = (0..blocks).map(|b| graph.header.get(b).is_some_and(|&head| small(head))).collect();
+    let kept = (0..blocks).filter(|&b| graph.header.get(b) == Some(&b) && small(b)).map(|b| places[b]).sum();
+    (all, kept)
 }
 
 /// The lowest of the hub's places, and the number of each byte after it, from 1 on.
@@ -161,6 +176,39 @@ fn hub_map(function: &Function, cut: &[(usize, usize)]) -> Option<(i64, Box<[u8]
         bytes[(t.0 - low) as usize] = i as u8 + 1;
     }
     Some((low, bytes.into_boxed_slice()))
+}
+
+/// Most blocks tried as the first entry.
+const MOST_TRIED: usize = 8;
+
+/// Makes a block the first entry from which the graph needs fewer edges cut, if there is one: a function that became hot
+/// in the middle of a loop is best entered at that loop's start.
+pub(crate) fn settle_first(function: &mut Function) {
+    let cuts = |first: usize| {
+        let mut successors: Vec<Vec<usize>> = function.blocks.iter().map(|b| b.successors()).collect();
+        successors.push(vec![first]);
+        let mut graph = Graph::new(successors);
+        graph.structure();
+        let missing = function.entries.iter().filter(|&&e| graph.order[e] == NONE).count();
+        graph.cut.len() + missing
+    };
+    let mut fewest = cuts(function.entries[0]);
+    if fewest == 0 {
+        return;
+    }
+    let blocks = &function.blocks;
+    let back = |from: usize, to: &usize| !blocks[*to].insns.is_empty() && blocks[*to].at <= blocks[from].at;
+    let targets: BTreeSet<usize> =
+        (0..blocks.len()).flat_map(|b| blocks[b].successors().into_iter().filter(move |to| back(b, to))).collect();
+    let mut best = function.entries[0];
+    for &target in targets.iter().take(MOST_TRIED) {
+        let found = cuts(target);
+        if found < fewest {
+            (best, fewest) = (target, found);
+        }
+    }
+    function.entries.retain(|&e| e != best);
+    function.entries.insert(0, best);
 }
 
 fn graph_of(function: &Function) -> (Graph, Vec<usize>) {
@@ -200,7 +248,14 @@ fn ways_of(graph: &Graph, entries: &[usize]) -> Ways {
     ways
 }
 
-fn shape_of(function: &Function, graph: &Graph, entries: Vec<usize>, ways: Ways, cut: &[(usize, usize)]) -> Shape {
+fn shape_of(
+    function: &Function,
+    graph: &Graph,
+    entries: Vec<usize>,
+    ways: Ways,
+    cut: &[(usize, usize)],
+    small: Vec<bool>,
+) -> Shape {
     let n = graph.successors.len();
     let mut forward = vec![0; n];
     let mut loops = vec![false; n];
@@ -240,26 +295,29 @@ fn shape_of(function: &Function, graph: &Graph, entries: Vec<usize>, ways: Ways,
         children,
         map: None,
         known: vec![None; n],
-        small: small_loops(function, graph),
+        small,
     }
 }
 
 impl Emitter<'_> {
-    fn function_body(&mut self, shape: &mut Shape) {
+    fn function_body(&mut self, shape: &mut Shape, entries: &[i64]) -> Option<Box<[i64]>> {
         let root = self.graph.root();
         for set in self.exit_sets(shape) {
             let level = self.open();
             self.exits.push((set, level));
         }
         self.enter(shape);
+        let offsets = self.find_stack(entries);
         self.node(shape, root);
         self.i().unreachable();
+        self.kind = None;
         while let Some((set, _)) = self.exits.pop() {
             self.close();
             self.store_registers(set);
             self.stop();
         }
         self.i().end();
+        offsets
     }
 
     /// The sets of registers some exit stores.
@@ -288,16 +346,16 @@ impl Emitter<'_> {
     /// Looks at the fuel and loads the registers the entry needs.
     fn enter(&mut self, shape: &Shape) {
         let first = shape.entries[0];
-        let live = self.flow.live_in[first];
-        let others = shape.entries[1..].iter().fold(0, |all, &e| all | self.flow.live_in[e]);
+        let live = self.flow.live_in[first] | self.stack_registers();
+        let others = shape.entries[1..].iter().fold(self.stack_registers(), |all, &e| all | self.flow.live_in[e]);
         if shape.entries.len() > 1 {
             self.i().local_get(param::ENTRY);
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             self.load_registers(others);
             self.or_else();
         }
         self.is_out_of_fuel();
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         let offset = self.function.blocks[first].at;
         self.out_of_fuel(offset, 0);
         self.close();
@@ -349,7 +407,7 @@ impl Emitter<'_> {
             // The hub's loop is polled where it is entered.
             if !self.function.blocks[node].insns.is_empty() {
                 self.is_out_of_fuel();
-                self.open_if(BlockType::Empty);
+                self.open_rare(BlockType::Empty);
                 let offset = self.function.blocks[node].at;
                 self.out_of_fuel(offset, self.flow.dirty_in[node]);
                 self.close();
@@ -376,7 +434,8 @@ impl Emitter<'_> {
         } else {
             let level = self.open();
             let label = self.label(level);
-            self.i().local_get(param::ENTRY).i32_eqz().br_if(label);
+            self.i().local_get(param::ENTRY).i32_eqz();
+            self.branch_usually(label);
             Some(level)
         };
         for &(_, to) in &ways {
@@ -406,7 +465,7 @@ impl Emitter<'_> {
             let number = shape.entries.iter().position(|&e| e == to).unwrap_or(0);
             // The root's loop has no header to poll at.
             self.is_out_of_fuel();
-            self.open_if(BlockType::Empty);
+            self.open_rare(BlockType::Empty);
             let (offset, set) = (self.function.blocks[to].at, self.flow.spill[from]);
             self.out_of_fuel(offset, set);
             self.close();
@@ -449,6 +508,7 @@ impl Emitter<'_> {
         let function = self.function;
         let block = &function.blocks[node];
         let needed = self.needed_flags(node);
+        let after = self.flow.flags_after(node, block);
         self.plan = plan::plan(block);
         self.in_small_loop = shape.small[node];
         self.groups_open = vec![false; self.plan.groups.len()];
@@ -457,7 +517,7 @@ impl Emitter<'_> {
             && block.insns.last().is_some_and(|i| i.insn.flow_control() != iced_x86::FlowControl::Next);
         for (i, insn) in block.insns.iter().enumerate() {
             (self.at, self.index) = (insn.at(), i);
-            self.flags_needed = needed[i];
+            (self.flags_needed, self.changed) = (needed[i], after[i].changed);
             self.release_temps();
             if i == last && ends {
                 break;

@@ -44,6 +44,8 @@ pub(crate) mod signature {
     pub(crate) const CONDITION: u32 = 7;
     /// How we call translated code.
     pub(crate) const ENTER: u32 = 8;
+    /// What a translated function gives, from nothing.
+    pub(crate) const RETURNED: u32 = 9;
 }
 
 /// Addresses, and table slots of our functions.
@@ -92,7 +94,9 @@ impl CallOut {
         insn.set_ip(insn.ip() - page);
         let mut ops = Vec::new();
         lower::instruction(&insn, 0, None, &mut ops);
-        let flags = insn.rflags_read() | insn.rflags_modified() != 0;
+        // What only leaves flags undefined may as well leave them as they are.
+        let changed = insn.rflags_written() | insn.rflags_cleared() | insn.rflags_set();
+        let flags = insn.rflags_read() | changed != 0;
         Box::new(Self { ops, page: page as i64, flags })
     }
 

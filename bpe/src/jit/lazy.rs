@@ -16,6 +16,8 @@ pub(crate) enum Setter {
     Interpreter,
     /// `a - b`.
     Subtract,
+    /// Result `a` of subtracting `b`.
+    Difference,
     /// Result `a` of adding `b`.
     Add,
     /// Result `a`, no carries.
@@ -45,9 +47,10 @@ pub(crate) enum Setter {
 }
 
 impl Setter {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Interpreter,
         Self::Subtract,
+        Self::Difference,
         Self::Add,
         Self::Logic,
         Self::Increment,
@@ -82,7 +85,37 @@ impl Over {
     const ALL: [Self; 4] = [Self::None, Self::Carry, Self::RotateLeft, Self::RotateRight];
 }
 
-/// How to work out the flags.
+/// Where an operand of what set the flags is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// In its field of [`Lazy`].
+    Kept,
+    /// In a general-purpose register, which has not changed since.
+    Register(u8),
+    /// It is this number.
+    Number(i32),
+}
+
+impl Source {
+    /// Two bits that say which, and four with the register.
+    fn encode(self) -> u64 {
+        match self {
+            Self::Kept => 0,
+            Self::Register(n) => 1 | u64::from(n & 15) << 2,
+            Self::Number(_) => 2,
+        }
+    }
+
+    fn decode(bits: u64, number: i32) -> Self {
+        match bits & 3 {
+            1 => Self::Register((bits >> 2) as u8 & 15),
+            2 => Self::Number(number),
+            _ => Self::Kept,
+        }
+    }
+}
+
+/// How to work out the flags. At most one of the sources is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) setter: Setter,
@@ -91,25 +124,61 @@ pub(crate) struct Kind {
     pub(crate) over: Over,
     /// The same for what `over` says.
     pub(crate) over_width: u8,
+    /// Where `a` and `b` are.
+    pub(crate) sources: [Source; 2],
 }
 
+/// Where the sources are in the number that stands for a [`Kind`]: one after the other, and the number in the top half.
+const A_FROM: u32 = 12;
+const B_FROM: u32 = 20;
+
 impl Kind {
+    /// The bits of [`Kind::encode`] that say what set the flags, and what came over that.
+    pub(crate) const SETTER_AND_OVER: i32 = 15 | 3 << 8;
+
     pub(crate) const fn new(setter: Setter, width: u8) -> Self {
-        Self { setter, width, over: Over::None, over_width: 0 }
+        Self { setter, width, over: Over::None, over_width: 0, sources: [Source::Kept; 2] }
+    }
+
+    /// Which of the fields of [`Lazy`] it looks at: `a`, `b`, `c`, `o`.
+    pub(crate) fn words(self) -> [bool; 4] {
+        use Setter as S;
+        let [a, b] = self.sources.map(|source| source == Source::Kept);
+        let one = matches!(self.setter, S::Logic | S::Increment | S::Decrement | S::Bits);
+        let third = matches!(
+            self.setter,
+            S::Increment
+                | S::Decrement
+                | S::ShiftLeft
+                | S::ShiftRight
+                | S::ShiftSigned
+                | S::AddCarry
+                | S::SubtractBorrow
+        );
+        [a, b && !one, third, self.over != Over::None]
     }
 
     /// As a number that translated code stores.
-    pub(crate) fn encode(self) -> i32 {
-        self.setter as i32 | i32::from(self.width) << 8 | (self.over as i32) << 16 | i32::from(self.over_width) << 24
+    pub(crate) fn encode(self) -> i64 {
+        let [a, b] = self.sources;
+        let number = match (a, b) {
+            (Source::Number(n), _) | (_, Source::Number(n)) => u64::from(n as u32),
+            _ => 0,
+        };
+        let over = self.over as u64 | u64::from(self.over_width) << 2;
+        let bits = self.setter as u64 | u64::from(self.width) << 4 | over << 8;
+        (bits | a.encode() << A_FROM | b.encode() << B_FROM | number << 32) as i64
     }
 
-    fn decode(bits: u32) -> Self {
-        let byte = |n: u32| (bits >> n) as u8;
+    fn decode(bits: u64) -> Self {
+        let four = |n: u32| (bits >> n) as usize & 15;
+        let number = (bits >> 32) as u32 as i32;
         Self {
-            setter: Setter::ALL.get(usize::from(byte(0))).copied().unwrap_or(Setter::Bits),
-            width: byte(8) & 3,
-            over: Over::ALL.get(usize::from(byte(16))).copied().unwrap_or(Over::None),
-            over_width: byte(24) & 3,
+            setter: Setter::ALL.get(four(0)).copied().unwrap_or(Setter::Bits),
+            width: four(4) as u8 & 3,
+            over: Over::ALL.get(four(8) & 3).copied().unwrap_or(Over::None),
+            over_width: four(10) as u8 & 3,
+            sources: [A_FROM, B_FROM].map(|n| Source::decode(bits >> n, number)),
         }
     }
 }
@@ -123,18 +192,26 @@ pub(crate) struct Lazy {
     pub(crate) c: u64,
     pub(crate) o: u64,
     /// [`Kind::encode`].
-    pub(crate) kind: u32,
+    pub(crate) kind: u64,
 }
 
 impl Lazy {
-    /// The same flags in the interpreter's form.
-    pub(crate) fn flags(&self) -> Flags {
+    /// The same flags in the interpreter's form. `regs` are the general-purpose registers.
+    pub(crate) fn flags(&self, regs: &[u64]) -> Flags {
         let kind = Kind::decode(self.kind);
+        let mask = u64::MAX >> (64 - (8 << kind.width));
+        let operand = |source: Source, kept: u64| match source {
+            Source::Kept => kept,
+            Source::Register(n) => regs.get(usize::from(n)).copied().unwrap_or(0) & mask,
+            Source::Number(n) => i64::from(n) as u64 & mask,
+        };
+        let [a, b] = kind.sources;
+        let found = Self { a: operand(a, self.a), b: operand(b, self.b), ..*self };
         let mut flags = match kind.width {
-            0 => self.set::<u8>(kind.setter),
-            1 => self.set::<u16>(kind.setter),
-            2 => self.set::<u32>(kind.setter),
-            _ => self.set::<u64>(kind.setter),
+            0 => found.set::<u8>(kind.setter),
+            1 => found.set::<u16>(kind.setter),
+            2 => found.set::<u32>(kind.setter),
+            _ => found.set::<u64>(kind.setter),
         };
         let bits = 8u32 << kind.over_width;
         let (low, top, second) = (self.o & 1 != 0, self.o >> (bits - 1) & 1 != 0, self.o >> (bits - 2) & 1 != 0);
@@ -161,6 +238,7 @@ impl Lazy {
         match setter {
             Setter::Interpreter => return Flags::from_parts(a, b),
             Setter::Subtract => _ = subtract::<W>(&mut flags, a, b, 0),
+            Setter::Difference => _ = subtract::<W>(&mut flags, a.wrapping_add(b) & W::MASK, b, 0),
             Setter::SubtractBorrow => _ = subtract::<W>(&mut flags, a, b, c & 1),
             Setter::Add => _ = add::<W>(&mut flags, a.wrapping_sub(b) & W::MASK, b, 0),
             Setter::AddCarry => _ = add::<W>(&mut flags, a.wrapping_sub(b).wrapping_sub(c & 1) & W::MASK, b, c & 1),

@@ -11,6 +11,7 @@ use wasm_encoder::{BlockType, MemArg, ValType};
 use super::emit::{Emitter, Temp, at, param};
 use super::layout::function;
 use super::plan::Address;
+use super::stack::{Page, StackPage};
 use crate::tlb::FAST;
 
 /// How a place in memory is reached after the TLB was asked.
@@ -27,10 +28,17 @@ pub(crate) struct Place<'a> {
 /// Where in our memory a place is.
 #[derive(Clone, Copy)]
 enum Host {
-    /// The address, and the local of what to add to it.
-    Page { addr: Temp, delta: u32 },
-    /// So many bytes after what the local says.
-    Group { local: u32, offset: u32 },
+    /// The address, the local of what to add to it, and the page looked at where that was the TLB's.
+    Page { addr: Temp, delta: u32, looked: Option<Looked> },
+    /// So many bytes after what the local says; for the first of a group, where the TLB was looked at.
+    Group { local: u32, offset: u32, looked: Option<Looked> },
+}
+
+/// What a look at the TLB found: a page, and the address less that.
+#[derive(Clone, Copy)]
+struct Looked {
+    tag: Temp,
+    distance: Temp,
 }
 
 /// [`Place::spec`]: a non-canonical address is a stack fault.
@@ -121,6 +129,7 @@ impl Emitter<'_> {
         if let Some(member) = self.plan.members.get(self.index).and_then(|m| m[which]) {
             let group = self.plan.groups[member.group];
             let (hit, host) = self.group_locals(member.group);
+            let mut first = None;
             if !self.groups_open[member.group] {
                 self.groups_open[member.group] = true;
                 self.push_place(address);
@@ -128,50 +137,62 @@ impl Emitter<'_> {
                 if down != 0 {
                     self.i().i64_const(down).i64_sub();
                 }
-                let (addr, delta) = self.probe(group.span, group.writes, hit);
+                let (addr, delta, looked) = self.probe(address, group.span, group.writes, hit);
+                first = looked;
                 self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add().local_set(host);
             }
             let offset = (member.offset - group.low) as u32;
-            return Place { address, hit, host: Host::Group { local: host, offset }, spec };
+            return Place { address, hit, host: Host::Group { local: host, offset, looked: first }, spec };
         }
         self.push_place(address);
         let hit = self.temp(ValType::I32).index;
-        let (addr, delta) = self.probe(1 << width, writes, hit);
-        Place { address, hit, host: Host::Page { addr, delta }, spec }
+        let (addr, delta, looked) = self.probe(address, 1 << width, writes, hit);
+        Place { address, hit, host: Host::Page { addr, delta, looked }, spec }
     }
 
     /// Asks the TLB for so many bytes at the address on the stack; whether it has them goes to `hit`. Returns the address
     /// and the local of what to add to it.
-    fn probe(&mut self, bytes: i64, writes: bool, hit: u32) -> (Temp, u32) {
+    fn probe(&mut self, address: Address<'_>, bytes: i64, writes: bool, hit: u32) -> (Temp, u32, Option<Looked>) {
         let addr = self.take(ValType::I64);
         let room = PAGE_SIZE as i64 - bytes + 1;
-        if !self.in_small_loop {
-            let entry = self.push_entry(addr);
-            let delta = self.temp(ValType::I32).index;
-            let (tag, host) = self.entry_fields(writes);
-            self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).i64_sub();
-            self.i().i64_const(room).i64_lt_u().local_set(hit);
-            self.i().local_get(entry.index).i32_load(host).local_set(delta);
-            return (addr, delta);
+        if let Some(StackPage { page, .. }) = self.stack.filter(|s| s.holds(address)) {
+            self.probe_page(page, addr, room, true, hit);
+            return (addr, page.delta, None);
         }
-        // The page found last here is most likely the one again.
-        let [tag, limit, delta] = [ValType::I64, ValType::I64, ValType::I32].map(|ty| self.local(ty));
-        self.i().i32_const(1).local_set(hit);
-        self.i().local_get(addr.index).local_get(tag).i64_sub().local_get(limit).i64_ge_u();
-        self.open_if(BlockType::Empty);
+        // In a small loop the page found last is most likely the one again.
+        if let Some(page) = self.in_small_loop.then(|| self.pages.pop()).flatten() {
+            self.probe_page(page, addr, room, writes, hit);
+            return (addr, page.delta, None);
+        }
         let entry = self.push_entry(addr);
-        let (from, host) = self.entry_fields(writes);
-        self.i().local_get(entry.index).i64_load(from).local_set(tag);
+        let delta = self.temp(ValType::I32).index;
+        let (tag, host) = self.entry_fields(writes);
+        let looked = Looked { tag: self.temp(ValType::I64), distance: self.temp(ValType::I64) };
+        self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).local_tee(looked.tag.index).i64_sub();
+        self.i().local_tee(looked.distance.index).i64_const(room).i64_lt_u().local_set(hit);
         self.i().local_get(entry.index).i32_load(host).local_set(delta);
-        self.i().local_get(addr.index).local_get(tag).i64_sub().i64_const(room).i64_lt_u().local_tee(hit);
-        // Where it found nothing the page must not count as found.
-        self.i().i64_extend_i32_u().i64_const(room).i64_mul().local_set(limit);
+        (addr, delta, Some(looked))
+    }
+
+    /// The same for what is most likely in a page found before; if it is in another, that is remembered instead.
+    fn probe_page(&mut self, page: Page, addr: Temp, room: i64, writes: bool, hit: u32) {
+        self.i().i32_const(1).local_set(hit);
+        self.i().local_get(addr.index).local_get(page.tag).i64_sub().i64_const(room).i64_ge_u();
+        self.open_rare(BlockType::Empty);
+        let entry = self.push_entry(addr);
+        let (tag, host) = self.entry_fields(writes);
+        self.i().local_get(entry.index).i64_load(tag);
+        let found = self.take(ValType::I64);
+        self.i().local_get(addr.index).local_get(found.index).i64_sub().i64_const(room).i64_lt_u().local_tee(hit);
+        self.open_usual(BlockType::Empty);
+        self.i().local_get(found.index).local_set(page.tag);
+        self.i().local_get(entry.index).i32_load(host).local_set(page.delta);
         self.close();
-        (addr, delta)
+        self.close();
     }
 
     /// Works out which of the TLB's entries an address has.
-    fn push_entry(&mut self, addr: Temp) -> Temp {
+    pub(super) fn push_entry(&mut self, addr: Temp) -> Temp {
         let mask = (FAST.entries - 1) << FAST.shift;
         self.i().local_get(addr.index).i32_wrap_i64().i32_const(12 - FAST.shift as i32).i32_shr_u();
         self.i().i32_const(mask as i32).i32_and();
@@ -179,7 +200,7 @@ impl Emitter<'_> {
     }
 
     /// Where an entry's tag and host address are.
-    fn entry_fields(&self, writes: bool) -> (MemArg, MemArg) {
+    pub(super) fn entry_fields(&self, writes: bool) -> (MemArg, MemArg) {
         let tag = if writes { FAST.write } else { FAST.read };
         (at(self.layout.fast + tag), at(self.layout.fast + FAST.host))
     }
@@ -187,11 +208,11 @@ impl Emitter<'_> {
     /// Pushes the host address of a place the TLB has, and returns what to add to it.
     fn push_host(&mut self, host: Host) -> u32 {
         match host {
-            Host::Page { addr, delta } => {
+            Host::Page { addr, delta, .. } => {
                 self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add();
                 0
             }
-            Host::Group { local, offset } => {
+            Host::Group { local, offset, .. } => {
                 self.i().local_get(local);
                 offset
             }
@@ -201,7 +222,17 @@ impl Emitter<'_> {
     /// Pushes the address of a place, for a slow access.
     fn push_slow_address(&mut self, place: Place<'_>) {
         match place.host {
+            // An engine that sees the tag used once loads it twice: into a register and as an operand.
+            Host::Page { looked: Some(Looked { tag, distance }), .. } => {
+                self.i().local_get(distance.index).local_get(tag.index).i64_add();
+            }
             Host::Page { addr, .. } => self.get(addr),
+            Host::Group { looked: Some(Looked { tag, distance }), offset, .. } => {
+                self.i().local_get(distance.index).local_get(tag.index).i64_add();
+                if offset != 0 {
+                    self.i().i64_const(offset.into()).i64_add();
+                }
+            }
             Host::Group { .. } => self.push_place(place.address),
         }
     }
@@ -219,7 +250,7 @@ impl Emitter<'_> {
 
     fn load_place(&mut self, place: Place<'_>, width: u8) {
         self.i().local_get(place.hit);
-        self.open_if(BlockType::Result(type_of(width)));
+        self.open_usual(BlockType::Result(type_of(width)));
         let offset = at(self.push_host(place.host));
         match width {
             0 => self.i().i32_load8_u(offset),
@@ -245,7 +276,7 @@ impl Emitter<'_> {
 
     /// Leaves if the number on the stack says that an access was refused.
     fn leave_if_stopped(&mut self) {
-        self.open_if(BlockType::Empty);
+        self.open_rare(BlockType::Empty);
         self.leave();
         self.close();
     }
@@ -263,7 +294,7 @@ impl Emitter<'_> {
 
     fn store_place(&mut self, place: Place<'_>, value: Temp, width: u8, may_fault: bool) {
         self.i().local_get(place.hit);
-        self.open_if(BlockType::Empty);
+        self.open_usual(BlockType::Empty);
         let offset = at(self.push_host(place.host));
         self.get(value);
         match width {

@@ -10,6 +10,7 @@
 
 mod arithmetic;
 mod bits;
+mod bmi;
 mod branch;
 mod code;
 mod emit;
@@ -22,8 +23,10 @@ mod layout;
 mod lazy;
 mod memory;
 mod module;
+mod packed;
 mod plan;
 mod runtime;
+mod stack;
 mod transfer;
 mod translate;
 mod vector;
@@ -40,7 +43,7 @@ use iced_x86::InstructionInfoFactory;
 use crate::core::Core;
 use crate::op::slot;
 pub(crate) use code::Source;
-use code::{Discovery, End, Function};
+use code::{Discovery, End, Function, Goal};
 use function::Body;
 use layout::{CallOuts, Layout};
 pub(crate) use lazy::{Exchange, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_INTERPRET, STOP_OP, stop_of};
@@ -59,15 +62,19 @@ pub trait Engine: Send {
 
 /// Most functions translated together.
 const MOST_FUNCTIONS: usize = 12;
+/// Most instructions of a function translated again for a caller in another cluster.
+const MOST_COPIED: usize = 200;
 /// Bytes of modules kept before the oldest go.
 const MOST_BYTES: usize = 24 << 20;
+/// Modules kept before the oldest go: however small, each takes 200 KB of V8's memory.
+const MOST_CLUSTERS: usize = 1500;
 /// Slots asked for at a time.
 const SLOTS: u32 = 64;
 /// How often a function is translated anew because more of it has become hot.
 const MOST_VERSIONS: u8 = 6;
 
-/// What a function's code points into: call-outs and the hub's map.
-type Kept = (CallOuts, Option<Box<[u8]>>);
+/// What a function's code points into: call-outs, the hub's map and its entries' offsets.
+type Kept = (CallOuts, Option<Box<[u8]>>, Option<Box<[i64]>>);
 
 /// Functions translated together.
 struct Cluster {
@@ -119,7 +126,7 @@ pub(crate) struct Jit {
     entries: BTreeMap<u64, Entry>,
     by_frame: BTreeSet<(u64, u32)>,
     free: Vec<u32>,
-    /// Where indirect jumps were seen to go, by the jump's address: distances.
+    /// Where indirect jumps and calls were seen to go, by the jump's address: distances.
     pub(crate) seen: BTreeMap<u64, Vec<i64>>,
 }
 
@@ -186,9 +193,14 @@ impl Jit {
         Some((Place { slot: entry.slot, entry: entry.number, base }, &function.pages))
     }
 
-    /// Notes that the indirect jump at `at` went `distance` bytes from itself.
+    /// Notes that the indirect jump or call at `at` went `distance` bytes from itself. Far away is another file, which will
+    /// be elsewhere in the next process.
     pub(crate) fn note_target(&mut self, at: PhysAddr, distance: i64) {
         const MOST_SEEN: usize = 200;
+        const FAR: u64 = 16 << 20;
+        if distance.unsigned_abs() > FAR {
+            return;
+        }
         let seen = self.seen.entry(at.0).or_default();
         if seen.len() < MOST_SEEN && !seen.contains(&distance) {
             seen.push(distance);
@@ -231,7 +243,10 @@ impl Jit {
         }
         let mut discovery = Discovery { source, info: InstructionInfoFactory::new(), frames: BTreeMap::new() };
         let mut functions = match discovery.function(&roots) {
-            Some(function) => vec![function],
+            Some(mut function) => {
+                function::settle_first(&mut function);
+                vec![function]
+            }
             None => return Vec::new(),
         };
         self.add_callees(&mut functions, &mut discovery);
@@ -243,14 +258,15 @@ impl Jit {
         if self.install(&functions, frames, version + 1) { changed } else { Vec::new() }
     }
 
-    /// Takes in what the functions call, if that has run and is not translated yet.
+    /// Takes in what the functions call, if that has run and is not translated yet, or is small: a call inside a cluster is
+    /// much quicker than one that leaves it.
     fn add_callees(&self, functions: &mut Vec<Function>, discovery: &mut Discovery<'_>) {
         let mut next = 0;
         while next < functions.len() {
             let calls: Vec<i64> = functions[next]
                 .blocks
                 .iter()
-                .filter_map(|b| if let End::Call { target, .. } = b.end { target } else { None })
+                .filter_map(|b| if let End::Call { goal, .. } = b.end { goal.offset() } else { None })
                 .collect();
             next += 1;
             for target in calls {
@@ -259,9 +275,10 @@ impl Jit {
                 }
                 let known = functions.iter().any(|f| f.blocks[f.entries[0]].at == target);
                 let Some(at) = discovery.warm_address(target) else { continue };
+                let elsewhere = self.entries.contains_key(&at.0);
                 if !known
-                    && !self.entries.contains_key(&at.0)
                     && let Some(function) = discovery.function(&[target])
+                    && (!elsewhere || function.size() <= MOST_COPIED)
                 {
                     functions.push(function);
                 }
@@ -277,7 +294,7 @@ impl Jit {
         };
         let bodies: Vec<Body> = functions.iter().map(|f| function::translate(f, &self.layout, &callees)).collect();
         let Some(slots) = self.take_slots(functions.len()) else { return false };
-        let code: Vec<_> = bodies.iter().map(|b| (&b.locals[..], &b.code[..])).collect();
+        let code: Vec<_> = bodies.iter().map(|b| (&b.locals[..], &b.code[..], &b.hints[..])).collect();
         let bytes = module::module(&self.layout, &slots, &code);
         if !self.engine.install(&bytes) {
             self.free.extend(slots);
@@ -298,7 +315,7 @@ impl Jit {
                 entries: body.entries,
                 version,
             });
-            cluster._keep.push((body.call_outs, body.map));
+            cluster._keep.push((body.call_outs, body.map, body.offsets));
         }
         self.clusters.insert(id, cluster);
         self.forget_jumps();
@@ -325,7 +342,7 @@ impl Jit {
     }
 
     fn drop_oldest(&mut self) {
-        while self.bytes > MOST_BYTES && self.clusters.len() > 1 {
+        while self.clusters.len() > MOST_CLUSTERS || self.bytes > MOST_BYTES && self.clusters.len() > 1 {
             let Some(&id) = self.clusters.keys().next() else { return };
             self.drop_cluster(id);
         }
@@ -396,7 +413,7 @@ fn pages(functions: &[Function]) -> Vec<BTreeSet<i64>> {
         .enumerate()
         .flat_map(|(caller, f)| f.blocks.iter().map(move |b| (caller, &b.end)))
         .filter_map(|(caller, end)| match end {
-            End::Call { target: Some(target), .. } => {
+            End::Call { goal: Goal::Known(target) | Goal::Likely(target), .. } => {
                 Some((caller, functions.iter().position(|f| start(f) == *target)?))
             }
             _ => None,

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use aurora_machine::PAGE_SIZE;
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function, FunctionSection, ImportSection,
-    InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
+    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function,
+    FunctionSection, ImportSection, InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
 };
 
 use super::emit::at;
@@ -55,6 +55,7 @@ fn types() -> TypeSection {
     add(&[I32, I32, I64], &[I64]);
     add(&[I32, I32], &[I32]);
     add(&[I32, I32, I64], &[]);
+    add(&[], &[I64, I64]);
     types
 }
 
@@ -67,8 +68,8 @@ fn imports() -> ImportSection {
     imports
 }
 
-/// A function's locals and code.
-pub(crate) type Code<'a> = (&'a [ValType], &'a [u8]);
+/// A function's locals, code, and which way branches in that mostly go.
+pub(crate) type Code<'a> = (&'a [ValType], &'a [u8], &'a [BranchHint]);
 
 /// A module with these functions, put into these slots of the table.
 pub(crate) fn module(layout: &Layout, slots: &[u32], functions: &[Code<'_>]) -> Vec<u8> {
@@ -83,13 +84,17 @@ pub(crate) fn module(layout: &Layout, slots: &[u32], functions: &[Code<'_>]) -> 
         declared.function(ty);
         code.function(&function);
     }
-    for (locals, bytes) in functions {
+    let mut hints = BranchHints::new();
+    for (n, &(locals, bytes, own)) in (function::FIRST..).zip(functions) {
         declared.function(signature::TRANSLATED);
         let mut function = Function::new_with_locals_types(locals.iter().copied());
+        let start = function.byte_len() as u32;
         function.raw(bytes.iter().copied());
         code.function(&function);
+        let moved = |h: &BranchHint| BranchHint { branch_func_offset: start + h.branch_func_offset, ..*h };
+        hints.function_hints(n, own.iter().map(moved));
     }
-    assemble(&declared, &code, slots, function::FIRST)
+    assemble(&declared, &code, &hints, slots, function::FIRST)
 }
 
 /// The module through which we call translated code: one function in the table at `slot`.
@@ -98,16 +103,20 @@ pub(crate) fn entrance(layout: &Layout, slot: u32) -> Vec<u8> {
     declared.function(signature::ENTER);
     let mut code = CodeSection::new();
     code.function(&enter(layout));
-    assemble(&declared, &code, &[slot], 0)
+    assemble(&declared, &code, &BranchHints::new(), &[slot], 0)
 }
 
-fn assemble(declared: &FunctionSection, code: &CodeSection, slots: &[u32], first: u32) -> Vec<u8> {
+fn assemble(declared: &FunctionSection, code: &CodeSection, hints: &BranchHints, slots: &[u32], first: u32) -> Vec<u8> {
     let mut elements = ElementSection::new();
     for (n, &slot) in (first..).zip(slots) {
         elements.active(None, &ConstExpr::i32_const(slot as i32), Elements::Functions([n].as_slice().into()));
     }
     let mut module = Module::new();
-    module.section(&types()).section(&imports()).section(declared).section(&elements).section(code);
+    module.section(&types()).section(&imports()).section(declared).section(&elements);
+    if !hints.is_empty() {
+        module.section(hints);
+    }
+    module.section(code);
     module.finish()
 }
 

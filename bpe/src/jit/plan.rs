@@ -33,6 +33,8 @@ pub(crate) struct Group {
     /// Some member writes.
     pub(crate) writes: bool,
     members: u32,
+    /// The register they count from.
+    base: usize,
 }
 
 /// A member: its group and where in it.
@@ -50,9 +52,10 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How often the block looks at the TLB.
-    pub(crate) fn looks(&self) -> usize {
-        self.groups.len()
+    /// How often the block looks at the TLB, not counting what is on the stack; RBP may be a frame pointer.
+    pub(crate) fn looks(&self, frames: bool) -> usize {
+        let counts = |g: &&Group| g.base != 4 && !(frames && g.base == 5);
+        self.groups.iter().filter(counts).count()
     }
 }
 
@@ -138,12 +141,13 @@ impl Tracker {
             let low = group.low.min(offset);
             let end = (group.low + group.span).max(offset.checked_add(bytes)?);
             if end.checked_sub(low)? <= MOST {
-                *group = Group { low, span: end - low, writes: group.writes | writes, members: group.members + 1 };
+                *group =
+                    Group { low, span: end - low, writes: group.writes | writes, members: group.members + 1, ..*group };
                 return Some(Member { group: at, offset });
             }
         }
         let at = self.plan.groups.len();
-        self.plan.groups.push(Group { low: offset, span: bytes, writes, members: 1 });
+        self.plan.groups.push(Group { low: offset, span: bytes, writes, members: 1, base: key.0 });
         self.open.insert(key, at);
         Some(Member { group: at, offset })
     }

@@ -61,7 +61,7 @@ pub(crate) extern "C" fn call_out(core: *mut Core, call: *const CallOut, fuel: i
     let (core, call) = unsafe { (&mut *core, &*call) };
     core.fuel = fuel.max(0) as u64;
     if call.flags {
-        core.flags = core.exchange.lazy.flags();
+        core.flags = core.exchange.lazy.flags(&core.regs);
     }
     for op in &call.ops {
         if let Err(stop) = (op.run)(core, op) {
@@ -80,7 +80,7 @@ pub(crate) extern "C" fn call_out(core: *mut Core, call: *const CallOut, fuel: i
 pub(crate) extern "C" fn condition(core: *mut Core, what: u32) -> u32 {
     // SAFETY: see the module's documentation.
     let core = unsafe { &mut *core };
-    let flags = core.exchange.lazy.flags();
+    let flags = core.exchange.lazy.flags(&core.regs);
     if what == ALL as u32 {
         return flags.bits() as u32;
     }

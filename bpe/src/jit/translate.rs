@@ -7,7 +7,7 @@ use iced_x86::{ConditionCode, FlowControl, Instruction, Mnemonic as M, OpKind, R
 use super::code::Insn;
 use super::emit::{Emitter, Temp};
 use super::memory::type_of;
-use super::{branch, vector};
+use super::{bmi, branch, vector};
 
 /// Whether a region may hold this instruction: all but those that end blocks without being branches of ours.
 pub(crate) fn may_enter(insn: &Instruction) -> bool {
@@ -47,7 +47,7 @@ pub(crate) fn may_keep(insn: &Instruction) -> bool {
     matches!(insn.mnemonic(), M::Bsf | M::Bsr)
 }
 
-/// Status flags: whether it reads them, changes some, gives all a value.
+/// Status flags: whether it reads them, changes some, gives all a value. To keep some is not to read them.
 pub(crate) fn flag_use(insn: &Instruction) -> (bool, bool, bool) {
     let conditional = insn.condition_code() != ConditionCode::None;
     match family(insn) {
@@ -64,11 +64,12 @@ pub(crate) fn flag_use(insn: &Instruction) -> (bool, bool, bool) {
         Some(Family::Shift) => match shift_count(insn) {
             Some(0) => (false, false, false),
             Some(_) => (false, true, true),
-            None => (true, true, false),
+            None => (false, true, false),
         },
         Some(Family::Rotate) if shift_count(insn) == Some(0) => (false, false, false),
-        Some(Family::Step | Family::Rotate | Family::BitTest) => (true, true, false),
+        Some(Family::Step | Family::Rotate | Family::BitTest) => (false, true, false),
         Some(Family::Count) => (false, true, true),
+        Some(Family::Bmi) if bmi::sets_flags(insn) => (false, true, true),
         Some(_) => (conditional, false, false),
         None if vector::sets_flags(insn) => (false, true, true),
         None => (conditional, false, false),
@@ -80,6 +81,7 @@ pub(crate) fn flag_words(insn: &Instruction) -> (bool, bool) {
     match family(insn) {
         Some(Family::Binary(M::Adc | M::Sbb) | Family::Step | Family::Shift) => (true, false),
         Some(Family::Rotate | Family::BitTest | Family::Count) => (false, true),
+        Some(Family::Bmi) => (false, bmi::uses_carry(insn)),
         _ => (false, false),
     }
 }
@@ -114,6 +116,7 @@ enum Family {
     CompareExchange,
     SignExtendRax,
     SignIntoRdx,
+    Bmi,
 }
 
 fn family(insn: &Instruction) -> Option<Family> {
@@ -147,6 +150,7 @@ fn family(insn: &Instruction) -> Option<Family> {
         M::Bt | M::Bts | M::Btr | M::Btc if insn.op_kind(1) != OpKind::Register => Family::BitTest,
         M::Bsf | M::Bsr | M::Tzcnt | M::Lzcnt | M::Popcnt if size >= 4 => Family::Count,
         M::Bswap if size >= 4 => Family::Swap,
+        _ if bmi::is_translated(insn) => Family::Bmi,
         M::Xchg => Family::Exchange,
         M::Xadd => Family::ExchangeAdd,
         M::Cmpxchg if memory(0) => Family::CompareExchange,
@@ -251,6 +255,7 @@ impl Emitter<'_> {
             Family::CompareExchange => self.compare_exchange(insn),
             Family::SignExtendRax => self.sign_extend_rax(insn),
             Family::SignIntoRdx => self.sign_into_rdx(insn),
+            Family::Bmi => self.bmi(insn),
         }
     }
 

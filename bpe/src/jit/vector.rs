@@ -5,7 +5,7 @@
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{Ieee64, Lane, ValType};
 
-use super::emit::{Emitter, Instruction as Write, Temp};
+use super::emit::{Clean, Emitter, Instruction as Write, Temp};
 use super::float;
 use super::lazy::{Kind, Setter};
 use super::memory::{VECTOR, type_of};
@@ -177,6 +177,9 @@ impl Emitter<'_> {
             Family::Load => {
                 self.push_vector(insn, 1);
                 self.pop_vector(insn.op0_register());
+                if insn.op_kind(1) == OpKind::Register {
+                    self.clean[insn.op0_register().number() & 15] = self.clean[insn.op1_register().number() & 15];
+                }
             }
             Family::Store => self.store_vector(insn),
             Family::Scalar(width) => self.move_scalar(insn, width),
@@ -268,7 +271,7 @@ impl Emitter<'_> {
         }
         self.push_operand_address(insn);
         self.i().i32_wrap_i64().i32_const(15).i32_and();
-        self.open_if(wasm_encoder::BlockType::Empty);
+        self.open_rare(wasm_encoder::BlockType::Empty);
         self.interpret();
         self.close();
     }
@@ -386,7 +389,13 @@ impl Emitter<'_> {
         }
         self.get(b);
         self.i().i8x16_shuffle(lanes);
+        let known = self.clean[to.number() & 15];
         self.pop_vector(to);
+        // The low lane twice is as good as it was.
+        let twice = matches!(insn.mnemonic(), M::Unpcklpd | M::Punpcklqdq | M::Movlhps | M::Movddup);
+        if twice && insn.op1_register() == to && known.is_some_and(|k| k.double) {
+            self.clean[to.number() & 15] = Some(Clean { double: true, all: true });
+        }
     }
 
     fn shift_lanes(&mut self, insn: &Instruction, write: Write, bits: u32) {

@@ -18,6 +18,7 @@ impl Lowering<'_> {
     pub(super) fn integer(&mut self) -> Option<Run> {
         self.arithmetic()
             .or_else(|| self.bit_operation())
+            .or_else(|| self.bmi())
             .or_else(|| self.transfer())
             .or_else(|| self.control())
             .or_else(|| self.stack())

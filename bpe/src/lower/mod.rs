@@ -1,5 +1,6 @@
 //! From decoded instructions to ops: which handler, and where its operands are.
 
+mod bmi;
 mod integer;
 mod vector;
 mod x87;

@@ -2,6 +2,7 @@
 
 pub(crate) mod alu;
 pub(crate) mod bits;
+pub(crate) mod bmi;
 pub(crate) mod branch;
 pub(crate) mod multiply;
 pub(crate) mod operand;

@@ -12,12 +12,14 @@ use super::state::State;
 #[derive(Clone, Copy, Debug)]
 pub struct Template {
     pub code: Code,
-    memory: bool,
+    pub memory: bool,
     prefix: u8,
     wide: bool,
     map: u8,
     opcode: u8,
     modrm: u8,
+    /// Encoded with VEX.
+    vex: bool,
 }
 
 /// An instruction and the state to run it from.
@@ -31,6 +33,15 @@ pub struct Case {
 
 fn encode(t: &Template, modrm: u8, rex: u8, tail: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
+    if t.vex {
+        // R, X, B and the further register are inverted; that takes what is left of the tail.
+        let prefix = [0, 0x66, 0xf3, 0xf2].iter().position(|&p| p == t.prefix).unwrap_or(0) as u8;
+        let further = tail.last().map_or(0, |b| b >> 4) << 3;
+        bytes.extend([0xc4, !rex << 5 | t.map, if t.wide { 0x80 } else { 0 } | !further & 0x78 | prefix, t.opcode]);
+        bytes.push(modrm);
+        bytes.extend(tail);
+        return bytes;
+    }
     if t.prefix != 0 {
         bytes.push(t.prefix);
     }
@@ -131,6 +142,8 @@ fn is_tested(insn: &Instruction) -> bool {
                 | F::POPCNT
                 | F::LZCNT
                 | F::BMI1
+                | F::BMI2
+                | F::ADX
                 | F::MOVBE
                 | F::FXSR
                 | F::PAUSE
@@ -198,12 +211,13 @@ fn is_tested(insn: &Instruction) -> bool {
 pub fn templates() -> Vec<Template> {
     let mut seen = HashSet::new();
     let mut out = Vec::new();
-    for map in 0..4 {
+    for (map, vex) in [(0, false), (1, false), (2, false), (3, false), (2, true), (3, true)] {
         for opcode in 0..=255 {
             for prefix in [0, 0x66, 0xf3, 0xf2] {
                 for wide in [false, true] {
                     for modrm in 0..=255 {
-                        let mut t = Template { code: Code::INVALID, memory: false, prefix, wide, map, opcode, modrm };
+                        let code = Code::INVALID;
+                        let mut t = Template { code, memory: false, prefix, wide, map, opcode, modrm, vex };
                         let Some(insn) = decode(&encode(&t, modrm, 0, &[0; 12])) else { continue };
                         // Address forms are chosen later; a direct address shows the operand is memory.
                         t.code = insn.code();

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -23,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 enum Place {
     Native,
     Machine(Box<Running>),
-    Qemu(std::path::PathBuf),
+    Qemu(PathBuf),
 }
 
 struct Column {
@@ -31,6 +32,43 @@ struct Column {
     place: Place,
     /// How much of a test's work is done: slow columns would take for ever.
     scale: f64,
+}
+
+/// A row of the table.
+struct Row {
+    name: String,
+    /// What busybox's shell runs, `$0` being busybox and `$1` how much; otherwise it is a test of `bench.c`.
+    script: Option<Script>,
+}
+
+struct Script {
+    text: &'static str,
+    /// How much all of it is.
+    all: f64,
+}
+
+impl Script {
+    fn much(&self, scale: f64) -> f64 {
+        (self.all * scale).round().max(1.0)
+    }
+}
+
+/// Programs as people run them. Their children are the host's own in QEMU's user mode, so it has no figure.
+const SCRIPTS: [(&str, Script); 2] = [
+    (
+        "gzip of 32 MiB",
+        Script { text: "i=0; while [ $i -lt $1 ]; do $0 cat $0; i=$((i+1)); done | $0 gzip -c | $0 md5sum", all: 17.0 },
+    ),
+    (
+        "fork and exec, 2,000 times",
+        Script { text: "i=0; while [ $i -lt $1 ]; do $0 true; i=$((i+1)); done; echo $i", all: 2000.0 },
+    ),
+];
+
+/// The program with the tests, and busybox: the same files in all columns.
+struct Programs {
+    bench: PathBuf,
+    busybox: PathBuf,
 }
 
 /// What a test said.
@@ -42,34 +80,41 @@ struct Said {
 
 /// Measures and writes the report.
 pub fn run() -> Result<()> {
-    let program = compile()?;
-    let names = tests(&program)?;
-    let columns = columns(&program)?;
+    let mut image = image::base()?;
+    let root = project::made("bench")?.join("root");
+    if root.exists() {
+        std::fs::remove_dir_all(&root)?;
+    }
+    image.write_to(&root)?;
+    let programs = Programs { bench: compile()?, busybox: root.join("bin/busybox") };
+    image.add_file(&programs.bench, "/bench")?;
+    let rows = rows(&programs.bench)?;
+    let columns = columns(&image.to_cpio())?;
     // Figures by test and column.
     let mut rates: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     for round in 0..ROUNDS {
-        for (row, name) in names.iter().enumerate() {
-            for (at, column) in columns.iter().enumerate() {
-                let said = column.run(&program, name)?;
+        for (at_row, row) in rows.iter().enumerate() {
+            for (at, column) in columns.iter().enumerate().filter(|(_, c)| c.runs(row)) {
+                let said = column.run(&programs, row)?;
                 // Less work has another result.
                 if round == 0 {
                     let native = Column { name: "native", place: Place::Native, scale: column.scale };
-                    let expected = native.run(&program, name)?.check;
-                    ensure!(said.check == expected, "{name} is wrong in {}", column.name);
+                    let expected = native.run(&programs, row)?.check;
+                    ensure!(said.check == expected, "{} is wrong in {}", row.name, column.name);
                 }
-                rates.entry((row, at)).or_default().push(said.rate);
+                rates.entry((at_row, at)).or_default().push(said.rate);
             }
         }
         ui::say(&format!("round {} of {ROUNDS}", round + 1));
     }
-    let report = report(&names, &columns, &rates)?;
+    let report = report(&rows, &columns, &rates)?;
     let path = project::root().join("bench/RESULTS.md");
     project::write_whole(&path, report.as_bytes())?;
     print!("{report}");
     Ok(())
 }
 
-fn compile() -> Result<std::path::PathBuf> {
+fn compile() -> Result<PathBuf> {
     let program = project::made("bench")?.join("bench");
     let source = project::root().join("bench/bench.c");
     let mut gcc = Command::new(setup::program(&["gcc", "cc"], "gcc")?);
@@ -78,21 +123,20 @@ fn compile() -> Result<std::path::PathBuf> {
     Ok(program)
 }
 
-fn tests(program: &std::path::Path) -> Result<Vec<String>> {
+fn rows(program: &Path) -> Result<Vec<Row>> {
     let out = Command::new(program).arg("list").output().context("cannot run the program")?;
     const KERNEL: [&str; 7] = ["getppid", "write1", "pipe", "fork", "exec", "open", "mmap"];
     let all = String::from_utf8_lossy(&out.stdout).into_owned();
-    Ok(all.lines().filter(|n| !KERNEL.contains(n)).map(str::to_owned).collect())
+    let tests = all.lines().filter(|n| !KERNEL.contains(n)).map(|n| Row { name: n.to_owned(), script: None });
+    let scripts = SCRIPTS.map(|(name, script)| Row { name: name.to_owned(), script: Some(script) });
+    Ok(tests.chain(scripts).collect())
 }
 
-fn columns(program: &std::path::Path) -> Result<Vec<Column>> {
-    let mut image = image::base()?;
-    image.add_file(program, "/bench")?;
-    let archive = image.to_cpio();
+fn columns(archive: &[u8]) -> Result<Vec<Column>> {
     let machine = |kind: Kind| -> Result<Place> {
         kind.prepare()?;
         let boot = Boot {
-            archive: archive.clone(),
+            archive: archive.to_vec(),
             command_line: "link quiet".into(),
             memory: 256 << 20,
             show_console: false,
@@ -109,19 +153,46 @@ fn columns(program: &std::path::Path) -> Result<Vec<Column>> {
 }
 
 impl Column {
-    fn run(&self, program: &std::path::Path, test: &str) -> Result<Said> {
-        let scale = self.scale.to_string();
-        let out = match &self.place {
-            Place::Native => Command::new(program).args(["-s", &scale, test]).output()?.stdout,
-            Place::Qemu(qemu) => Command::new(qemu).arg(program).args(["-s", &scale, test]).output()?.stdout,
+    fn runs(&self, row: &Row) -> bool {
+        row.script.is_none() || !matches!(self.place, Place::Qemu(_))
+    }
+
+    fn run(&self, programs: &Programs, row: &Row) -> Result<Said> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let here = matches!(self.place, Place::Machine(_));
+        let arguments = match &row.script {
+            None => {
+                let program = if here { "/bench".into() } else { text(&programs.bench) };
+                vec![program, "-s".into(), self.scale.to_string(), row.name.clone()]
+            }
+            Some(script) => {
+                let busybox = if here { "/bin/busybox".into() } else { text(&programs.busybox) };
+                let much = script.much(self.scale).to_string();
+                vec![busybox.clone(), "sh".into(), "-c".into(), script.text.into(), busybox, much]
+            }
+        };
+        let start = Instant::now();
+        let out = self.output(&arguments)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let said = String::from_utf8_lossy(&out).into_owned();
+        match &row.script {
+            None => parse(&said),
+            Some(script) => Some(Said { rate: script.much(self.scale) / seconds, check: said.clone() }),
+        }
+        .with_context(|| format!("{} in {} said: {said}", row.name, self.name))
+    }
+
+    /// What a program says.
+    fn output(&self, arguments: &[String]) -> Result<Vec<u8>> {
+        Ok(match &self.place {
+            Place::Native => Command::new(&arguments[0]).args(&arguments[1..]).output()?.stdout,
+            Place::Qemu(qemu) => Command::new(qemu).args(arguments).output()?.stdout,
             Place::Machine(running) => {
-                let argv = ["/bench", "-s", &scale, test].map(|w| w.as_bytes().to_vec()).to_vec();
+                let argv = arguments.iter().map(|w| w.clone().into_bytes()).collect();
                 let spawn = Spawn { argv, env: link::environment(None), ..Default::default() };
                 running.client.output(&spawn, b"", LIMIT)?.stdout
             }
-        };
-        let text = String::from_utf8_lossy(&out).into_owned();
-        parse(&text).with_context(|| format!("{test} in {} said: {text}", self.name))
+        })
     }
 }
 
@@ -137,7 +208,7 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn report(names: &[String], columns: &[Column], rates: &BTreeMap<(usize, usize), Vec<f64>>) -> Result<String> {
+fn report(rows: &[Row], columns: &[Column], rates: &BTreeMap<(usize, usize), Vec<f64>>) -> Result<String> {
     let mut text = String::from(
         "# Processor-bound programs\n\nWritten by `aurora bench cpu`: slowdown against native (bigger is slower), the \
          median of the rounds; in brackets the machine's first, cold pass.\n\n",
@@ -149,23 +220,35 @@ fn report(names: &[String], columns: &[Column], rates: &BTreeMap<(usize, usize),
     columns[1..].iter().try_for_each(|c| write!(text, " {} |", c.name))?;
     writeln!(text, "\n|---|---|{}", "---|".repeat(columns.len() - 1))?;
     let mut sums = vec![(0.0, 0.0); columns.len()];
-    for (row, name) in names.iter().enumerate() {
+    let (tests, scripts): (Vec<_>, Vec<_>) = rows.iter().enumerate().partition(|(_, row)| row.script.is_none());
+    let line = |text: &mut String, sums: &mut [(f64, f64)], row: usize, name: &str| -> Result<()> {
         let of = |at: usize| rates.get(&(row, at)).map_or(&[][..], |r| r);
         let native = median(of(0));
         write!(text, "| {name} | {} |", short(native))?;
         for (at, sum) in sums.iter_mut().enumerate().skip(1) {
+            if of(at).is_empty() {
+                write!(text, " |")?;
+                continue;
+            }
             let (warm, cold) = (native / median(of(at)), native / of(at).first().copied().unwrap_or(f64::NAN));
             *sum = (sum.0 + warm.ln(), sum.1 + cold.ln());
             write!(text, " {warm:.1} ({cold:.1}) |")?;
         }
-        writeln!(text)?;
+        Ok(writeln!(text)?)
+    };
+    for (at, row) in &tests {
+        line(&mut text, &mut sums, *at, &row.name)?;
     }
     write!(text, "| **geometric mean** | |")?;
     for (warm, cold) in &sums[1..] {
-        let mean = |sum: f64| (sum / names.len() as f64).exp();
+        let mean = |sum: f64| (sum / tests.len() as f64).exp();
         write!(text, " **{:.1}** ({:.1}) |", mean(*warm), mean(*cold))?;
     }
     writeln!(text)?;
+    // Programs of many parts, not in the mean.
+    for (at, row) in &scripts {
+        line(&mut text, &mut sums, *at, &row.name)?;
+    }
     Ok(text)
 }
 

@@ -1,0 +1,233 @@
+//! SSE arithmetic on all lanes, and what it needs to see that nothing special happened.
+//!
+//! What always holds: see [`super::float`]. The numbers results are compared with are locals that no result passes when
+//! MXCSR wants more than the engine does, so asking for the one asks for the other.
+
+use alloc::vec::Vec;
+
+use iced_x86::{Instruction, Register};
+use wasm_encoder::{BlockType, ValType};
+
+use super::code::Function;
+use super::emit::{Clean, Emitter, Temp, at};
+use super::float::{Calculation, Float, float_of};
+
+/// What must be so in MXCSR for the engine's arithmetic: all exceptions masked, rounding to nearest, denormals as they
+/// are, and inexactness noted already.
+const MXCSR_MASK: i32 = 0xffe0;
+const MXCSR_FAST: i32 = 0x1fa0;
+
+/// Locals that say what is usual of numbers of one precision.
+#[derive(Clone, Copy)]
+struct Usual {
+    /// What the doubled top half of a normal number is below, less that of the smallest.
+    limit: Option<u32>,
+    lanes: Option<Lanes>,
+}
+
+/// Vectors for all lanes at once.
+#[derive(Clone, Copy)]
+struct Lanes {
+    /// All bits but the signs.
+    magnitude: u32,
+    /// The smallest normal number.
+    least: u32,
+    /// The largest finite one.
+    most: u32,
+}
+
+/// The locals arithmetic needs; loaded with MXCSR.
+pub(crate) struct FloatLocals {
+    /// Whether the engine's arithmetic may be used.
+    fast: u32,
+    single: Usual,
+    double: Usual,
+}
+
+impl FloatLocals {
+    /// For the function that is being written, as far as it calculates.
+    pub(crate) fn new(function: &Function, local: &mut dyn FnMut(ValType) -> u32) -> Self {
+        let floats: Vec<Float> =
+            function.blocks.iter().flat_map(|b| &b.insns).filter_map(|i| float_of(&i.insn)).collect();
+        let mut usual = |double: bool| {
+            let has = |packed: bool| floats.iter().any(|f| f.packed == packed && f.results_in(double));
+            Usual {
+                limit: has(false).then(|| local(ValType::I32)),
+                lanes: has(true).then(|| {
+                    let [magnitude, least, most] = [0; 3].map(|_| local(ValType::V128));
+                    Lanes { magnitude, least, most }
+                }),
+            }
+        };
+        let (single, double) = (usual(false), usual(true));
+        Self { fast: local(ValType::I32), single, double }
+    }
+
+    fn usual(&self, double: bool) -> Usual {
+        if double { self.double } else { self.single }
+    }
+
+    /// The local no usual result's doubled top half reaches.
+    pub(super) fn limit(&self, double: bool) -> u32 {
+        self.usual(double).limit.unwrap_or(self.fast)
+    }
+}
+
+/// A number in all lanes.
+fn lanes_of(number: u64, double: bool) -> i128 {
+    let wide = if double { u128::from(number) } else { u128::from(number) << 32 | u128::from(number) };
+    (wide << 64 | wide) as i128
+}
+
+impl Emitter<'_> {
+    /// The local that says whether the engine's arithmetic may be used.
+    pub(crate) fn fast_float(&self) -> u32 {
+        self.floats.fast
+    }
+
+    /// Loads what MXCSR says.
+    pub(crate) fn load_fast_float(&mut self) {
+        let (fast, from) = (self.floats.fast, at(self.layout.mxcsr));
+        self.i().i32_const(0).i32_load(from).i32_const(MXCSR_MASK).i32_and();
+        self.i().i32_const(MXCSR_FAST).i32_eq().local_set(fast);
+        for double in [false, true] {
+            let Usual { limit, lanes } = self.floats.usual(double);
+            if let Some(limit) = limit {
+                let (one, most) = super::float::exponent(double);
+                self.i().i32_const((most - one) << 1).i32_const(0).local_get(fast).select().local_set(limit);
+            }
+            if let Some(Lanes { magnitude, least, most }) = lanes {
+                let [all, smallest, largest] = match double {
+                    true => [u64::MAX >> 1, f64::MIN_POSITIVE.to_bits(), f64::MAX.to_bits()],
+                    false => [u32::MAX >> 1, f32::MIN_POSITIVE.to_bits(), f32::MAX.to_bits()].map(u64::from),
+                }
+                .map(|number| lanes_of(number, double));
+                let mut s = self.i();
+                s.v128_const(all).local_set(magnitude).v128_const(smallest).local_set(least);
+                s.v128_const(largest).v128_const(-1).local_get(fast).select().local_set(most);
+            }
+        }
+    }
+
+    /// An operation on all lanes.
+    pub(super) fn packed(&mut self, insn: &Instruction, float: Float) {
+        use Calculation as C;
+        let (double, to) = (float.double, insn.op0_register());
+        let local = self.xmm(to.number());
+        let source = Some(insn.op1_register()).filter(|r| r.is_xmm());
+        let b = self.take_vector(insn, 1);
+        self.push_xmm(to);
+        let a = self.take(ValType::V128);
+        self.get(a);
+        self.get(b);
+        match float.calculation {
+            C::Add => self.either(double, |s| s.f64x2_add(), |s| s.f32x4_add()),
+            C::Subtract => self.either(double, |s| s.f64x2_sub(), |s| s.f32x4_sub()),
+            C::Multiply => self.either(double, |s| s.f64x2_mul(), |s| s.f32x4_mul()),
+            _ => self.either(double, |s| s.f64x2_div(), |s| s.f32x4_div()),
+        }
+        let r = self.take(ValType::V128);
+        let fast = self.fast_float();
+        let sum = matches!(float.calculation, C::Add | C::Subtract);
+        let done = self.open();
+        let unusual = self.open();
+        self.push_some_lane_is_unusual([(a, Some(to)), (b, source)], r, double);
+        let label = self.label(unusual);
+        self.branch_rarely(label);
+        self.i().local_get(r.index).local_set(local);
+        let label = self.label(done);
+        self.i().br(label);
+        self.close();
+        self.push_lanes_are_normal(r, double, sum);
+        for operand in [a, b] {
+            self.push_lanes_are_normal(operand, double, true);
+            self.i().v128_and();
+        }
+        self.either(double, |s| s.i64x2_all_true(), |s| s.i32x4_all_true());
+        self.i().local_get(fast).i32_and();
+        self.open_usual(BlockType::Empty);
+        self.i().local_get(r.index).local_set(local);
+        self.or_else();
+        self.call_out(true);
+        self.push_some_lane_is_denormal(to, source, double);
+        self.leave_after(insn);
+        self.close();
+        self.close();
+        for register in [Some(to), source].into_iter().flatten() {
+            self.clean[register.number() & 15] = Some(Clean { double, all: true });
+        }
+    }
+
+    /// Pushes whether in some lane an operand not known to have one has no exponent, or the result is not normal.
+    fn push_some_lane_is_unusual(&mut self, operands: [(Temp, Option<Register>); 2], r: Temp, double: bool) {
+        let Some(Lanes { magnitude, least, most }) = self.floats.usual(double).lanes else { return };
+        self.i().local_get(r.index).local_get(magnitude).v128_and();
+        let result = self.take(ValType::V128);
+        self.get(result);
+        let clean = self.clean;
+        let mut before = None;
+        for (value, register) in operands {
+            let known = register.is_some_and(|r| clean[r.number() & 15] == Some(Clean { double, all: true }));
+            // Both may be the same register.
+            if known || register.is_some() && before == register {
+                continue;
+            }
+            before = register;
+            self.i().local_get(value.index).local_get(magnitude).v128_and();
+            self.either(double, |s| s.f64x2_pmin(), |s| s.f32x4_pmin());
+        }
+        self.i().local_get(least);
+        self.either(double, |s| s.f64x2_lt(), |s| s.f32x4_lt());
+        self.i().local_get(result.index).local_get(most);
+        self.either(double, |s| s.i64x2_gt_s(), |s| s.i32x4_gt_s());
+        self.i().v128_or();
+        self.either(double, |s| s.i64x2_bitmask(), |s| s.i32x4_bitmask());
+    }
+
+    /// Pushes whether one of two registers holds a denormal number in some lane.
+    fn push_some_lane_is_denormal(&mut self, to: Register, source: Option<Register>, double: bool) {
+        let mut some = false;
+        for register in [Some(to), source].into_iter().flatten() {
+            self.push_xmm(register);
+            self.either(double, |s| s.f64x2_abs(), |s| s.f32x4_abs());
+            let magnitude = self.take(ValType::V128);
+            self.get(magnitude);
+            self.splat(if double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() }, double);
+            self.either(double, |s| s.f64x2_lt(), |s| s.f32x4_lt());
+            self.get(magnitude);
+            self.splat(0.0, double);
+            self.either(double, |s| s.f64x2_gt(), |s| s.f32x4_gt());
+            self.i().v128_and();
+            if some {
+                self.i().v128_or();
+            }
+            some = true;
+        }
+        self.i().v128_any_true();
+    }
+
+    fn splat(&mut self, value: f64, double: bool) {
+        self.float_constant(value, double);
+        self.either(double, |s| s.f64x2_splat(), |s| s.f32x4_splat());
+    }
+
+    /// Pushes for each lane whether it is normal, or zero if that will do.
+    fn push_lanes_are_normal(&mut self, value: Temp, double: bool, or_zero: bool) {
+        self.get(value);
+        self.either(double, |s| s.f64x2_abs(), |s| s.f32x4_abs());
+        let magnitude = self.take(ValType::V128);
+        self.get(magnitude);
+        self.splat(if double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() }, double);
+        self.either(double, |s| s.f64x2_ge(), |s| s.f32x4_ge());
+        self.get(magnitude);
+        self.splat(f64::INFINITY, double);
+        self.either(double, |s| s.f64x2_lt(), |s| s.f32x4_lt());
+        self.i().v128_and();
+        if or_zero {
+            self.get(magnitude);
+            self.splat(0.0, double);
+            self.either(double, |s| s.f64x2_eq(), |s| s.f32x4_eq());
+            self.i().v128_or();
+        }
+    }
+}
