@@ -2,7 +2,8 @@
 // of its own, in an empty directory of its own, and fails at the first line that does not hold.
 //
 // What a case may count on: it is root, its directory is on tmpfs, it has only its three standard descriptors, signals
-// are as they are by default, and it is ended after twenty seconds. What it starts in its process group is killed after it.
+// are as they are by default, and it is ended after twenty seconds. What it starts in its process group is killed after
+// it.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -38,30 +39,29 @@ void add_test(struct test *);
 // CASE("open", "of a missing file is ENOENT") { ... }
 #define CASE(call, sentence) CASE_(call, sentence, __COUNTER__)
 #define CASE_(call, sentence, id) CASE__(call, sentence, id)
-#define CASE__(call_, sentence_, id)                                                       \
-  static void case_##id(void);                                                             \
-  __attribute__((constructor)) static void add_##id(void) {                                \
-    static struct test test = {call_, sentence_, __FILE__, __LINE__, case_##id, NULL};     \
-    add_test(&test);                                                                       \
-  }                                                                                        \
+#define CASE__(call_, sentence_, id)                                                                                   \
+  static void case_##id(void);                                                                                         \
+  __attribute__((constructor)) static void add_##id(void) {                                                            \
+    static struct test test = {call_, sentence_, __FILE__, __LINE__, case_##id, NULL};                                 \
+    add_test(&test);                                                                                                   \
+  }                                                                                                                    \
   static void case_##id(void)
 
 // A case of one line: the call fails with this errno.
-#define FAILS_CASE(call, sentence, code, expression) \
+#define FAILS_CASE(call, sentence, code, expression)                                                                   \
   CASE(call, sentence) { FAILS(code, expression); }
 
 // The call works; its value.
 #define OK(expression) must_work(__FILE__, __LINE__, #expression, (long)(expression))
 // The call gives -1 and this errno.
-#define FAILS(code, expression) \
-  (errno = 0, must_fail(__FILE__, __LINE__, #expression, code, #code, (long)(expression)))
+#define FAILS(code, expression) (errno = 0, must_fail(__FILE__, __LINE__, #expression, code, #code, (long)(expression)))
 // The numbers are equal.
-#define IS(expected, expression) \
-  must_be(__FILE__, __LINE__, #expression, (long)(expected), (long)(expression))
+#define IS(expected, expression) must_be(__FILE__, __LINE__, #expression, (long)(expected), (long)(expression))
 // It holds.
 #define HOLDS(condition) must_hold(__FILE__, __LINE__, #condition, (condition))
 // The memory is equal.
-#define SAME(expected, actual, size) must_hold(__FILE__, __LINE__, #actual " is " #expected, !memcmp(expected, actual, size))
+#define SAME(expected, actual, size)                                                                                   \
+  must_hold(__FILE__, __LINE__, #actual " is " #expected, !memcmp(expected, actual, size))
 
 long must_work(const char *file, int line, const char *what, long value);
 void must_fail(const char *file, int line, const char *what, int code, const char *name, long value);
@@ -69,9 +69,9 @@ void must_be(const char *file, int line, const char *what, long expected, long v
 void must_hold(const char *file, int line, const char *what, bool holds);
 
 // CHILD(pid) { what a child does before it exits with 0 }
-#define CHILD(pid)         \
-  pid_t pid = OK(fork());  \
-  if (pid == 0)            \
+#define CHILD(pid)                                                                                                     \
+  pid_t pid = OK(fork());                                                                                              \
+  if (pid == 0)                                                                                                        \
     for (;; _exit(0))
 
 // Waits for a child: its exit status, or 128 and the signal which ended it.

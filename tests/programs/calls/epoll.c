@@ -17,7 +17,8 @@ static int change(int operation, int fd, uint32_t events) {
 static void watch(int fd, uint32_t events) { OK(change(EPOLL_CTL_ADD, fd, events)); }
 static int ready(void) { return (int)OK(epoll_wait(ep, got, 16, 0)); }
 static void say(void) { IS(1, write(ends[1], "x", 1)); }
-static int epoll_pwait2_(int fd, struct epoll_event *events, int most, const struct timespec *t, const sigset_t *mask, size_t size) {
+static int epoll_pwait2_(int fd, struct epoll_event *events, int most, const struct timespec *t, const sigset_t *mask,
+                         size_t size) {
   return (int)syscall(441, fd, events, most, t, mask, size);
 }
 
@@ -25,7 +26,9 @@ CASE("epoll_create", "gives the lowest free descriptor") { IS(3, epoll_create(1)
 FAILS_CASE("epoll_create", "of size 0 is EINVAL", EINVAL, epoll_create(0))
 FAILS_CASE("epoll_create", "of a negative size is EINVAL", EINVAL, epoll_create(-1))
 CASE("epoll_create", "is not closed by exec") { IS(0, fcntl(epoll_create(1), F_GETFD)); }
-CASE("epoll_create1", "EPOLL_CLOEXEC is closed by exec") { IS(FD_CLOEXEC, fcntl(epoll_create1(EPOLL_CLOEXEC), F_GETFD)); }
+CASE("epoll_create1", "EPOLL_CLOEXEC is closed by exec") {
+  IS(FD_CLOEXEC, fcntl(epoll_create1(EPOLL_CLOEXEC), F_GETFD));
+}
 FAILS_CASE("epoll_create1", "with an unknown flag is EINVAL", EINVAL, epoll_create1(1))
 CASE("epoll_create1", "beyond the limit of descriptors is EMFILE") {
   struct rlimit three = {3, 3};
@@ -38,22 +41,73 @@ CASE("epoll_create1", "can be neither read nor written") {
   FAILS(EINVAL, write(ep, "", 1));
 }
 
-CASE("epoll_ctl", "of no descriptor as the epoll is EBADF") { ep = NO_FD; FAILS(EBADF, change(EPOLL_CTL_ADD, 0, EPOLLIN)); }
-CASE("epoll_ctl", "of no descriptor to watch is EBADF") { start(); FAILS(EBADF, change(EPOLL_CTL_ADD, NO_FD, EPOLLIN)); }
-CASE("epoll_ctl", "of what is no epoll is EINVAL") { start(); ep = ends[0]; FAILS(EINVAL, change(EPOLL_CTL_ADD, ends[1], EPOLLIN)); }
-CASE("epoll_ctl", "an epoll that watches itself is EINVAL") { start(); FAILS(EINVAL, change(EPOLL_CTL_ADD, ep, EPOLLIN)); }
-CASE("epoll_ctl", "of a regular file is EPERM") { start(); FAILS(EPERM, change(EPOLL_CTL_ADD, file_with("x"), EPOLLIN)); }
-CASE("epoll_ctl", "of a directory is EPERM") { start(); FAILS(EPERM, change(EPOLL_CTL_ADD, open(".", O_RDONLY), EPOLLIN)); }
-CASE("epoll_ctl", "an unknown operation is EINVAL") { start(); FAILS(EINVAL, change(9, ends[0], EPOLLIN)); }
-CASE("epoll_ctl", "adding twice is EEXIST") { start(); watch(ends[0], EPOLLIN); FAILS(EEXIST, change(EPOLL_CTL_ADD, ends[0], EPOLLIN)); }
-CASE("epoll_ctl", "adding a duplicate is another watch") { start(); watch(ends[0], EPOLLIN); watch(OK(dup(ends[0])), EPOLLIN); say(); IS(2, ready()); }
-CASE("epoll_ctl", "changing what is not watched is ENOENT") { start(); FAILS(ENOENT, change(EPOLL_CTL_MOD, ends[0], EPOLLIN)); }
-CASE("epoll_ctl", "deleting what is not watched is ENOENT") { start(); FAILS(ENOENT, change(EPOLL_CTL_DEL, ends[0], EPOLLIN)); }
-CASE("epoll_ctl", "deleting needs no event") { start(); watch(ends[0], EPOLLIN); OK(epoll_ctl(ep, EPOLL_CTL_DEL, ends[0], NULL)); }
-CASE("epoll_ctl", "adding from no memory is EFAULT") { start(); FAILS(EFAULT, epoll_ctl(ep, EPOLL_CTL_ADD, ends[0], NOWHERE)); }
-CASE("epoll_ctl", "changing from no memory is EFAULT") { start(); FAILS(EFAULT, epoll_ctl(ep, EPOLL_CTL_MOD, ends[0], NOWHERE)); }
+CASE("epoll_ctl", "of no descriptor as the epoll is EBADF") {
+  ep = NO_FD;
+  FAILS(EBADF, change(EPOLL_CTL_ADD, 0, EPOLLIN));
+}
+CASE("epoll_ctl", "of no descriptor to watch is EBADF") {
+  start();
+  FAILS(EBADF, change(EPOLL_CTL_ADD, NO_FD, EPOLLIN));
+}
+CASE("epoll_ctl", "of what is no epoll is EINVAL") {
+  start();
+  ep = ends[0];
+  FAILS(EINVAL, change(EPOLL_CTL_ADD, ends[1], EPOLLIN));
+}
+CASE("epoll_ctl", "an epoll that watches itself is EINVAL") {
+  start();
+  FAILS(EINVAL, change(EPOLL_CTL_ADD, ep, EPOLLIN));
+}
+CASE("epoll_ctl", "of a regular file is EPERM") {
+  start();
+  FAILS(EPERM, change(EPOLL_CTL_ADD, file_with("x"), EPOLLIN));
+}
+CASE("epoll_ctl", "of a directory is EPERM") {
+  start();
+  FAILS(EPERM, change(EPOLL_CTL_ADD, open(".", O_RDONLY), EPOLLIN));
+}
+CASE("epoll_ctl", "an unknown operation is EINVAL") {
+  start();
+  FAILS(EINVAL, change(9, ends[0], EPOLLIN));
+}
+CASE("epoll_ctl", "adding twice is EEXIST") {
+  start();
+  watch(ends[0], EPOLLIN);
+  FAILS(EEXIST, change(EPOLL_CTL_ADD, ends[0], EPOLLIN));
+}
+CASE("epoll_ctl", "adding a duplicate is another watch") {
+  start();
+  watch(ends[0], EPOLLIN);
+  watch(OK(dup(ends[0])), EPOLLIN);
+  say();
+  IS(2, ready());
+}
+CASE("epoll_ctl", "changing what is not watched is ENOENT") {
+  start();
+  FAILS(ENOENT, change(EPOLL_CTL_MOD, ends[0], EPOLLIN));
+}
+CASE("epoll_ctl", "deleting what is not watched is ENOENT") {
+  start();
+  FAILS(ENOENT, change(EPOLL_CTL_DEL, ends[0], EPOLLIN));
+}
+CASE("epoll_ctl", "deleting needs no event") {
+  start();
+  watch(ends[0], EPOLLIN);
+  OK(epoll_ctl(ep, EPOLL_CTL_DEL, ends[0], NULL));
+}
+CASE("epoll_ctl", "adding from no memory is EFAULT") {
+  start();
+  FAILS(EFAULT, epoll_ctl(ep, EPOLL_CTL_ADD, ends[0], NOWHERE));
+}
+CASE("epoll_ctl", "changing from no memory is EFAULT") {
+  start();
+  FAILS(EFAULT, epoll_ctl(ep, EPOLL_CTL_MOD, ends[0], NOWHERE));
+}
 CASE("epoll_ctl", "EFAULT comes before EBADF") { FAILS(EFAULT, epoll_ctl(NO_FD, EPOLL_CTL_ADD, NO_FD, NOWHERE)); }
-CASE("epoll_ctl", "EPERM comes before EINVAL of no epoll") { int file = file_with(""); FAILS(EPERM, epoll_ctl(file, EPOLL_CTL_ADD, file, got)); }
+CASE("epoll_ctl", "EPERM comes before EINVAL of no epoll") {
+  int file = file_with("");
+  FAILS(EPERM, epoll_ctl(file, EPOLL_CTL_ADD, file, got));
+}
 CASE("epoll_ctl", "a closed descriptor is watched no more") {
   start();
   watch(ends[0], EPOLLIN);
@@ -79,7 +133,12 @@ CASE("epoll_ctl", "a number used anew is not the old watch") {
   watch(ends[0], EPOLLIN);
   (void)old;
 }
-CASE("epoll_ctl", "EPOLLWAKEUP is taken") { start(); watch(ends[0], EPOLLIN | EPOLLWAKEUP); say(); IS(1, ready()); }
+CASE("epoll_ctl", "EPOLLWAKEUP is taken") {
+  start();
+  watch(ends[0], EPOLLIN | EPOLLWAKEUP);
+  say();
+  IS(1, ready());
+}
 
 CASE("epoll_wait", "tells events and the program's word") {
   start();
@@ -98,8 +157,19 @@ CASE("epoll_wait", "level: tells until it is read") {
   OK(read(ends[0], &(char){0}, 1));
   IS(0, ready());
 }
-CASE("epoll_wait", "what is ready before it is added is told") { start(); say(); watch(ends[0], EPOLLIN); IS(1, ready()); }
-CASE("epoll_wait", "EPOLLET tells once") { start(); say(); watch(ends[0], EPOLLIN | EPOLLET); IS(1, ready()); IS(0, ready()); }
+CASE("epoll_wait", "what is ready before it is added is told") {
+  start();
+  say();
+  watch(ends[0], EPOLLIN);
+  IS(1, ready());
+}
+CASE("epoll_wait", "EPOLLET tells once") {
+  start();
+  say();
+  watch(ends[0], EPOLLIN | EPOLLET);
+  IS(1, ready());
+  IS(0, ready());
+}
 CASE("epoll_wait", "EPOLLET tells again when more comes") {
   start();
   watch(ends[0], EPOLLIN | EPOLLET);
@@ -212,9 +282,18 @@ CASE("epoll_wait", "of a thousand descriptors tells the one") {
   HOLDS(got[0].data.u64 >> 32 == (uint64_t)fds[777]);
 }
 FAILS_CASE("epoll_wait", "of no descriptor is EBADF", EBADF, epoll_wait(NO_FD, got, 1, 0))
-CASE("epoll_wait", "of what is no epoll is EINVAL") { start(); FAILS(EINVAL, epoll_wait(ends[0], got, 1, 0)); }
-CASE("epoll_wait", "for no events is EINVAL") { start(); FAILS(EINVAL, epoll_wait(ep, got, 0, 0)); }
-CASE("epoll_wait", "for fewer than no events is EINVAL") { start(); FAILS(EINVAL, syscall(SYS_epoll_wait, ep, got, -1, 0)); }
+CASE("epoll_wait", "of what is no epoll is EINVAL") {
+  start();
+  FAILS(EINVAL, epoll_wait(ends[0], got, 1, 0));
+}
+CASE("epoll_wait", "for no events is EINVAL") {
+  start();
+  FAILS(EINVAL, epoll_wait(ep, got, 0, 0));
+}
+CASE("epoll_wait", "for fewer than no events is EINVAL") {
+  start();
+  FAILS(EINVAL, syscall(SYS_epoll_wait, ep, got, -1, 0));
+}
 CASE("epoll_wait", "into no memory is EFAULT, and nothing is lost") {
   start();
   watch(ends[0], EPOLLIN | EPOLLET);
@@ -222,17 +301,35 @@ CASE("epoll_wait", "into no memory is EFAULT, and nothing is lost") {
   FAILS(EFAULT, epoll_wait(ep, NOWHERE, 1, 0));
   IS(1, ready());
 }
-CASE("epoll_wait", "into no memory works while nothing is ready") { start(); IS(0, epoll_wait(ep, NOWHERE, 1, 0)); }
-CASE("epoll_wait", "returns nothing when time is up") { start(); watch(ends[0], EPOLLIN); IS(0, epoll_wait(ep, got, 1, 20)); }
+CASE("epoll_wait", "into no memory works while nothing is ready") {
+  start();
+  IS(0, epoll_wait(ep, NOWHERE, 1, 0));
+}
+CASE("epoll_wait", "returns nothing when time is up") {
+  start();
+  watch(ends[0], EPOLLIN);
+  IS(0, epoll_wait(ep, got, 1, 20));
+}
 CASE("epoll_wait", "waits for another process") {
   start();
   watch(ends[0], EPOLLIN);
-  CHILD(child) { sleep_ms(20); say(); }
+  CHILD(child) {
+    sleep_ms(20);
+    say();
+  }
   IS(1, epoll_wait(ep, got, 1, -1));
   IS(0, ended(child));
 }
-CASE("epoll_wait", "is EINTR when a signal comes") { start(); interrupt_soon(); FAILS(EINTR, epoll_wait(ep, got, 1, -1)); }
-CASE("epoll_wait", "is not restarted") { start(); restart_and(NULL); FAILS(EINTR, epoll_wait(ep, got, 1, -1)); }
+CASE("epoll_wait", "is EINTR when a signal comes") {
+  start();
+  interrupt_soon();
+  FAILS(EINTR, epoll_wait(ep, got, 1, -1));
+}
+CASE("epoll_wait", "is not restarted") {
+  start();
+  restart_and(NULL);
+  FAILS(EINTR, epoll_wait(ep, got, 1, -1));
+}
 CASE("epoll_pwait", "unblocks signals while it waits") {
   start();
   sigset_t all, none;
@@ -243,8 +340,14 @@ CASE("epoll_pwait", "unblocks signals while it waits") {
   OK(sigprocmask(SIG_SETMASK, NULL, &none));
   HOLDS(sigismember(&none, SIGALRM));
 }
-CASE("epoll_pwait", "with a mask of an odd size is EINVAL") { start(); FAILS(EINVAL, syscall(SYS_epoll_pwait, ep, got, 1, 0, got, 4)); }
-CASE("epoll_pwait", "with a mask in no memory is EFAULT") { start(); FAILS(EFAULT, syscall(SYS_epoll_pwait, ep, got, 1, 0, NOWHERE, 8)); }
+CASE("epoll_pwait", "with a mask of an odd size is EINVAL") {
+  start();
+  FAILS(EINVAL, syscall(SYS_epoll_pwait, ep, got, 1, 0, got, 4));
+}
+CASE("epoll_pwait", "with a mask in no memory is EFAULT") {
+  start();
+  FAILS(EFAULT, syscall(SYS_epoll_pwait, ep, got, 1, 0, NOWHERE, 8));
+}
 CASE("epoll_pwait2", "waits nanoseconds") {
   start();
   IS(0, epoll_pwait2_(ep, got, 1, &(struct timespec){0, 1000}, NULL, 0));
@@ -252,8 +355,14 @@ CASE("epoll_pwait2", "waits nanoseconds") {
   say();
   IS(1, epoll_pwait2_(ep, got, 1, NULL, NULL, 0));
 }
-CASE("epoll_pwait2", "for what is no time is EINVAL") { start(); FAILS(EINVAL, epoll_pwait2_(ep, got, 1, &(struct timespec){0, -1}, NULL, 0)); }
-CASE("epoll_pwait2", "for a time in no memory is EFAULT") { start(); FAILS(EFAULT, epoll_pwait2_(ep, got, 1, NOWHERE, NULL, 0)); }
+CASE("epoll_pwait2", "for what is no time is EINVAL") {
+  start();
+  FAILS(EINVAL, epoll_pwait2_(ep, got, 1, &(struct timespec){0, -1}, NULL, 0));
+}
+CASE("epoll_pwait2", "for a time in no memory is EFAULT") {
+  start();
+  FAILS(EFAULT, epoll_pwait2_(ep, got, 1, NOWHERE, NULL, 0));
+}
 
 CASE("epoll_ctl", "nested: an epoll is readable when it has events") {
   start();
@@ -286,11 +395,30 @@ CASE("epoll_ctl", "five epolls in one another are too deep") {
   IS(ELOOP, errno);
   IS(4, depth);
 }
-CASE("epoll_ctl", "EPOLLEXCLUSIVE is told") { start(); watch(ends[0], EPOLLIN | EPOLLEXCLUSIVE); say(); IS(1, ready()); }
-CASE("epoll_ctl", "EPOLLEXCLUSIVE cannot be set by a change") { start(); watch(ends[0], EPOLLIN); FAILS(EINVAL, change(EPOLL_CTL_MOD, ends[0], EPOLLIN | EPOLLEXCLUSIVE)); }
-CASE("epoll_ctl", "EPOLLEXCLUSIVE cannot be changed") { start(); watch(ends[0], EPOLLIN | EPOLLEXCLUSIVE); FAILS(EINVAL, change(EPOLL_CTL_MOD, ends[0], EPOLLIN)); }
-CASE("epoll_ctl", "EPOLLEXCLUSIVE does not go with EPOLLONESHOT") { start(); FAILS(EINVAL, change(EPOLL_CTL_ADD, ends[0], EPOLLIN | EPOLLONESHOT | EPOLLEXCLUSIVE)); }
-CASE("epoll_ctl", "EPOLLEXCLUSIVE of an epoll is EINVAL") { start(); FAILS(EINVAL, change(EPOLL_CTL_ADD, OK(epoll_create1(0)), EPOLLIN | EPOLLEXCLUSIVE)); }
+CASE("epoll_ctl", "EPOLLEXCLUSIVE is told") {
+  start();
+  watch(ends[0], EPOLLIN | EPOLLEXCLUSIVE);
+  say();
+  IS(1, ready());
+}
+CASE("epoll_ctl", "EPOLLEXCLUSIVE cannot be set by a change") {
+  start();
+  watch(ends[0], EPOLLIN);
+  FAILS(EINVAL, change(EPOLL_CTL_MOD, ends[0], EPOLLIN | EPOLLEXCLUSIVE));
+}
+CASE("epoll_ctl", "EPOLLEXCLUSIVE cannot be changed") {
+  start();
+  watch(ends[0], EPOLLIN | EPOLLEXCLUSIVE);
+  FAILS(EINVAL, change(EPOLL_CTL_MOD, ends[0], EPOLLIN));
+}
+CASE("epoll_ctl", "EPOLLEXCLUSIVE does not go with EPOLLONESHOT") {
+  start();
+  FAILS(EINVAL, change(EPOLL_CTL_ADD, ends[0], EPOLLIN | EPOLLONESHOT | EPOLLEXCLUSIVE));
+}
+CASE("epoll_ctl", "EPOLLEXCLUSIVE of an epoll is EINVAL") {
+  start();
+  FAILS(EINVAL, change(EPOLL_CTL_ADD, OK(epoll_create1(0)), EPOLLIN | EPOLLEXCLUSIVE));
+}
 CASE("epoll_wait", "EPOLLEXCLUSIVE wakes one of two that wait") {
   start();
   int told[2];

@@ -44,10 +44,23 @@ CASE("eventfd2", "beyond the limit of descriptors is EMFILE") {
   OK(setrlimit(RLIMIT_NOFILE, &three));
   FAILS(EMFILE, eventfd(0, 0));
 }
-CASE("eventfd2", "reading fewer than eight bytes is EINVAL") { fd = OK(eventfd(1, 0)); FAILS(EINVAL, read(fd, &value, 7)); }
-CASE("eventfd2", "writing fewer than eight bytes is EINVAL") { fd = OK(eventfd(1, 0)); FAILS(EINVAL, write(fd, &value, 7)); }
-CASE("eventfd2", "reading more than eight bytes gives eight") { uint64_t two[2]; fd = OK(eventfd(1, 0)); IS(8, read(fd, two, 16)); }
-CASE("eventfd2", "writing the largest number is EINVAL") { fd = OK(eventfd(0, 0)); FAILS(EINVAL, add(UINT64_MAX)); }
+CASE("eventfd2", "reading fewer than eight bytes is EINVAL") {
+  fd = OK(eventfd(1, 0));
+  FAILS(EINVAL, read(fd, &value, 7));
+}
+CASE("eventfd2", "writing fewer than eight bytes is EINVAL") {
+  fd = OK(eventfd(1, 0));
+  FAILS(EINVAL, write(fd, &value, 7));
+}
+CASE("eventfd2", "reading more than eight bytes gives eight") {
+  uint64_t two[2];
+  fd = OK(eventfd(1, 0));
+  IS(8, read(fd, two, 16));
+}
+CASE("eventfd2", "writing the largest number is EINVAL") {
+  fd = OK(eventfd(0, 0));
+  FAILS(EINVAL, add(UINT64_MAX));
+}
 CASE("eventfd2", "the most it holds is one less than the largest number") {
   fd = OK(eventfd(0, EFD_NONBLOCK));
   IS(8, add(FULL));
@@ -61,12 +74,24 @@ CASE("eventfd2", "writing nothing wakes nobody") {
   IS(8, add(0));
   FAILS(EAGAIN, get());
 }
-CASE("eventfd2", "reading into no memory is EFAULT") { fd = OK(eventfd(1, 0)); FAILS(EFAULT, read(fd, NOWHERE, 8)); }
-CASE("eventfd2", "writing from no memory is EFAULT") { fd = OK(eventfd(1, 0)); FAILS(EFAULT, write(fd, NOWHERE, 8)); }
-CASE("eventfd2", "seeking changes nothing") { fd = OK(eventfd(1, 0)); IS(0, lseek(fd, 9, SEEK_SET)); }
+CASE("eventfd2", "reading into no memory is EFAULT") {
+  fd = OK(eventfd(1, 0));
+  FAILS(EFAULT, read(fd, NOWHERE, 8));
+}
+CASE("eventfd2", "writing from no memory is EFAULT") {
+  fd = OK(eventfd(1, 0));
+  FAILS(EFAULT, write(fd, NOWHERE, 8));
+}
+CASE("eventfd2", "seeking changes nothing") {
+  fd = OK(eventfd(1, 0));
+  IS(0, lseek(fd, 9, SEEK_SET));
+}
 CASE("eventfd2", "reading waits for a writer") {
   fd = OK(eventfd(0, 0));
-  CHILD(child) { sleep_ms(20); IS(8, add(9)); }
+  CHILD(child) {
+    sleep_ms(20);
+    IS(8, add(9));
+  }
   IS(8, get());
   IS(9, value);
   IS(0, ended(child));
@@ -74,16 +99,32 @@ CASE("eventfd2", "reading waits for a writer") {
 CASE("eventfd2", "writing waits for a reader") {
   fd = OK(eventfd(0, 0));
   IS(8, add(FULL));
-  CHILD(child) { sleep_ms(20); IS(8, get()); }
+  CHILD(child) {
+    sleep_ms(20);
+    IS(8, get());
+  }
   IS(8, add(9));
   IS(0, ended(child));
   IS(8, get());
   IS(9, value);
 }
-CASE("eventfd2", "reading is EINTR when a signal comes") { fd = OK(eventfd(0, 0)); interrupt_soon(); FAILS(EINTR, get()); }
-CASE("eventfd2", "writing is EINTR when a signal comes") { fd = OK(eventfd(0, 0)); add(FULL); interrupt_soon(); FAILS(EINTR, add(1)); }
+CASE("eventfd2", "reading is EINTR when a signal comes") {
+  fd = OK(eventfd(0, 0));
+  interrupt_soon();
+  FAILS(EINTR, get());
+}
+CASE("eventfd2", "writing is EINTR when a signal comes") {
+  fd = OK(eventfd(0, 0));
+  add(FULL);
+  interrupt_soon();
+  FAILS(EINTR, add(1));
+}
 static void add_one(void) { add(1); }
-CASE("eventfd2", "reading goes on after a handler that restarts") { fd = OK(eventfd(0, 0)); restart_and(add_one); IS(8, get()); }
+CASE("eventfd2", "reading goes on after a handler that restarts") {
+  fd = OK(eventfd(0, 0));
+  restart_and(add_one);
+  IS(8, get());
+}
 CASE("eventfd2", "poll: readable with a count, writable with room") {
   fd = OK(eventfd(0, 0));
   struct pollfd look = {fd, POLLIN | POLLOUT, 0};

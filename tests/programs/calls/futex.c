@@ -48,7 +48,11 @@ CASE("futex", "FUTEX_WAKE wakes as many as asked for") {
   IS(1, futex(word, FUTEX_WAKE, 3, NULL, NULL, 0));
   all_ended(4);
 }
-CASE("futex", "FUTEX_WAKE of 0 wakes one") { wait_in_children(2, FUTEX_WAIT, 0); IS(1, futex(word, FUTEX_WAKE, 0, NULL, NULL, 0)); IS(1, futex(word, FUTEX_WAKE, 1, NULL, NULL, 0)); }
+CASE("futex", "FUTEX_WAKE of 0 wakes one") {
+  wait_in_children(2, FUTEX_WAIT, 0);
+  IS(1, futex(word, FUTEX_WAKE, 0, NULL, NULL, 0));
+  IS(1, futex(word, FUTEX_WAKE, 1, NULL, NULL, 0));
+}
 CASE("futex", "FUTEX_WAKE of nobody wakes nobody") { IS(0, futex(word, FUTEX_WAKE, 1, NULL, NULL, 0)); }
 CASE("futex", "private futexes are not shared") {
   wait_in_children(1, FUTEX_WAIT_PRIVATE, 0);
@@ -56,15 +60,31 @@ CASE("futex", "private futexes are not shared") {
   IS(0, futex(word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
   kill(waiters[0], SIGKILL);
 }
-CASE("futex", "FUTEX_WAIT is EINTR when a signal comes") { interrupt_soon(); FAILS(EINTR, futex(word, FUTEX_WAIT, 0, NULL, NULL, 0)); }
-CASE("futex", "FUTEX_WAIT with a time is EINTR even if it may restart") { limit = (struct timespec){50, 0}; restart_and(NULL); FAILS(EINTR, futex(word, FUTEX_WAIT, 0, &limit, NULL, 0)); }
-CASE("futex", "of an odd address is EINVAL") { FAILS(EINVAL, futex((char *)word + 1, FUTEX_WAIT, 0, NULL, NULL, 0)); FAILS(EINVAL, futex((char *)word + 2, FUTEX_WAKE, 0, NULL, NULL, 0)); }
+CASE("futex", "FUTEX_WAIT is EINTR when a signal comes") {
+  interrupt_soon();
+  FAILS(EINTR, futex(word, FUTEX_WAIT, 0, NULL, NULL, 0));
+}
+CASE("futex", "FUTEX_WAIT with a time is EINTR even if it may restart") {
+  limit = (struct timespec){50, 0};
+  restart_and(NULL);
+  FAILS(EINTR, futex(word, FUTEX_WAIT, 0, &limit, NULL, 0));
+}
+CASE("futex", "of an odd address is EINVAL") {
+  FAILS(EINVAL, futex((char *)word + 1, FUTEX_WAIT, 0, NULL, NULL, 0));
+  FAILS(EINVAL, futex((char *)word + 2, FUTEX_WAKE, 0, NULL, NULL, 0));
+}
 FAILS_CASE("futex", "FUTEX_WAIT in no memory is EFAULT", EFAULT, futex(NOWHERE, FUTEX_WAIT, 0, NULL, NULL, 0))
 FAILS_CASE("futex", "FUTEX_WAKE in no memory is EFAULT", EFAULT, futex(NOWHERE, FUTEX_WAKE, 1, NULL, NULL, 0))
 FAILS_CASE("futex", "a time in no memory is EFAULT", EFAULT, futex(word, FUTEX_WAIT, 0, NOWHERE, NULL, 0))
-CASE("futex", "what is no time is EINVAL") { limit = (struct timespec){0, 1000000000}; FAILS(EINVAL, futex(word, FUTEX_WAIT, 0, &limit, NULL, 0)); limit = (struct timespec){-1, 0}; FAILS(EINVAL, futex(word, FUTEX_WAIT, 0, &limit, NULL, 0)); }
+CASE("futex", "what is no time is EINVAL") {
+  limit = (struct timespec){0, 1000000000};
+  FAILS(EINVAL, futex(word, FUTEX_WAIT, 0, &limit, NULL, 0));
+  limit = (struct timespec){-1, 0};
+  FAILS(EINVAL, futex(word, FUTEX_WAIT, 0, &limit, NULL, 0));
+}
 FAILS_CASE("futex", "an unknown operation is ENOSYS", ENOSYS, futex(word, 99, 0, NULL, NULL, 0))
-FAILS_CASE("futex", "FUTEX_CLOCK_REALTIME with FUTEX_WAKE is ENOSYS", ENOSYS, futex(word, FUTEX_WAKE | FUTEX_CLOCK_REALTIME, 1, NULL, NULL, 0))
+FAILS_CASE("futex", "FUTEX_CLOCK_REALTIME with FUTEX_WAKE is ENOSYS", ENOSYS,
+           futex(word, FUTEX_WAKE | FUTEX_CLOCK_REALTIME, 1, NULL, NULL, 0))
 CASE("futex", "FUTEX_WAIT_BITSET until a time") {
   FAILS(ETIMEDOUT, futex(word, FUTEX_WAIT_BITSET, 0, at(CLOCK_MONOTONIC), NULL, 1));
   FAILS(ETIMEDOUT, futex(word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0, at(CLOCK_REALTIME), NULL, 1));
@@ -91,12 +111,16 @@ CASE("futex", "FUTEX_CMP_REQUEUE looks at the value first") {
   IS(2, futex(word + 1, FUTEX_WAKE, 5, NULL, NULL, 0));
   all_ended(3);
 }
-FAILS_CASE("futex", "FUTEX_REQUEUE of fewer than none is EINVAL", EINVAL, futex(word, FUTEX_REQUEUE, (uint32_t)-1, (void *)1, word + 1, 0))
+FAILS_CASE("futex", "FUTEX_REQUEUE of fewer than none is EINVAL", EINVAL,
+           futex(word, FUTEX_REQUEUE, (uint32_t)-1, (void *)1, word + 1, 0))
 CASE("futex", "a moved waiter still minds its time") {
   *word = 0;
-  CHILD(child) { limit = (struct timespec){0, 200000000}; FAILS(ETIMEDOUT, futex(word, FUTEX_WAIT, 0, &limit, NULL, 0)); }
+  CHILD(child) {
+    limit = (struct timespec){0, 200000000};
+    FAILS(ETIMEDOUT, futex(word, FUTEX_WAIT, 0, &limit, NULL, 0));
+  }
   sleep_ms(50);
-  IS(1, futex(word, FUTEX_REQUEUE, 0, (void *)1, word + 1, 0) );
+  IS(1, futex(word, FUTEX_REQUEUE, 0, (void *)1, word + 1, 0));
   IS(0, ended(child));
 }
 #define OP(op, argument, compare, value) ((uint32_t)(((op) << 28) | ((compare) << 24) | ((argument) << 12) | (value)))
@@ -117,10 +141,12 @@ CASE("futex", "FUTEX_WAKE_OP: all its operations") {
   IS(9, word[1]);
   OK(futex(word, FUTEX_WAKE_OP, 1, (void *)1, word + 1, OP(FUTEX_OP_XOR, 3, FUTEX_OP_CMP_GT, 0)));
   IS(10, word[1]);
-  OK(futex(word, FUTEX_WAKE_OP, 1, (void *)1, word + 1, OP(FUTEX_OP_ADD | FUTEX_OP_OPARG_SHIFT, 4, FUTEX_OP_CMP_LE, 0)));
+  OK(futex(word, FUTEX_WAKE_OP, 1, (void *)1, word + 1,
+           OP(FUTEX_OP_ADD | FUTEX_OP_OPARG_SHIFT, 4, FUTEX_OP_CMP_LE, 0)));
   IS(26, word[1]);
 }
-FAILS_CASE("futex", "FUTEX_WAKE_OP of no operation is ENOSYS", ENOSYS, futex(word, FUTEX_WAKE_OP, 1, (void *)1, word + 1, OP(7, 0, 0, 0)))
+FAILS_CASE("futex", "FUTEX_WAKE_OP of no operation is ENOSYS", ENOSYS,
+           futex(word, FUTEX_WAKE_OP, 1, (void *)1, word + 1, OP(7, 0, 0, 0)))
 
 // Mutexes that hand themselves over.
 CASE("futex", "FUTEX_LOCK_PI of a free one, and unlocking") {
@@ -129,10 +155,23 @@ CASE("futex", "FUTEX_LOCK_PI of a free one, and unlocking") {
   OK(futex(word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
   IS(0, *word);
 }
-CASE("futex", "FUTEX_LOCK_PI of one's own is EDEADLK") { OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0)); FAILS(EDEADLK, futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0)); }
-CASE("futex", "FUTEX_TRYLOCK_PI of one's own is EDEADLK") { OK(futex(word, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0)); FAILS(EDEADLK, futex(word, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0)); }
-CASE("futex", "FUTEX_UNLOCK_PI of what is not one's own is EPERM") { FAILS(EPERM, futex(word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0)); *word = (uint32_t)getppid(); FAILS(EPERM, futex(word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0)); }
-CASE("futex", "FUTEX_LOCK_PI of an owner that is not there is ESRCH") { *word = 32000; FAILS(ESRCH, futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0)); }
+CASE("futex", "FUTEX_LOCK_PI of one's own is EDEADLK") {
+  OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+  FAILS(EDEADLK, futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+}
+CASE("futex", "FUTEX_TRYLOCK_PI of one's own is EDEADLK") {
+  OK(futex(word, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0));
+  FAILS(EDEADLK, futex(word, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0));
+}
+CASE("futex", "FUTEX_UNLOCK_PI of what is not one's own is EPERM") {
+  FAILS(EPERM, futex(word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+  *word = (uint32_t)getppid();
+  FAILS(EPERM, futex(word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+}
+CASE("futex", "FUTEX_LOCK_PI of an owner that is not there is ESRCH") {
+  *word = 32000;
+  FAILS(ESRCH, futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+}
 CASE("futex", "FUTEX_LOCK_PI waits, and is given it") {
   OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
   CHILD(child) {
@@ -146,7 +185,11 @@ CASE("futex", "FUTEX_LOCK_PI waits, and is given it") {
   IS(0, ended(child));
   IS(0, *word);
 }
-CASE("futex", "FUTEX_TRYLOCK_PI of another's is EAGAIN") { OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0)); CHILD(child) FAILS(EAGAIN, futex(word, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0)); IS(0, ended(child)); }
+CASE("futex", "FUTEX_TRYLOCK_PI of another's is EAGAIN") {
+  OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+  CHILD(child) FAILS(EAGAIN, futex(word, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0));
+  IS(0, ended(child));
+}
 CASE("futex", "FUTEX_LOCK_PI until a time") {
   OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
   CHILD(child) {
@@ -157,7 +200,10 @@ CASE("futex", "FUTEX_LOCK_PI until a time") {
 }
 CASE("futex", "FUTEX_LOCK_PI of an owner that ends passes on, and says so") {
   *word = 0;
-  CHILD(child) { OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0)); sleep_ms(100); }
+  CHILD(child) {
+    OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+    sleep_ms(100);
+  }
   while (!*word) sleep_ms(1);
   OK(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
   IS(gettid(), *word & FUTEX_TID_MASK);
@@ -187,11 +233,17 @@ CASE("futex", "FUTEX_CMP_REQUEUE_PI to a mutex that is held waits for it") {
   OK(futex(word + 1, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
   IS(0, ended(child));
 }
-FAILS_CASE("futex", "FUTEX_CMP_REQUEUE_PI of more than one to wake is EINVAL", EINVAL, futex(word, FUTEX_CMP_REQUEUE_PI, 2, (void *)5, word + 1, 0))
-FAILS_CASE("futex", "FUTEX_CMP_REQUEUE_PI to the same word is EINVAL", EINVAL, futex(word, FUTEX_CMP_REQUEUE_PI, 1, (void *)5, word, 0))
-FAILS_CASE("futex", "FUTEX_CMP_REQUEUE_PI with another value is EAGAIN", EAGAIN, futex(word, FUTEX_CMP_REQUEUE_PI, 1, (void *)5, word + 1, 7))
-FAILS_CASE("futex", "FUTEX_WAIT_REQUEUE_PI to the same word is EINVAL", EINVAL, futex(word, FUTEX_WAIT_REQUEUE_PI, 0, NULL, word, 0))
-CASE("futex", "FUTEX_WAIT_REQUEUE_PI until a time") { FAILS(ETIMEDOUT, futex(word, FUTEX_WAIT_REQUEUE_PI, 0, at(CLOCK_MONOTONIC), word + 1, 0)); }
+FAILS_CASE("futex", "FUTEX_CMP_REQUEUE_PI of more than one to wake is EINVAL", EINVAL,
+           futex(word, FUTEX_CMP_REQUEUE_PI, 2, (void *)5, word + 1, 0))
+FAILS_CASE("futex", "FUTEX_CMP_REQUEUE_PI to the same word is EINVAL", EINVAL,
+           futex(word, FUTEX_CMP_REQUEUE_PI, 1, (void *)5, word, 0))
+FAILS_CASE("futex", "FUTEX_CMP_REQUEUE_PI with another value is EAGAIN", EAGAIN,
+           futex(word, FUTEX_CMP_REQUEUE_PI, 1, (void *)5, word + 1, 7))
+FAILS_CASE("futex", "FUTEX_WAIT_REQUEUE_PI to the same word is EINVAL", EINVAL,
+           futex(word, FUTEX_WAIT_REQUEUE_PI, 0, NULL, word, 0))
+CASE("futex", "FUTEX_WAIT_REQUEUE_PI until a time") {
+  FAILS(ETIMEDOUT, futex(word, FUTEX_WAIT_REQUEUE_PI, 0, at(CLOCK_MONOTONIC), word + 1, 0));
+}
 
 // Robust lists.
 static struct {
@@ -233,9 +285,14 @@ CASE("get_robust_list", "tells what was set") {
   OK(syscall(SYS_get_robust_list, 0, &got, &size));
   HOLDS(got == &head && size == sizeof head);
 }
-FAILS_CASE("get_robust_list", "of no thread is ESRCH", ESRCH, syscall(SYS_get_robust_list, 32000, &(void *){0}, &(size_t){0}))
-FAILS_CASE("get_robust_list", "into no memory is EFAULT", EFAULT, syscall(SYS_get_robust_list, 0, NOWHERE, &(size_t){0}))
-CASE("get_robust_list", "of another user is EPERM") { become_user(); FAILS(EPERM, syscall(SYS_get_robust_list, getppid(), &(void *){0}, &(size_t){0})); }
+FAILS_CASE("get_robust_list", "of no thread is ESRCH", ESRCH,
+           syscall(SYS_get_robust_list, 32000, &(void *){0}, &(size_t){0}))
+FAILS_CASE("get_robust_list", "into no memory is EFAULT", EFAULT,
+           syscall(SYS_get_robust_list, 0, NOWHERE, &(size_t){0}))
+CASE("get_robust_list", "of another user is EPERM") {
+  become_user();
+  FAILS(EPERM, syscall(SYS_get_robust_list, getppid(), &(void *){0}, &(size_t){0}));
+}
 
 // Several words.
 static struct futex_waitv several[2];
@@ -252,13 +309,39 @@ CASE("futex_waitv", "tells which was woken") {
   IS(1, futex(word + 1, FUTEX_WAKE, 1, NULL, NULL, 0));
   IS(0, ended(child));
 }
-CASE("futex_waitv", "another value is EAGAIN") { two_words(); word[1] = 5; FAILS(EAGAIN, waitv(2, 0, NULL, 0)); }
-CASE("futex_waitv", "until a time") { two_words(); FAILS(ETIMEDOUT, waitv(2, 0, at(CLOCK_MONOTONIC), CLOCK_MONOTONIC)); FAILS(ETIMEDOUT, waitv(2, 0, at(CLOCK_REALTIME), CLOCK_REALTIME)); }
-CASE("futex_waitv", "by another clock is EINVAL") { two_words(); FAILS(EINVAL, waitv(2, 0, at(CLOCK_MONOTONIC), CLOCK_BOOTTIME)); }
+CASE("futex_waitv", "another value is EAGAIN") {
+  two_words();
+  word[1] = 5;
+  FAILS(EAGAIN, waitv(2, 0, NULL, 0));
+}
+CASE("futex_waitv", "until a time") {
+  two_words();
+  FAILS(ETIMEDOUT, waitv(2, 0, at(CLOCK_MONOTONIC), CLOCK_MONOTONIC));
+  FAILS(ETIMEDOUT, waitv(2, 0, at(CLOCK_REALTIME), CLOCK_REALTIME));
+}
+CASE("futex_waitv", "by another clock is EINVAL") {
+  two_words();
+  FAILS(EINVAL, waitv(2, 0, at(CLOCK_MONOTONIC), CLOCK_BOOTTIME));
+}
 CASE("futex_waitv", "of no words is EINVAL") { FAILS(EINVAL, waitv(0, 0, NULL, 0)); }
 CASE("futex_waitv", "of too many words is EINVAL") { FAILS(EINVAL, waitv(129, 0, NULL, 0)); }
-CASE("futex_waitv", "with a flag is EINVAL") { two_words(); FAILS(EINVAL, waitv(2, 1, NULL, 0)); }
-CASE("futex_waitv", "of a word of no size is EINVAL") { two_words(); several[1].flags = 0x40; FAILS(EINVAL, waitv(2, 0, NULL, 0)); }
-CASE("futex_waitv", "of a word in no memory is EFAULT") { two_words(); several[1].uaddr = (uintptr_t)NOWHERE; FAILS(EFAULT, waitv(2, 0, NULL, 0)); }
+CASE("futex_waitv", "with a flag is EINVAL") {
+  two_words();
+  FAILS(EINVAL, waitv(2, 1, NULL, 0));
+}
+CASE("futex_waitv", "of a word of no size is EINVAL") {
+  two_words();
+  several[1].flags = 0x40;
+  FAILS(EINVAL, waitv(2, 0, NULL, 0));
+}
+CASE("futex_waitv", "of a word in no memory is EFAULT") {
+  two_words();
+  several[1].uaddr = (uintptr_t)NOWHERE;
+  FAILS(EFAULT, waitv(2, 0, NULL, 0));
+}
 FAILS_CASE("futex_waitv", "of words in no memory is EFAULT", EFAULT, syscall(449, NOWHERE, 1, 0, NULL, 0))
-CASE("futex_waitv", "is EINTR when a signal comes") { two_words(); interrupt_soon(); FAILS(EINTR, waitv(2, 0, NULL, 0)); }
+CASE("futex_waitv", "is EINTR when a signal comes") {
+  two_words();
+  interrupt_soon();
+  FAILS(EINTR, waitv(2, 0, NULL, 0));
+}

@@ -17,9 +17,13 @@ static struct sockaddr_in6 here6;
 #define AT (struct sockaddr *)&here, sizeof here
 #define AT6 (struct sockaddr *)&here6, sizeof here6
 static void local(int port) {
-  here = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  here = (struct sockaddr_in){
+      .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
-static void local6(int port) { here6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = IN6ADDR_LOOPBACK_INIT}; }
+static void local6(int port) {
+  here6 = (struct sockaddr_in6){
+      .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+}
 static int port_of(int fd) {
   socklen_t size = sizeof here;
   OK(getsockname(fd, (struct sockaddr *)&here, &size));
@@ -70,24 +74,65 @@ static short await(int fd, short wanted) {
 }
 
 // Making and naming.
-FAILS_CASE("socket", "of a protocol internet streams have not is EPROTONOSUPPORT", EPROTONOSUPPORT, socket(AF_INET, SOCK_STREAM, 17))
-FAILS_CASE("socket", "of a type the internet has not is ESOCKTNOSUPPORT", ESOCKTNOSUPPORT, socket(AF_INET, SOCK_SEQPACKET, 0))
+FAILS_CASE("socket", "of a protocol internet streams have not is EPROTONOSUPPORT", EPROTONOSUPPORT,
+           socket(AF_INET, SOCK_STREAM, 17))
+FAILS_CASE("socket", "of a type the internet has not is ESOCKTNOSUPPORT", ESOCKTNOSUPPORT,
+           socket(AF_INET, SOCK_SEQPACKET, 0))
 CASE("socket", "SO_DOMAIN, SO_TYPE and SO_PROTOCOL of internet sockets") {
   IS(AF_INET, option(stream(), SOL_SOCKET, SO_DOMAIN));
   IS(IPPROTO_TCP, option(stream(), SOL_SOCKET, SO_PROTOCOL));
   IS(IPPROTO_UDP, option(datagram(), SOL_SOCKET, SO_PROTOCOL));
   IS(AF_INET6, option(OK(socket(AF_INET6, SOCK_STREAM, IPPROTO_TCP)), SOL_SOCKET, SO_DOMAIN));
 }
-CASE("bind", "to port 0 chooses one") { a = stream(); local(0); OK(bind(a, AT)); HOLDS(port_of(a) >= 1024); }
-CASE("bind", "two sockets to one port is EADDRINUSE") { listener(1); FAILS(EADDRINUSE, bind(stream(), AT)); }
-CASE("bind", "any address and one is the same port") { listener(1); here.sin_addr.s_addr = INADDR_ANY; FAILS(EADDRINUSE, bind(stream(), AT)); }
-CASE("bind", "two addresses may have the same port") { listener(1); here.sin_addr.s_addr = htonl(0x7f000002); OK(bind(stream(), AT)); }
-CASE("bind", "streams and datagrams have ports of their own") { listener(1); OK(bind(datagram(), AT)); }
-CASE("bind", "to an address of others is EADDRNOTAVAIL") { local(0); here.sin_addr.s_addr = inet_addr("192.0.2.1"); FAILS(EADDRNOTAVAIL, bind(stream(), AT)); }
-CASE("bind", "an internet socket twice is EINVAL") { a = stream(); local(0); OK(bind(a, AT)); FAILS(EINVAL, bind(a, AT)); }
-CASE("bind", "of another family is EAFNOSUPPORT") { local(0); here.sin_family = AF_UNIX; FAILS(EAFNOSUPPORT, bind(stream(), AT)); }
-CASE("bind", "of too short an internet address is EINVAL") { local(0); FAILS(EINVAL, bind(stream(), (struct sockaddr *)&here, 8)); }
-CASE("bind", "to a low port as an ordinary user is EACCES") { become_user(); local(80); FAILS(EACCES, bind(stream(), AT)); }
+CASE("bind", "to port 0 chooses one") {
+  a = stream();
+  local(0);
+  OK(bind(a, AT));
+  HOLDS(port_of(a) >= 1024);
+}
+CASE("bind", "two sockets to one port is EADDRINUSE") {
+  listener(1);
+  FAILS(EADDRINUSE, bind(stream(), AT));
+}
+CASE("bind", "any address and one is the same port") {
+  listener(1);
+  here.sin_addr.s_addr = INADDR_ANY;
+  FAILS(EADDRINUSE, bind(stream(), AT));
+}
+CASE("bind", "two addresses may have the same port") {
+  listener(1);
+  here.sin_addr.s_addr = htonl(0x7f000002);
+  OK(bind(stream(), AT));
+}
+CASE("bind", "streams and datagrams have ports of their own") {
+  listener(1);
+  OK(bind(datagram(), AT));
+}
+CASE("bind", "to an address of others is EADDRNOTAVAIL") {
+  local(0);
+  here.sin_addr.s_addr = inet_addr("192.0.2.1");
+  FAILS(EADDRNOTAVAIL, bind(stream(), AT));
+}
+CASE("bind", "an internet socket twice is EINVAL") {
+  a = stream();
+  local(0);
+  OK(bind(a, AT));
+  FAILS(EINVAL, bind(a, AT));
+}
+CASE("bind", "of another family is EAFNOSUPPORT") {
+  local(0);
+  here.sin_family = AF_UNIX;
+  FAILS(EAFNOSUPPORT, bind(stream(), AT));
+}
+CASE("bind", "of too short an internet address is EINVAL") {
+  local(0);
+  FAILS(EINVAL, bind(stream(), (struct sockaddr *)&here, 8));
+}
+CASE("bind", "to a low port as an ordinary user is EACCES") {
+  become_user();
+  local(80);
+  FAILS(EACCES, bind(stream(), AT));
+}
 CASE("bind", "SO_REUSEADDR shares a port nobody listens on") {
   a = stream(), b = stream();
   OK(turn_on(a, SOL_SOCKET, SO_REUSEADDR)), OK(turn_on(b, SOL_SOCKET, SO_REUSEADDR));
@@ -119,8 +164,16 @@ CASE("bind", "SO_REUSEPORT shares even so") {
   OK(bind(b, AT));
   OK(listen(b, 1));
 }
-CASE("getsockname", "of a socket without an address is any, port 0") { IS(0, port_of(stream())); IS(0, here.sin_addr.s_addr); IS(AF_INET, here.sin_family); }
-CASE("getsockname", "of who connected tells both") { pair(); HOLDS(port_of(a) > 0); IS(INADDR_LOOPBACK, ntohl(here.sin_addr.s_addr)); }
+CASE("getsockname", "of a socket without an address is any, port 0") {
+  IS(0, port_of(stream()));
+  IS(0, here.sin_addr.s_addr);
+  IS(AF_INET, here.sin_family);
+}
+CASE("getsockname", "of who connected tells both") {
+  pair();
+  HOLDS(port_of(a) > 0);
+  IS(INADDR_LOOPBACK, ntohl(here.sin_addr.s_addr));
+}
 CASE("getpeername", "tells the other end") {
   pair();
   int port = port_of(c);
@@ -129,8 +182,12 @@ CASE("getpeername", "tells the other end") {
   IS(port, ntohs(here.sin_port));
   IS(16, size);
 }
-CASE("getpeername", "of an internet socket without a peer is ENOTCONN") { FAILS(ENOTCONN, getpeername(stream(), (struct sockaddr *)&here, &(socklen_t){16})); }
-CASE("getpeername", "of a listener is ENOTCONN") { FAILS(ENOTCONN, getpeername(listener(1), (struct sockaddr *)&here, &(socklen_t){16})); }
+CASE("getpeername", "of an internet socket without a peer is ENOTCONN") {
+  FAILS(ENOTCONN, getpeername(stream(), (struct sockaddr *)&here, &(socklen_t){16}));
+}
+CASE("getpeername", "of a listener is ENOTCONN") {
+  FAILS(ENOTCONN, getpeername(listener(1), (struct sockaddr *)&here, &(socklen_t){16}));
+}
 
 // Streams.
 CASE("connect", "and accept: bytes go both ways") {
@@ -152,12 +209,23 @@ CASE("accept", "tells who connected") {
 }
 CASE("accept", "of an internet socket waits for somebody") {
   c = listener(1);
-  CHILD(child) { sleep_ms(20); OK(connect(stream(), AT)); }
+  CHILD(child) {
+    sleep_ms(20);
+    OK(connect(stream(), AT));
+  }
   OK(accept(c, NULL, NULL));
   IS(0, ended(child));
 }
-CASE("accept", "of an internet socket is EINTR when a signal comes") { c = listener(1); interrupt_soon(); FAILS(EINTR, accept(c, NULL, NULL)); }
-CASE("accept", "of an internet socket without waiting is EAGAIN") { c = listener(1); OK(fcntl(c, F_SETFL, O_NONBLOCK)); FAILS(EAGAIN, accept(c, NULL, NULL)); }
+CASE("accept", "of an internet socket is EINTR when a signal comes") {
+  c = listener(1);
+  interrupt_soon();
+  FAILS(EINTR, accept(c, NULL, NULL));
+}
+CASE("accept", "of an internet socket without waiting is EAGAIN") {
+  c = listener(1);
+  OK(fcntl(c, F_SETFL, O_NONBLOCK));
+  FAILS(EAGAIN, accept(c, NULL, NULL));
+}
 CASE("accept", "of an internet socket that does not listen is EINVAL") { FAILS(EINVAL, accept(stream(), NULL, NULL)); }
 CASE("accept", "of internet datagrams is EOPNOTSUPP") { FAILS(EOPNOTSUPP, accept(datagram(), NULL, NULL)); }
 CASE("accept", "an accepted socket does not inherit O_NONBLOCK") {
@@ -168,9 +236,19 @@ CASE("accept", "an accepted socket does not inherit O_NONBLOCK") {
   IS(O_RDWR, fcntl(OK(accept(c, NULL, NULL)), F_GETFL));
 }
 CASE("listen", "of internet datagrams is EOPNOTSUPP") { FAILS(EOPNOTSUPP, listen(datagram(), 1)); }
-CASE("listen", "of a connected internet socket is EINVAL") { pair(); FAILS(EINVAL, listen(a, 1)); }
-CASE("listen", "without an address chooses a port") { a = stream(); OK(listen(a, 1)); HOLDS(port_of(a) > 0); }
-CASE("connect", "to nobody is ECONNREFUSED") { nobody(); FAILS(ECONNREFUSED, connect(stream(), AT)); }
+CASE("listen", "of a connected internet socket is EINVAL") {
+  pair();
+  FAILS(EINVAL, listen(a, 1));
+}
+CASE("listen", "without an address chooses a port") {
+  a = stream();
+  OK(listen(a, 1));
+  HOLDS(port_of(a) > 0);
+}
+CASE("connect", "to nobody is ECONNREFUSED") {
+  nobody();
+  FAILS(ECONNREFUSED, connect(stream(), AT));
+}
 CASE("connect", "after ECONNREFUSED works once somebody listens") {
   nobody();
   a = stream();
@@ -180,11 +258,29 @@ CASE("connect", "after ECONNREFUSED works once somebody listens") {
   OK(listen(c, 1));
   OK(connect(a, AT));
 }
-CASE("connect", "of an internet socket twice is EISCONN") { pair(); port_of(c); FAILS(EISCONN, connect(a, AT)); }
-CASE("connect", "of an internet socket that listens is EISCONN") { c = listener(1); FAILS(EISCONN, connect(c, AT)); }
-CASE("connect", "of another family is EAFNOSUPPORT") { c = listener(1); here.sin_family = AF_UNIX; FAILS(EAFNOSUPPORT, connect(stream(), AT)); }
-CASE("connect", "of too short an internet address is EINVAL") { c = listener(1); FAILS(EINVAL, connect(stream(), (struct sockaddr *)&here, 8)); }
-CASE("connect", "to any address is to ourselves") { c = listener(1); here.sin_addr.s_addr = INADDR_ANY; OK(connect(stream(), AT)); }
+CASE("connect", "of an internet socket twice is EISCONN") {
+  pair();
+  port_of(c);
+  FAILS(EISCONN, connect(a, AT));
+}
+CASE("connect", "of an internet socket that listens is EISCONN") {
+  c = listener(1);
+  FAILS(EISCONN, connect(c, AT));
+}
+CASE("connect", "of another family is EAFNOSUPPORT") {
+  c = listener(1);
+  here.sin_family = AF_UNIX;
+  FAILS(EAFNOSUPPORT, connect(stream(), AT));
+}
+CASE("connect", "of too short an internet address is EINVAL") {
+  c = listener(1);
+  FAILS(EINVAL, connect(stream(), (struct sockaddr *)&here, 8));
+}
+CASE("connect", "to any address is to ourselves") {
+  c = listener(1);
+  here.sin_addr.s_addr = INADDR_ANY;
+  OK(connect(stream(), AT));
+}
 CASE("connect", "to another address of ours") {
   c = stream();
   local(0);
@@ -262,32 +358,72 @@ CASE("shutdown", "SHUT_WR of an internet stream: the other reads to the end and 
   IS(1, read(a, text, 5));
   FAILS(EPIPE, send(a, "x", 1, MSG_NOSIGNAL));
 }
-CASE("shutdown", "SHUT_RD of an internet stream reads the end") { pair(); OK(shutdown(a, SHUT_RD)); IS(0, read(a, text, 1)); }
+CASE("shutdown", "SHUT_RD of an internet stream reads the end") {
+  pair();
+  OK(shutdown(a, SHUT_RD));
+  IS(0, read(a, text, 1));
+}
 CASE("shutdown", "wakes who reads") {
   pair();
-  CHILD(child) { sleep_ms(20); OK(shutdown(a, SHUT_RDWR)); }
+  CHILD(child) {
+    sleep_ms(20);
+    OK(shutdown(a, SHUT_RDWR));
+  }
   IS(0, read(b, text, 1));
   IS(0, ended(child));
 }
-CASE("recv", "of an internet stream is EINTR when a signal comes") { pair(); interrupt_soon(); FAILS(EINTR, recv(b, text, 1, 0)); }
+CASE("recv", "of an internet stream is EINTR when a signal comes") {
+  pair();
+  interrupt_soon();
+  FAILS(EINTR, recv(b, text, 1, 0));
+}
 static void say(void) { write(a, "x", 1); }
-CASE("recv", "of an internet stream goes on after a handler that restarts") { pair(); restart_and(say); IS(1, recv(b, text, 1, 0)); }
-CASE("recv", "of an internet stream without waiting is EAGAIN") { pair(); FAILS(EAGAIN, recv(b, text, 1, MSG_DONTWAIT)); }
+CASE("recv", "of an internet stream goes on after a handler that restarts") {
+  pair();
+  restart_and(say);
+  IS(1, recv(b, text, 1, 0));
+}
+CASE("recv", "of an internet stream without waiting is EAGAIN") {
+  pair();
+  FAILS(EAGAIN, recv(b, text, 1, MSG_DONTWAIT));
+}
 CASE("recv", "SO_RCVTIMEO of an internet stream") {
   pair();
   OK(setsockopt(b, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){0, 10000}, sizeof(struct timeval)));
   FAILS(EAGAIN, recv(b, text, 1, 0));
 }
-CASE("recv", "MSG_PEEK of an internet stream leaves it there") { pair(); write(a, "abc", 3); await(b, POLLIN); IS(2, recv(b, text, 2, MSG_PEEK)); IS(3, recv(b, text, 9, 0)); }
+CASE("recv", "MSG_PEEK of an internet stream leaves it there") {
+  pair();
+  write(a, "abc", 3);
+  await(b, POLLIN);
+  IS(2, recv(b, text, 2, MSG_PEEK));
+  IS(3, recv(b, text, 9, 0));
+}
 CASE("recv", "MSG_WAITALL of an internet stream waits for all") {
   pair();
-  CHILD(child) { write(a, "ab", 2); sleep_ms(20); write(a, "cd", 2); }
+  CHILD(child) {
+    write(a, "ab", 2);
+    sleep_ms(20);
+    write(a, "cd", 2);
+  }
   IS(4, recv(b, text, 4, MSG_WAITALL));
   IS(0, ended(child));
 }
-CASE("recv", "MSG_OOB without urgent data is EINVAL") { pair(); FAILS(EINVAL, recv(b, text, 1, MSG_OOB)); }
-CASE("recv", "of an internet stream into no memory is EFAULT") { pair(); write(a, "abc", 3); await(b, POLLIN); FAILS(EFAULT, recv(b, NOWHERE, 2, 0)); IS(3, recv(b, text, 9, 0)); }
-CASE("send", "of an internet stream from no memory is EFAULT") { pair(); FAILS(EFAULT, send(a, NOWHERE, 2, 0)); }
+CASE("recv", "MSG_OOB without urgent data is EINVAL") {
+  pair();
+  FAILS(EINVAL, recv(b, text, 1, MSG_OOB));
+}
+CASE("recv", "of an internet stream into no memory is EFAULT") {
+  pair();
+  write(a, "abc", 3);
+  await(b, POLLIN);
+  FAILS(EFAULT, recv(b, NOWHERE, 2, 0));
+  IS(3, recv(b, text, 9, 0));
+}
+CASE("send", "of an internet stream from no memory is EFAULT") {
+  pair();
+  FAILS(EFAULT, send(a, NOWHERE, 2, 0));
+}
 CASE("send", "a full internet stream is EAGAIN, and room is told") {
   pair();
   while (send(a, text, sizeof text, MSG_DONTWAIT) > 0);
@@ -315,10 +451,30 @@ CASE("send", "a megabyte arrives") {
   IS(0, ended(child));
 }
 CASE("poll", "an internet stream that is not connected hangs up") { IS(POLLOUT | POLLHUP, events(stream())); }
-CASE("poll", "a connected internet stream is writable") { pair(); IS(POLLOUT, events(a)); }
-CASE("poll", "a listener is readable when somebody came") { c = listener(1); IS(0, events(c)); OK(connect(stream(), AT)); IS(POLLIN, await(c, POLLIN)); }
-CASE("poll", "an internet stream whose other end is closed") { pair(); close(b); await(a, POLLIN); IS(POLLIN | POLLOUT | POLLRDHUP, events(a)); }
-CASE("poll", "an internet stream that is over both ways") { pair(); shutdown(a, SHUT_WR); close(b); await(a, POLLIN | POLLHUP); sleep_ms(5); IS(POLLIN | POLLOUT | POLLRDHUP | POLLHUP, events(a)); }
+CASE("poll", "a connected internet stream is writable") {
+  pair();
+  IS(POLLOUT, events(a));
+}
+CASE("poll", "a listener is readable when somebody came") {
+  c = listener(1);
+  IS(0, events(c));
+  OK(connect(stream(), AT));
+  IS(POLLIN, await(c, POLLIN));
+}
+CASE("poll", "an internet stream whose other end is closed") {
+  pair();
+  close(b);
+  await(a, POLLIN);
+  IS(POLLIN | POLLOUT | POLLRDHUP, events(a));
+}
+CASE("poll", "an internet stream that is over both ways") {
+  pair();
+  shutdown(a, SHUT_WR);
+  close(b);
+  await(a, POLLIN | POLLHUP);
+  sleep_ms(5);
+  IS(POLLIN | POLLOUT | POLLRDHUP | POLLHUP, events(a));
+}
 CASE("poll", "a reset internet stream") {
   pair();
   OK(setsockopt(b, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger)));
@@ -347,7 +503,9 @@ CASE("setsockopt", "TCP_NODELAY and its kin") {
   FAILS(EINVAL, setsockopt(a, IPPROTO_TCP, TCP_KEEPIDLE, &(int){0}, 4));
   FAILS(ENOPROTOOPT, setsockopt(a, IPPROTO_TCP, 200, &(int){0}, 4));
 }
-CASE("setsockopt", "TCP options of a datagram socket are ENOPROTOOPT") { FAILS(ENOPROTOOPT, turn_on(datagram(), IPPROTO_TCP, TCP_NODELAY)); }
+CASE("setsockopt", "TCP options of a datagram socket are ENOPROTOOPT") {
+  FAILS(ENOPROTOOPT, turn_on(datagram(), IPPROTO_TCP, TCP_NODELAY));
+}
 CASE("setsockopt", "IP_TTL and IP_TOS") {
   a = datagram();
   IS(64, option(a, IPPROTO_IP, IP_TTL));
@@ -355,7 +513,14 @@ CASE("setsockopt", "IP_TTL and IP_TOS") {
   IS(7, option(a, IPPROTO_IP, IP_TTL));
   FAILS(EINVAL, setsockopt(a, IPPROTO_IP, IP_TTL, &(int){256}, 4));
 }
-CASE("ioctl", "FIONREAD of an internet stream") { int count; pair(); write(a, "abc", 3); await(b, POLLIN); OK(ioctl(b, FIONREAD, &count)); IS(3, count); }
+CASE("ioctl", "FIONREAD of an internet stream") {
+  int count;
+  pair();
+  write(a, "abc", 3);
+  await(b, POLLIN);
+  OK(ioctl(b, FIONREAD, &count));
+  IS(3, count);
+}
 
 // Version 6.
 CASE("connect", "over version 6") {
@@ -392,18 +557,38 @@ CASE("accept", "a listener of version 6 takes version 4, as mapped addresses") {
   HOLDS(IN6_IS_ADDR_V4MAPPED(&here6.sin6_addr));
   IS(port_of(a), ntohs(here6.sin6_port));
 }
-CASE("connect", "IPV6_V6ONLY refuses version 4") { c = any6(true); FAILS(ECONNREFUSED, connect(stream(), AT)); }
-CASE("bind", "any address of version 6 and of version 4 is the same port") { c = any6(false); here.sin_addr.s_addr = INADDR_ANY; FAILS(EADDRINUSE, bind(stream(), AT)); }
-CASE("bind", "IPV6_V6ONLY leaves the port to version 4") { c = any6(true); here.sin_addr.s_addr = INADDR_ANY; OK(bind(stream(), AT)); }
+CASE("connect", "IPV6_V6ONLY refuses version 4") {
+  c = any6(true);
+  FAILS(ECONNREFUSED, connect(stream(), AT));
+}
+CASE("bind", "any address of version 6 and of version 4 is the same port") {
+  c = any6(false);
+  here.sin_addr.s_addr = INADDR_ANY;
+  FAILS(EADDRINUSE, bind(stream(), AT));
+}
+CASE("bind", "IPV6_V6ONLY leaves the port to version 4") {
+  c = any6(true);
+  here.sin_addr.s_addr = INADDR_ANY;
+  OK(bind(stream(), AT));
+}
 CASE("connect", "a socket of version 6 to a mapped address") {
   c = listener(1);
   here6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = here.sin_port};
   inet_pton(AF_INET6, "::ffff:127.0.0.1", &here6.sin6_addr);
   OK(connect(OK(socket(AF_INET6, SOCK_STREAM, 0)), AT6));
 }
-CASE("connect", "a socket of version 6 to an address of version 4 is EAFNOSUPPORT") { c = listener(1); FAILS(EAFNOSUPPORT, connect(OK(socket(AF_INET6, SOCK_STREAM, 0)), (struct sockaddr *)&here, 28)); }
-CASE("setsockopt", "IPV6_V6ONLY of a bound socket is EINVAL") { c = any6(false); FAILS(EINVAL, turn_on(c, IPPROTO_IPV6, IPV6_V6ONLY)); }
-CASE("bind", "of a version 6 address that is too short is EINVAL") { local6(0); FAILS(EINVAL, bind(OK(socket(AF_INET6, SOCK_STREAM, 0)), (struct sockaddr *)&here6, 20)); }
+CASE("connect", "a socket of version 6 to an address of version 4 is EAFNOSUPPORT") {
+  c = listener(1);
+  FAILS(EAFNOSUPPORT, connect(OK(socket(AF_INET6, SOCK_STREAM, 0)), (struct sockaddr *)&here, 28));
+}
+CASE("setsockopt", "IPV6_V6ONLY of a bound socket is EINVAL") {
+  c = any6(false);
+  FAILS(EINVAL, turn_on(c, IPPROTO_IPV6, IPV6_V6ONLY));
+}
+CASE("bind", "of a version 6 address that is too short is EINVAL") {
+  local6(0);
+  FAILS(EINVAL, bind(OK(socket(AF_INET6, SOCK_STREAM, 0)), (struct sockaddr *)&here6, 20));
+}
 
 // Datagrams.
 static void two(void) {
@@ -421,15 +606,48 @@ CASE("sendto", "a datagram over the internet, and who sent it") {
   IS(port, port_of(a));
   IS(INADDR_ANY, here.sin_addr.s_addr);
 }
-CASE("sendto", "datagrams keep their borders") { two(); sendto(a, "ab", 2, 0, AT), sendto(a, "cde", 3, 0, AT); IS(2, recv(b, text, 10, 0)); IS(3, recv(b, text, 10, 0)); }
-CASE("sendto", "a datagram of nothing") { two(); IS(0, sendto(a, "", 0, 0, AT)); IS(0, recv(b, text, 10, 0)); }
-CASE("sendto", "a datagram that is cut") { two(); sendto(a, "abcd", 4, 0, AT); IS(2, recv(b, text, 2, 0)); sendto(a, "abcd", 4, 0, AT); IS(4, recv(b, text, 2, MSG_TRUNC)); }
+CASE("sendto", "datagrams keep their borders") {
+  two();
+  sendto(a, "ab", 2, 0, AT), sendto(a, "cde", 3, 0, AT);
+  IS(2, recv(b, text, 10, 0));
+  IS(3, recv(b, text, 10, 0));
+}
+CASE("sendto", "a datagram of nothing") {
+  two();
+  IS(0, sendto(a, "", 0, 0, AT));
+  IS(0, recv(b, text, 10, 0));
+}
+CASE("sendto", "a datagram that is cut") {
+  two();
+  sendto(a, "abcd", 4, 0, AT);
+  IS(2, recv(b, text, 2, 0));
+  sendto(a, "abcd", 4, 0, AT);
+  IS(4, recv(b, text, 2, MSG_TRUNC));
+}
 CASE("sendto", "nowhere is EDESTADDRREQ") { FAILS(EDESTADDRREQ, send(datagram(), "x", 1, 0)); }
-CASE("sendto", "port 0 is EINVAL") { local(0); FAILS(EINVAL, sendto(datagram(), "x", 1, 0, AT)); }
-CASE("sendto", "more than a datagram holds is EMSGSIZE") { two(); FAILS(EMSGSIZE, sendto(a, text, 65508, 0, AT)); }
-CASE("sendto", "another family is EAFNOSUPPORT") { two(); here.sin_family = AF_UNIX; FAILS(EAFNOSUPPORT, sendto(a, "x", 1, 0, AT)); }
-CASE("sendto", "an address that is too short is EINVAL") { two(); FAILS(EINVAL, sendto(a, "x", 1, 0, (struct sockaddr *)&here, 8)); }
-CASE("sendto", "nobody is no error of an unconnected socket") { two(); close(b); IS(1, sendto(a, "x", 1, 0, AT)); FAILS(EAGAIN, recv(a, text, 1, MSG_DONTWAIT)); }
+CASE("sendto", "port 0 is EINVAL") {
+  local(0);
+  FAILS(EINVAL, sendto(datagram(), "x", 1, 0, AT));
+}
+CASE("sendto", "more than a datagram holds is EMSGSIZE") {
+  two();
+  FAILS(EMSGSIZE, sendto(a, text, 65508, 0, AT));
+}
+CASE("sendto", "another family is EAFNOSUPPORT") {
+  two();
+  here.sin_family = AF_UNIX;
+  FAILS(EAFNOSUPPORT, sendto(a, "x", 1, 0, AT));
+}
+CASE("sendto", "an address that is too short is EINVAL") {
+  two();
+  FAILS(EINVAL, sendto(a, "x", 1, 0, (struct sockaddr *)&here, 8));
+}
+CASE("sendto", "nobody is no error of an unconnected socket") {
+  two();
+  close(b);
+  IS(1, sendto(a, "x", 1, 0, AT));
+  FAILS(EAGAIN, recv(a, text, 1, MSG_DONTWAIT));
+}
 CASE("connect", "of datagrams: nobody there is ECONNREFUSED, once") {
   two();
   OK(connect(a, AT));
@@ -458,10 +676,32 @@ CASE("connect", "of datagrams to AF_UNSPEC ends it") {
   FAILS(EDESTADDRREQ, send(a, "x", 1, 0));
   FAILS(ENOTCONN, getpeername(a, (struct sockaddr *)&here, &(socklen_t){16}));
 }
-CASE("connect", "of datagrams chooses the address") { two(); OK(connect(a, AT)); port_of(a); IS(INADDR_LOOPBACK, ntohl(here.sin_addr.s_addr)); }
-CASE("recv", "of datagrams waits for one") { two(); CHILD(child) { sleep_ms(20); sendto(a, "hi", 2, 0, AT); } IS(2, recv(b, text, 9, 0)); IS(0, ended(child)); }
-CASE("recv", "of datagrams is EINTR when a signal comes") { two(); interrupt_soon(); FAILS(EINTR, recv(b, text, 9, 0)); }
-CASE("poll", "datagrams") { two(); IS(POLLOUT, events(b)); sendto(a, "hi", 2, 0, AT); IS(POLLIN | POLLOUT, events(b)); }
+CASE("connect", "of datagrams chooses the address") {
+  two();
+  OK(connect(a, AT));
+  port_of(a);
+  IS(INADDR_LOOPBACK, ntohl(here.sin_addr.s_addr));
+}
+CASE("recv", "of datagrams waits for one") {
+  two();
+  CHILD(child) {
+    sleep_ms(20);
+    sendto(a, "hi", 2, 0, AT);
+  }
+  IS(2, recv(b, text, 9, 0));
+  IS(0, ended(child));
+}
+CASE("recv", "of datagrams is EINTR when a signal comes") {
+  two();
+  interrupt_soon();
+  FAILS(EINTR, recv(b, text, 9, 0));
+}
+CASE("poll", "datagrams") {
+  two();
+  IS(POLLOUT, events(b));
+  sendto(a, "hi", 2, 0, AT);
+  IS(POLLIN | POLLOUT, events(b));
+}
 CASE("shutdown", "of unconnected datagrams is ENOTCONN") { FAILS(ENOTCONN, shutdown(datagram(), SHUT_RD)); }
 CASE("bind", "SO_REUSEADDR shares a port of datagrams") {
   a = datagram(), b = datagram();
@@ -505,7 +745,10 @@ CASE("ioctl", "SIOCGIFADDR, SIOCGIFFLAGS, SIOCGIFINDEX and SIOCGIFMTU of lo") {
   OK(ioctl(a, SIOCGIFMTU, &about));
   IS(65536, about.ifr_mtu);
 }
-CASE("ioctl", "SIOCGIFINDEX of no interface is ENODEV") { struct ifreq about = {.ifr_name = "none9"}; FAILS(ENODEV, ioctl(datagram(), SIOCGIFINDEX, &about)); }
+CASE("ioctl", "SIOCGIFINDEX of no interface is ENODEV") {
+  struct ifreq about = {.ifr_name = "none9"};
+  FAILS(ENODEV, ioctl(datagram(), SIOCGIFINDEX, &about));
+}
 CASE("ioctl", "SIOCGIFNAME of interface 1 is lo") {
   struct ifreq about = {.ifr_ifindex = 1};
   OK(ioctl(datagram(), SIOCGIFNAME, &about));
@@ -517,12 +760,16 @@ CASE("socket", "/proc/net/tcp lists a listener") {
   snprintf(want, sizeof want, "0100007F:%04X 00000000:0000 0A", ntohs(here.sin_port));
   HOLDS(strstr(read_file("/proc/net/tcp"), want));
 }
-CASE("ioctl", "a unix socket answers about interfaces, too") { IS(1, if_nametoindex("lo")); FAILS(ENODEV, if_nametoindex("none9") ? 0 : -1); }
+CASE("ioctl", "a unix socket answers about interfaces, too") {
+  IS(1, if_nametoindex("lo"));
+  FAILS(ENODEV, if_nametoindex("none9") ? 0 : -1);
+}
 static int ask(int type, int family) {
   struct {
     struct nlmsghdr header;
     struct ifaddrmsg about;
-  } question = {{sizeof question, (unsigned short)type, NLM_F_REQUEST | NLM_F_DUMP, 5, 0}, {.ifa_family = (unsigned char)family}};
+  } question = {{sizeof question, (unsigned short)type, NLM_F_REQUEST | NLM_F_DUMP, 5, 0},
+                {.ifa_family = (unsigned char)family}};
   int fd = OK(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
   IS(sizeof question, send(fd, &question, sizeof question, 0));
   return fd;
@@ -543,11 +790,13 @@ CASE("socket", "AF_NETLINK tells of 127.0.0.1") {
   IS(RTM_NEWADDR, header->nlmsg_type);
   HOLDS(memmem(text, (size_t)size, "\177\0\0\1", 4));
 }
-FAILS_CASE("socket", "AF_NETLINK of a protocol there is not is EPROTONOSUPPORT", EPROTONOSUPPORT, socket(AF_NETLINK, SOCK_RAW, 77))
+FAILS_CASE("socket", "AF_NETLINK of a protocol there is not is EPROTONOSUPPORT", EPROTONOSUPPORT,
+           socket(AF_NETLINK, SOCK_RAW, 77))
 CASE("socket", "getifaddrs finds lo") {
   struct ifaddrs *all;
   OK(getifaddrs(&all));
   bool found = false;
-  for (struct ifaddrs *one = all; one; one = one->ifa_next) found |= !strcmp(one->ifa_name, "lo") && one->ifa_addr && one->ifa_addr->sa_family == AF_INET;
+  for (struct ifaddrs *one = all; one; one = one->ifa_next)
+    found |= !strcmp(one->ifa_name, "lo") && one->ifa_addr && one->ifa_addr->sa_family == AF_INET;
   HOLDS(found);
 }

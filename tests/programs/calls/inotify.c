@@ -8,7 +8,10 @@ static void start(void) { fd = OK(inotify_init1(IN_NONBLOCK)); }
 static int watch(const char *path, uint32_t mask) { return (int)OK(inotify_add_watch(fd, path, mask)); }
 // All events that wait, as text: `1:OPEN,CLOSE_NOWRITE.name `.
 static const char *happened(void) {
-  static const char *const names[] = {"ACCESS", "MODIFY", "ATTRIB", "CLOSE_WRITE", "CLOSE_NOWRITE", "OPEN", "MOVED_FROM", "MOVED_TO", "CREATE", "DELETE", "DELETE_SELF", "MOVE_SELF", "", "UNMOUNT", "Q_OVERFLOW", "IGNORED"};
+  static const char *const names[] = {"ACCESS",      "MODIFY",     "ATTRIB",   "CLOSE_WRITE", "CLOSE_NOWRITE",
+                                      "OPEN",        "MOVED_FROM", "MOVED_TO", "CREATE",      "DELETE",
+                                      "DELETE_SELF", "MOVE_SELF",  "",         "UNMOUNT",     "Q_OVERFLOW",
+                                      "IGNORED"};
   static char text[4096];
   char bytes[4096];
   *text = 0;
@@ -39,9 +42,19 @@ CASE("inotify_init1", "IN_CLOEXEC and IN_NONBLOCK") {
   IS(O_NONBLOCK, fcntl(fd, F_GETFL));
 }
 FAILS_CASE("inotify_init1", "with an unknown flag is EINVAL", EINVAL, inotify_init1(1))
-CASE("inotify_init", "has no flags") { fd = OK(inotify_init()); IS(0, fcntl(fd, F_GETFD)); IS(0, fcntl(fd, F_GETFL)); }
-CASE("inotify_init1", "reading nothing without waiting is EAGAIN") { start(); FAILS(EAGAIN, read(fd, &(char[64]){0}, 64)); }
-CASE("inotify_init1", "cannot be written") { start(); FAILS(EBADF, write(fd, "x", 1)); }
+CASE("inotify_init", "has no flags") {
+  fd = OK(inotify_init());
+  IS(0, fcntl(fd, F_GETFD));
+  IS(0, fcntl(fd, F_GETFL));
+}
+CASE("inotify_init1", "reading nothing without waiting is EAGAIN") {
+  start();
+  FAILS(EAGAIN, read(fd, &(char[64]){0}, 64));
+}
+CASE("inotify_init1", "cannot be written") {
+  start();
+  FAILS(EBADF, write(fd, "x", 1));
+}
 CASE("inotify_add_watch", "numbers count from 1, and one inode has one") {
   start();
   write_file("a", "");
@@ -51,17 +64,52 @@ CASE("inotify_add_watch", "numbers count from 1, and one inode has one") {
 }
 FAILS_CASE("inotify_add_watch", "of no descriptor is EBADF", EBADF, inotify_add_watch(NO_FD, ".", IN_OPEN))
 FAILS_CASE("inotify_add_watch", "of another file is EINVAL", EINVAL, inotify_add_watch(0, ".", IN_OPEN))
-CASE("inotify_add_watch", "for nothing is EINVAL") { start(); FAILS(EINVAL, inotify_add_watch(fd, ".", 0)); }
-CASE("inotify_add_watch", "of no file is ENOENT") { start(); FAILS(ENOENT, inotify_add_watch(fd, "none", IN_OPEN)); }
-CASE("inotify_add_watch", "of a path in no memory is EFAULT") { start(); FAILS(EFAULT, inotify_add_watch(fd, NOWHERE, IN_OPEN)); }
-CASE("inotify_add_watch", "IN_ONLYDIR of a file is ENOTDIR") { start(); write_file("a", ""); FAILS(ENOTDIR, inotify_add_watch(fd, "a", IN_OPEN | IN_ONLYDIR)); }
-CASE("inotify_add_watch", "IN_MASK_CREATE of what is watched is EEXIST") { start(); watch(".", IN_OPEN); FAILS(EEXIST, inotify_add_watch(fd, ".", IN_OPEN | IN_MASK_CREATE)); }
-CASE("inotify_add_watch", "IN_MASK_CREATE with IN_MASK_ADD is EINVAL") { start(); FAILS(EINVAL, inotify_add_watch(fd, ".", IN_OPEN | IN_MASK_CREATE | IN_MASK_ADD)); }
-CASE("inotify_add_watch", "of what one may not read is EACCES") { start(); write_file("a", ""); chmod("a", 0); become_user(); FAILS(EACCES, inotify_add_watch(fd, "a", IN_OPEN)); }
-CASE("inotify_rm_watch", "tells that it is gone") { start(); watch(".", IN_OPEN); OK(inotify_rm_watch(fd, 1)); HAPPENED("1:IGNORED, "); FAILS(EINVAL, inotify_rm_watch(fd, 1)); }
+CASE("inotify_add_watch", "for nothing is EINVAL") {
+  start();
+  FAILS(EINVAL, inotify_add_watch(fd, ".", 0));
+}
+CASE("inotify_add_watch", "of no file is ENOENT") {
+  start();
+  FAILS(ENOENT, inotify_add_watch(fd, "none", IN_OPEN));
+}
+CASE("inotify_add_watch", "of a path in no memory is EFAULT") {
+  start();
+  FAILS(EFAULT, inotify_add_watch(fd, NOWHERE, IN_OPEN));
+}
+CASE("inotify_add_watch", "IN_ONLYDIR of a file is ENOTDIR") {
+  start();
+  write_file("a", "");
+  FAILS(ENOTDIR, inotify_add_watch(fd, "a", IN_OPEN | IN_ONLYDIR));
+}
+CASE("inotify_add_watch", "IN_MASK_CREATE of what is watched is EEXIST") {
+  start();
+  watch(".", IN_OPEN);
+  FAILS(EEXIST, inotify_add_watch(fd, ".", IN_OPEN | IN_MASK_CREATE));
+}
+CASE("inotify_add_watch", "IN_MASK_CREATE with IN_MASK_ADD is EINVAL") {
+  start();
+  FAILS(EINVAL, inotify_add_watch(fd, ".", IN_OPEN | IN_MASK_CREATE | IN_MASK_ADD));
+}
+CASE("inotify_add_watch", "of what one may not read is EACCES") {
+  start();
+  write_file("a", "");
+  chmod("a", 0);
+  become_user();
+  FAILS(EACCES, inotify_add_watch(fd, "a", IN_OPEN));
+}
+CASE("inotify_rm_watch", "tells that it is gone") {
+  start();
+  watch(".", IN_OPEN);
+  OK(inotify_rm_watch(fd, 1));
+  HAPPENED("1:IGNORED, ");
+  FAILS(EINVAL, inotify_rm_watch(fd, 1));
+}
 FAILS_CASE("inotify_rm_watch", "of no descriptor is EBADF", EBADF, inotify_rm_watch(NO_FD, 1))
 FAILS_CASE("inotify_rm_watch", "of another file is EINVAL", EINVAL, inotify_rm_watch(0, 1))
-CASE("inotify_rm_watch", "of no watch is EINVAL") { start(); FAILS(EINVAL, inotify_rm_watch(fd, 1)); }
+CASE("inotify_rm_watch", "of no watch is EINVAL") {
+  start();
+  FAILS(EINVAL, inotify_rm_watch(fd, 1));
+}
 
 CASE("inotify_add_watch", "a file that is made, written and closed") {
   start();
@@ -83,7 +131,13 @@ CASE("inotify_add_watch", "a file that is cut when opened") {
   close(OK(open("a", O_WRONLY | O_TRUNC)));
   HAPPENED("1:OPEN, 1:MODIFY, 1:CLOSE_WRITE, ");
 }
-CASE("inotify_add_watch", "truncate") { write_file("a", "text"); start(); watch("a", IN_ALL_EVENTS); OK(truncate("a", 1)); HAPPENED("1:MODIFY, "); }
+CASE("inotify_add_watch", "truncate") {
+  write_file("a", "text");
+  start();
+  watch("a", IN_ALL_EVENTS);
+  OK(truncate("a", 1));
+  HAPPENED("1:MODIFY, ");
+}
 CASE("inotify_add_watch", "attributes") {
   write_file("a", "text");
   start();
@@ -151,10 +205,34 @@ CASE("inotify_add_watch", "a name that is moved: both sides with one cookie") {
   HOLDS(from->cookie && from->cookie == to->cookie);
   HOLDS(!strcmp(from->name, "a") && !strcmp(to->name, "b"));
 }
-CASE("inotify_add_watch", "a file that is moved itself") { write_file("a", ""); start(); watch("a", IN_ALL_EVENTS); OK(rename("a", "b")); HAPPENED("1:MOVE_SELF, "); }
-CASE("inotify_add_watch", "a directory that is moved") { mkdir("d", 0755); start(); watch(".", IN_ALL_EVENTS); OK(rename("d", "e")); HAPPENED("1:MOVED_FROM,DIR,d, 1:MOVED_TO,DIR,e, "); }
-CASE("inotify_add_watch", "another name for a file") { write_file("a", ""); start(); watch(".", IN_ALL_EVENTS); OK(link("a", "b")); HAPPENED("1:CREATE,b, "); }
-CASE("inotify_add_watch", "a file that gets another name") { write_file("a", ""); start(); watch("a", IN_ALL_EVENTS); OK(link("a", "b")); HAPPENED("1:ATTRIB, "); }
+CASE("inotify_add_watch", "a file that is moved itself") {
+  write_file("a", "");
+  start();
+  watch("a", IN_ALL_EVENTS);
+  OK(rename("a", "b"));
+  HAPPENED("1:MOVE_SELF, ");
+}
+CASE("inotify_add_watch", "a directory that is moved") {
+  mkdir("d", 0755);
+  start();
+  watch(".", IN_ALL_EVENTS);
+  OK(rename("d", "e"));
+  HAPPENED("1:MOVED_FROM,DIR,d, 1:MOVED_TO,DIR,e, ");
+}
+CASE("inotify_add_watch", "another name for a file") {
+  write_file("a", "");
+  start();
+  watch(".", IN_ALL_EVENTS);
+  OK(link("a", "b"));
+  HAPPENED("1:CREATE,b, ");
+}
+CASE("inotify_add_watch", "a file that gets another name") {
+  write_file("a", "");
+  start();
+  watch("a", IN_ALL_EVENTS);
+  OK(link("a", "b"));
+  HAPPENED("1:ATTRIB, ");
+}
 CASE("inotify_add_watch", "symbolic links and nodes") {
   start();
   watch(".", IN_CREATE);
@@ -170,10 +248,32 @@ CASE("inotify_add_watch", "IN_DONT_FOLLOW watches the link") {
   OK(chmod("a", 0600));
   HAPPENED("");
 }
-CASE("inotify_add_watch", "only what was asked for") { start(); watch(".", IN_MODIFY); write_file("new", "text"); HAPPENED("1:MODIFY,new, "); }
-CASE("inotify_add_watch", "IN_ONESHOT tells once") { start(); watch(".", IN_CREATE | IN_ONESHOT); write_file("a", ""), write_file("b", ""); HAPPENED("1:CREATE,a, 1:IGNORED, "); }
-CASE("inotify_add_watch", "IN_MASK_ADD asks for more") { start(); watch(".", IN_CREATE); watch(".", IN_DELETE | IN_MASK_ADD); write_file("a", ""), unlink("a"); HAPPENED("1:CREATE,a, 1:DELETE,a, "); }
-CASE("inotify_add_watch", "without IN_MASK_ADD asks for something else") { start(); watch(".", IN_CREATE); watch(".", IN_DELETE); write_file("a", ""), unlink("a"); HAPPENED("1:DELETE,a, "); }
+CASE("inotify_add_watch", "only what was asked for") {
+  start();
+  watch(".", IN_MODIFY);
+  write_file("new", "text");
+  HAPPENED("1:MODIFY,new, ");
+}
+CASE("inotify_add_watch", "IN_ONESHOT tells once") {
+  start();
+  watch(".", IN_CREATE | IN_ONESHOT);
+  write_file("a", ""), write_file("b", "");
+  HAPPENED("1:CREATE,a, 1:IGNORED, ");
+}
+CASE("inotify_add_watch", "IN_MASK_ADD asks for more") {
+  start();
+  watch(".", IN_CREATE);
+  watch(".", IN_DELETE | IN_MASK_ADD);
+  write_file("a", ""), unlink("a");
+  HAPPENED("1:CREATE,a, 1:DELETE,a, ");
+}
+CASE("inotify_add_watch", "without IN_MASK_ADD asks for something else") {
+  start();
+  watch(".", IN_CREATE);
+  watch(".", IN_DELETE);
+  write_file("a", ""), unlink("a");
+  HAPPENED("1:DELETE,a, ");
+}
 CASE("inotify_add_watch", "the same twice is told once") {
   int file = file_with("");
   start();
@@ -182,22 +282,44 @@ CASE("inotify_add_watch", "the same twice is told once") {
   char bytes[4096];
   HOLDS(read(fd, bytes, sizeof bytes) == 32);
 }
-CASE("inotify_init1", "reading into too little room is EINVAL") { start(); watch(".", IN_CREATE); write_file("name", ""); FAILS(EINVAL, read(fd, &(char[31]){0}, 31)); }
-CASE("inotify_init1", "FIONREAD tells the bytes") { int count; start(); watch(".", IN_CREATE); write_file("name", ""); OK(ioctl(fd, FIONREAD, &count)); IS(32, count); }
+CASE("inotify_init1", "reading into too little room is EINVAL") {
+  start();
+  watch(".", IN_CREATE);
+  write_file("name", "");
+  FAILS(EINVAL, read(fd, &(char[31]){0}, 31));
+}
+CASE("inotify_init1", "FIONREAD tells the bytes") {
+  int count;
+  start();
+  watch(".", IN_CREATE);
+  write_file("name", "");
+  OK(ioctl(fd, FIONREAD, &count));
+  IS(32, count);
+}
 CASE("inotify_init1", "poll waits for something") {
   start();
   watch(".", IN_CREATE);
   struct pollfd look = {fd, POLLIN, 0};
   IS(0, poll(&look, 1, 0));
-  CHILD(child) { sleep_ms(20); write_file("a", ""); }
+  CHILD(child) {
+    sleep_ms(20);
+    write_file("a", "");
+  }
   IS(1, poll(&look, 1, 5000));
   IS(0, ended(child));
 }
 CASE("inotify_init1", "reading waits for something") {
   fd = OK(inotify_init());
   watch(".", IN_CREATE);
-  CHILD(child) { sleep_ms(20); write_file("a", ""); }
+  CHILD(child) {
+    sleep_ms(20);
+    write_file("a", "");
+  }
   IS(32, read(fd, &(char[64]){0}, 64));
   IS(0, ended(child));
 }
-CASE("inotify_init1", "reading is EINTR when a signal comes") { fd = OK(inotify_init()); interrupt_soon(); FAILS(EINTR, read(fd, &(char[64]){0}, 64)); }
+CASE("inotify_init1", "reading is EINTR when a signal comes") {
+  fd = OK(inotify_init());
+  interrupt_soon();
+  FAILS(EINTR, read(fd, &(char[64]){0}, 64));
+}

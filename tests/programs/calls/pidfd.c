@@ -7,7 +7,9 @@
 #endif
 
 static int open_(pid_t pid, unsigned flags) { return (int)syscall(SYS_pidfd_open, pid, flags); }
-static int send_(int fd, int signal, siginfo_t *info, unsigned flags) { return (int)syscall(SYS_pidfd_send_signal, fd, signal, info, flags); }
+static int send_(int fd, int signal, siginfo_t *info, unsigned flags) {
+  return (int)syscall(SYS_pidfd_send_signal, fd, signal, info, flags);
+}
 static int take_(int fd, int other, unsigned flags) { return (int)syscall(SYS_pidfd_getfd, fd, other, flags); }
 static short events(int fd) {
   struct pollfd look = {fd, POLLIN, 0};
@@ -23,7 +25,10 @@ FAILS_CASE("pidfd_open", "with an unknown flag is EINVAL", EINVAL, open_(getpid(
 CASE("pidfd_open", "is readable when the process has ended") {
   int gate[2];
   OK(pipe(gate));
-  CHILD(child) { close(gate[1]); read(gate[0], gate, 1); }
+  CHILD(child) {
+    close(gate[1]);
+    read(gate[0], gate, 1);
+  }
   int fd = OK(open_(child, 0));
   IS(0, events(fd));
   close(gate[1]);
@@ -55,9 +60,13 @@ CASE("pidfd_send_signal", "sends as kill does") {
 }
 FAILS_CASE("pidfd_send_signal", "of no descriptor is EBADF", EBADF, send_(NO_FD, 0, NULL, 0))
 FAILS_CASE("pidfd_send_signal", "of another file is EBADF", EBADF, send_(0, 0, NULL, 0))
-CASE("pidfd_send_signal", "with an unknown flag is EINVAL") { FAILS(EINVAL, send_(OK(open_(getpid(), 0)), 0, NULL, 64)); }
+CASE("pidfd_send_signal", "with an unknown flag is EINVAL") {
+  FAILS(EINVAL, send_(OK(open_(getpid(), 0)), 0, NULL, 64));
+}
 CASE("pidfd_send_signal", "of signal 65 is EINVAL") { FAILS(EINVAL, send_(OK(open_(getpid(), 0)), 65, NULL, 0)); }
-CASE("pidfd_send_signal", "information in no memory is EFAULT") { FAILS(EFAULT, send_(OK(open_(getpid(), 0)), SIGUSR1, NOWHERE, 0)); }
+CASE("pidfd_send_signal", "information in no memory is EFAULT") {
+  FAILS(EFAULT, send_(OK(open_(getpid(), 0)), SIGUSR1, NOWHERE, 0));
+}
 CASE("pidfd_send_signal", "information about another signal is EINVAL") {
   siginfo_t info = {.si_signo = SIGUSR2, .si_code = SI_QUEUE};
   FAILS(EINVAL, send_(OK(open_(getpid(), 0)), SIGUSR1, &info, 0));
@@ -97,7 +106,9 @@ CASE("pidfd_getfd", "takes a descriptor of a child") {
   IS(1, read(mine, &text, 1));
   IS('x', text);
 }
-CASE("pidfd_getfd", "of a descriptor that is not there is EBADF") { FAILS(EBADF, take_(OK(open_(getpid(), 0)), NO_FD, 0)); }
+CASE("pidfd_getfd", "of a descriptor that is not there is EBADF") {
+  FAILS(EBADF, take_(OK(open_(getpid(), 0)), NO_FD, 0));
+}
 FAILS_CASE("pidfd_getfd", "of no pidfd is EBADF", EBADF, take_(0, 0, 0))
 CASE("pidfd_getfd", "with a flag is EINVAL") { FAILS(EINVAL, take_(OK(open_(getpid(), 0)), 0, 1)); }
 CASE("pidfd_getfd", "of a process that ended is ESRCH") {
@@ -120,7 +131,9 @@ CASE("waitid", "P_PIDFD waits for the process") {
 }
 FAILS_CASE("waitid", "P_PIDFD of no descriptor is EBADF", EBADF, waitid(P_PIDFD, NO_FD, &(siginfo_t){0}, WEXITED))
 FAILS_CASE("waitid", "P_PIDFD of another file is EBADF", EBADF, waitid(P_PIDFD, 0, &(siginfo_t){0}, WEXITED))
-CASE("waitid", "P_PIDFD of a process that is no child is ECHILD") { FAILS(ECHILD, waitid(P_PIDFD, (id_t)OK(open_(getppid(), 0)), &(siginfo_t){0}, WEXITED)); }
+CASE("waitid", "P_PIDFD of a process that is no child is ECHILD") {
+  FAILS(ECHILD, waitid(P_PIDFD, (id_t)OK(open_(getppid(), 0)), &(siginfo_t){0}, WEXITED));
+}
 CASE("waitid", "P_PIDFD that does not wait is EAGAIN") {
   CHILD(child) pause();
   FAILS(EAGAIN, waitid(P_PIDFD, (id_t)OK(open_(child, O_NONBLOCK)), &(siginfo_t){0}, WEXITED));
@@ -143,5 +156,9 @@ CASE("clone", "CLONE_PIDFD gives it where the number would go") {
   IS(3, fd);
   IS(5, ended(child));
 }
-FAILS_CASE("clone", "CLONE_PIDFD with CLONE_PARENT_SETTID is EINVAL", EINVAL, syscall(SYS_clone, CLONE_PIDFD | CLONE_PARENT_SETTID | SIGCHLD, NULL, &(int){0}, NULL, 0))
-FAILS_CASE("clone3", "CLONE_PIDFD into no memory is EFAULT", EFAULT, syscall(SYS_clone3, &(struct clone_args){.flags = CLONE_PIDFD, .pidfd = (uintptr_t)NOWHERE, .exit_signal = SIGCHLD}, sizeof(struct clone_args)))
+FAILS_CASE("clone", "CLONE_PIDFD with CLONE_PARENT_SETTID is EINVAL", EINVAL,
+           syscall(SYS_clone, CLONE_PIDFD | CLONE_PARENT_SETTID | SIGCHLD, NULL, &(int){0}, NULL, 0))
+FAILS_CASE("clone3", "CLONE_PIDFD into no memory is EFAULT", EFAULT,
+           syscall(SYS_clone3,
+                   &(struct clone_args){.flags = CLONE_PIDFD, .pidfd = (uintptr_t)NOWHERE, .exit_signal = SIGCHLD},
+                   sizeof(struct clone_args)))

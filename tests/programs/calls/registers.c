@@ -1,5 +1,5 @@
-// The registers of a program are its own: over system calls, signals and other programs, the YMM registers too, where the
-// processor has them.
+// The registers of a program are its own: over system calls, signals and other programs, the YMM registers too, where
+// the processor has them.
 #include "calls.h"
 #include <immintrin.h>
 #include <ucontext.h>
@@ -7,9 +7,11 @@
 static bool has_avx(void) { return __builtin_cpu_supports("avx"); }
 
 __attribute__((target("avx"))) static void set_all(double value) {
-  __asm__ volatile(
-      "vbroadcastsd %0, %%ymm0\n vmovapd %%ymm0, %%ymm1\n vmovapd %%ymm0, %%ymm7\n vmovapd %%ymm0, %%ymm8\n vmovapd %%ymm0, %%ymm15"
-      : : "m"(value) : "xmm0", "xmm1", "xmm7", "xmm8", "xmm15");
+  __asm__ volatile("vbroadcastsd %0, %%ymm0\n vmovapd %%ymm0, %%ymm1\n vmovapd %%ymm0, %%ymm7\n vmovapd %%ymm0, "
+                   "%%ymm8\n vmovapd %%ymm0, %%ymm15"
+                   :
+                   : "m"(value)
+                   : "xmm0", "xmm1", "xmm7", "xmm8", "xmm15");
 }
 __attribute__((target("avx"))) static bool all_are(double value) {
   double seen[4][4];

@@ -55,20 +55,37 @@ CASE("signalfd4", "a signal is taken by reading") {
   OK(sigpending(&left));
   HOLDS(!sigismember(&left, SIGUSR1));
 }
-CASE("signalfd4", "reading fewer bytes than a record is EINVAL") { make(0); FAILS(EINVAL, read(fd, told, 127)); }
-CASE("signalfd4", "cannot be written") { make(0); FAILS(EINVAL, write(fd, told, 128)); }
-CASE("signalfd4", "reading into no memory is EFAULT") { make(0); kill(getpid(), SIGUSR1); FAILS(EFAULT, read(fd, NOWHERE, 128)); }
+CASE("signalfd4", "reading fewer bytes than a record is EINVAL") {
+  make(0);
+  FAILS(EINVAL, read(fd, told, 127));
+}
+CASE("signalfd4", "cannot be written") {
+  make(0);
+  FAILS(EINVAL, write(fd, told, 128));
+}
+CASE("signalfd4", "reading into no memory is EFAULT") {
+  make(0);
+  kill(getpid(), SIGUSR1);
+  FAILS(EFAULT, read(fd, NOWHERE, 128));
+}
 CASE("signalfd4", "SFD_CLOEXEC and SFD_NONBLOCK") {
   make(SFD_CLOEXEC | SFD_NONBLOCK);
   IS(FD_CLOEXEC, fcntl(fd, F_GETFD));
   IS(O_RDWR | O_NONBLOCK, fcntl(fd, F_GETFL));
 }
-CASE("signalfd4", "with an unknown flag is EINVAL") { sigemptyset(&set); FAILS(EINVAL, signalfd(-1, &set, 1)); }
+CASE("signalfd4", "with an unknown flag is EINVAL") {
+  sigemptyset(&set);
+  FAILS(EINVAL, signalfd(-1, &set, 1));
+}
 FAILS_CASE("signalfd4", "with a mask of an odd size is EINVAL", EINVAL, syscall(SYS_signalfd4, -1, &set, 4, 0))
 FAILS_CASE("signalfd4", "with a mask in no memory is EFAULT", EFAULT, syscall(SYS_signalfd4, -1, NOWHERE, 8, 0))
 FAILS_CASE("signalfd4", "of no descriptor is EBADF", EBADF, signalfd(NO_FD, &set, 0))
 FAILS_CASE("signalfd4", "of another file is EINVAL", EINVAL, signalfd(0, &set, 0))
-CASE("signalfd", "the old call has no flags") { sigemptyset(&set); fd = OK(syscall(SYS_signalfd, -1, &set, 8)); IS(0, fcntl(fd, F_GETFD)); }
+CASE("signalfd", "the old call has no flags") {
+  sigemptyset(&set);
+  fd = OK(syscall(SYS_signalfd, -1, &set, 8));
+  IS(0, fcntl(fd, F_GETFD));
+}
 CASE("signalfd4", "changing the mask of an existing one") {
   make(SFD_NONBLOCK);
   kill(getpid(), SIGUSR1);
@@ -76,7 +93,10 @@ CASE("signalfd4", "changing the mask of an existing one") {
   IS(fd, signalfd(fd, &set, 0));
   FAILS(EAGAIN, get());
 }
-CASE("signalfd4", "SIGKILL and SIGSTOP are not in it") { sigfillset(&set); OK(signalfd(-1, &set, 0)); }
+CASE("signalfd4", "SIGKILL and SIGSTOP are not in it") {
+  sigfillset(&set);
+  OK(signalfd(-1, &set, 0));
+}
 CASE("signalfd4", "poll and epoll wait for a signal") {
   struct epoll_event event = {EPOLLIN, {0}};
   make(0);
@@ -102,14 +122,25 @@ CASE("signalfd4", "epoll waits for a child's end") {
 CASE("signalfd4", "reading waits for a signal") {
   make(0);
   pid_t parent = getpid();
-  CHILD(child) { sleep_ms(20); kill(parent, SIGUSR1); }
+  CHILD(child) {
+    sleep_ms(20);
+    kill(parent, SIGUSR1);
+  }
   IS(128, get());
   IS(SIGUSR1, told[0].ssi_signo);
   IS(child, told[0].ssi_pid);
 }
-CASE("signalfd4", "reading is EINTR when another signal comes") { make(0); interrupt_soon(); FAILS(EINTR, get()); }
+CASE("signalfd4", "reading is EINTR when another signal comes") {
+  make(0);
+  interrupt_soon();
+  FAILS(EINTR, get());
+}
 static void send_one(void) { kill(getpid(), SIGUSR2); }
-CASE("signalfd4", "reading goes on after a handler that restarts") { make(0); restart_and(send_one); IS(128, get()); }
+CASE("signalfd4", "reading goes on after a handler that restarts") {
+  make(0);
+  restart_and(send_one);
+  IS(128, get());
+}
 CASE("signalfd4", "in a child it shows the child's signals") {
   make(SFD_NONBLOCK);
   kill(getpid(), SIGUSR1);

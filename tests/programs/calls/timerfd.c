@@ -7,7 +7,8 @@ static uint64_t times;
 #define MS 1000000L
 static void make(int flags) { fd = OK(timerfd_create(CLOCK_MONOTONIC, flags)); }
 static int set(int flags, long first, long interval) {
-  struct itimerspec new = {{interval / (1000 * MS), interval % (1000 * MS)}, {first / (1000 * MS), first % (1000 * MS)}};
+  struct itimerspec new = {{interval / (1000 * MS), interval % (1000 * MS)},
+                           {first / (1000 * MS), first % (1000 * MS)}};
   return timerfd_settime(fd, flags, &new, NULL);
 }
 static long get(void) { return read(fd, &times, 8); }
@@ -16,7 +17,8 @@ CASE("timerfd_create", "of every clock that can be waited for") {
   int clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME};
   for (int i = 0; i < 3; i++) OK(timerfd_create(clocks[i], 0));
 }
-FAILS_CASE("timerfd_create", "of a clock of processor time is EINVAL", EINVAL, timerfd_create(CLOCK_PROCESS_CPUTIME_ID, 0))
+FAILS_CASE("timerfd_create", "of a clock of processor time is EINVAL", EINVAL,
+           timerfd_create(CLOCK_PROCESS_CPUTIME_ID, 0))
 FAILS_CASE("timerfd_create", "of a coarse clock is EINVAL", EINVAL, timerfd_create(CLOCK_MONOTONIC_COARSE, 0))
 FAILS_CASE("timerfd_create", "of no clock is EINVAL", EINVAL, timerfd_create(99, 0))
 FAILS_CASE("timerfd_create", "with an unknown flag is EINVAL", EINVAL, timerfd_create(CLOCK_MONOTONIC, 1))
@@ -25,7 +27,10 @@ CASE("timerfd_create", "TFD_CLOEXEC and TFD_NONBLOCK") {
   IS(FD_CLOEXEC, fcntl(fd, F_GETFD));
   IS(O_RDWR | O_NONBLOCK, fcntl(fd, F_GETFL));
 }
-CASE("timerfd_create", "cannot be written") { make(0); FAILS(EINVAL, write(fd, &times, 8)); }
+CASE("timerfd_create", "cannot be written") {
+  make(0);
+  FAILS(EINVAL, write(fd, &times, 8));
+}
 CASE("timerfd_create", "/proc names it") {
   char name[64], path[64];
   make(0);
@@ -107,10 +112,22 @@ CASE("timerfd_settime", "of what is no time is EINVAL") {
   new = (struct itimerspec){{-1, 0}, {0, 1}};
   FAILS(EINVAL, timerfd_settime(fd, 0, &new, NULL));
 }
-CASE("timerfd_settime", "with an unknown flag is EINVAL") { make(0); FAILS(EINVAL, set(4, MS, 0)); }
-CASE("timerfd_settime", "of no descriptor is EBADF") { fd = NO_FD; FAILS(EBADF, set(0, MS, 0)); }
-CASE("timerfd_settime", "of another file is EINVAL") { fd = 0; FAILS(EINVAL, set(0, MS, 0)); }
-CASE("timerfd_settime", "from no memory is EFAULT") { make(0); FAILS(EFAULT, timerfd_settime(fd, 0, NOWHERE, NULL)); }
+CASE("timerfd_settime", "with an unknown flag is EINVAL") {
+  make(0);
+  FAILS(EINVAL, set(4, MS, 0));
+}
+CASE("timerfd_settime", "of no descriptor is EBADF") {
+  fd = NO_FD;
+  FAILS(EBADF, set(0, MS, 0));
+}
+CASE("timerfd_settime", "of another file is EINVAL") {
+  fd = 0;
+  FAILS(EINVAL, set(0, MS, 0));
+}
+CASE("timerfd_settime", "from no memory is EFAULT") {
+  make(0);
+  FAILS(EFAULT, timerfd_settime(fd, 0, NOWHERE, NULL));
+}
 CASE("timerfd_gettime", "tells what is left") {
   struct itimerspec left;
   make(0);
@@ -131,11 +148,26 @@ CASE("timerfd_gettime", "of one that went off has nothing left") {
 }
 CASE("timerfd_gettime", "of no descriptor is EBADF") { FAILS(EBADF, timerfd_gettime(NO_FD, &(struct itimerspec){0})); }
 CASE("timerfd_gettime", "of another file is EINVAL") { FAILS(EINVAL, timerfd_gettime(0, &(struct itimerspec){0})); }
-CASE("timerfd_gettime", "into no memory is EFAULT") { make(0); FAILS(EFAULT, timerfd_gettime(fd, NOWHERE)); }
-CASE("timerfd_create", "reading fewer than eight bytes is EINVAL") { make(0); OK(set(0, 1, 0)); FAILS(EINVAL, read(fd, &times, 7)); }
-CASE("timerfd_create", "reading is EINTR when a signal comes") { make(0); interrupt_soon(); FAILS(EINTR, get()); }
+CASE("timerfd_gettime", "into no memory is EFAULT") {
+  make(0);
+  FAILS(EFAULT, timerfd_gettime(fd, NOWHERE));
+}
+CASE("timerfd_create", "reading fewer than eight bytes is EINVAL") {
+  make(0);
+  OK(set(0, 1, 0));
+  FAILS(EINVAL, read(fd, &times, 7));
+}
+CASE("timerfd_create", "reading is EINTR when a signal comes") {
+  make(0);
+  interrupt_soon();
+  FAILS(EINTR, get());
+}
 static void now_set(void) { set(0, 1, 0); }
-CASE("timerfd_create", "reading goes on after a handler that restarts") { make(0); restart_and(now_set); IS(8, get()); }
+CASE("timerfd_create", "reading goes on after a handler that restarts") {
+  make(0);
+  restart_and(now_set);
+  IS(8, get());
+}
 CASE("timerfd_create", "poll waits for it") {
   make(0);
   OK(set(0, 5 * MS, 0));

@@ -10,7 +10,8 @@ static int make_(clockid_t clock, int signal) {
 static void make(int signal) { OK(make_(CLOCK_MONOTONIC, signal)); }
 #define MS 1000000L
 static int set(int flags, long first, long interval) {
-  struct itimerspec new = {{interval / (1000 * MS), interval % (1000 * MS)}, {first / (1000 * MS), first % (1000 * MS)}};
+  struct itimerspec new = {{interval / (1000 * MS), interval % (1000 * MS)},
+                           {first / (1000 * MS), first % (1000 * MS)}};
   return (int)syscall(SYS_timer_settime, id, flags, &new, NULL);
 }
 static siginfo_t info;
@@ -70,17 +71,22 @@ CASE("timer_create", "SIGEV_THREAD_ID of another process is EINVAL") {
   FAILS(EINVAL, syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &id));
 }
 CASE("timer_create", "of no clock is EINVAL") { FAILS(EINVAL, make_(99, SIGUSR1)); }
-CASE("timer_create", "of a clock that is only read is EOPNOTSUPP") { FAILS(EOPNOTSUPP, make_(CLOCK_MONOTONIC_RAW, SIGUSR1)); }
+CASE("timer_create", "of a clock that is only read is EOPNOTSUPP") {
+  FAILS(EOPNOTSUPP, make_(CLOCK_MONOTONIC_RAW, SIGUSR1));
+}
 CASE("timer_create", "of signal 0 is EINVAL") { FAILS(EINVAL, make_(CLOCK_MONOTONIC, 0)); }
 CASE("timer_create", "of signal 65 is EINVAL") { FAILS(EINVAL, make_(CLOCK_MONOTONIC, 65)); }
 CASE("timer_create", "of an unknown notification is EINVAL") {
   event = (struct sigevent){.sigev_notify = 77, .sigev_signo = SIGUSR1};
   FAILS(EINVAL, syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &id));
 }
-FAILS_CASE("timer_create", "of an event in no memory is EFAULT", EFAULT, syscall(SYS_timer_create, CLOCK_MONOTONIC, NOWHERE, &id))
-FAILS_CASE("timer_create", "with its number into no memory is EFAULT", EFAULT, syscall(SYS_timer_create, CLOCK_MONOTONIC, NULL, NOWHERE))
+FAILS_CASE("timer_create", "of an event in no memory is EFAULT", EFAULT,
+           syscall(SYS_timer_create, CLOCK_MONOTONIC, NOWHERE, &id))
+FAILS_CASE("timer_create", "with its number into no memory is EFAULT", EFAULT,
+           syscall(SYS_timer_create, CLOCK_MONOTONIC, NULL, NOWHERE))
 CASE("timer_create", "of all clocks that can be waited for") {
-  int clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
+  int clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC,          CLOCK_BOOTTIME,
+                  CLOCK_TAI,      CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
   for (int i = 0; i < 6; i++) OK(make_(clocks[i], SIGUSR1));
 }
 CASE("timer_settime", "an interval: what is missed is the overrun") {
@@ -114,10 +120,22 @@ CASE("timer_settime", "a handler runs") {
   OK(set(0, MS, 0));
   FAILS(EINTR, pause());
 }
-CASE("timer_settime", "of no timer is EINVAL") { id = 99; FAILS(EINVAL, set(0, MS, 0)); }
-CASE("timer_settime", "of no memory is EFAULT") { make(SIGUSR1); FAILS(EFAULT, syscall(SYS_timer_settime, id, 0, NOWHERE, NULL)); }
-CASE("timer_settime", "of a null pointer is EINVAL") { make(SIGUSR1); FAILS(EINVAL, syscall(SYS_timer_settime, id, 0, NULL, NULL)); }
-CASE("timer_settime", "of what is no time is EINVAL") { make(SIGUSR1); FAILS(EINVAL, set(0, -5, 0)); }
+CASE("timer_settime", "of no timer is EINVAL") {
+  id = 99;
+  FAILS(EINVAL, set(0, MS, 0));
+}
+CASE("timer_settime", "of no memory is EFAULT") {
+  make(SIGUSR1);
+  FAILS(EFAULT, syscall(SYS_timer_settime, id, 0, NOWHERE, NULL));
+}
+CASE("timer_settime", "of a null pointer is EINVAL") {
+  make(SIGUSR1);
+  FAILS(EINVAL, syscall(SYS_timer_settime, id, 0, NULL, NULL));
+}
+CASE("timer_settime", "of what is no time is EINVAL") {
+  make(SIGUSR1);
+  FAILS(EINVAL, set(0, -5, 0));
+}
 CASE("timer_settime", "tells what was left before") {
   struct itimerspec old, new = {{7, 0}, {50, 0}};
   make(SIGUSR1);
@@ -127,7 +145,10 @@ CASE("timer_settime", "tells what was left before") {
   HOLDS(old.it_value.tv_sec >= 40 && old.it_value.tv_sec <= 50);
 }
 FAILS_CASE("timer_gettime", "of no timer is EINVAL", EINVAL, syscall(SYS_timer_gettime, 99, &(struct itimerspec){0}))
-CASE("timer_gettime", "into no memory is EFAULT") { make(SIGUSR1); FAILS(EFAULT, syscall(SYS_timer_gettime, id, NOWHERE)); }
+CASE("timer_gettime", "into no memory is EFAULT") {
+  make(SIGUSR1);
+  FAILS(EFAULT, syscall(SYS_timer_gettime, id, NOWHERE));
+}
 CASE("timer_gettime", "of one that is not set is zero") {
   struct itimerspec left = {{1, 1}, {1, 1}};
   make(SIGUSR1);
@@ -135,10 +156,22 @@ CASE("timer_gettime", "of one that is not set is zero") {
   IS(0, left.it_value.tv_sec + left.it_value.tv_nsec + left.it_interval.tv_sec + left.it_interval.tv_nsec);
 }
 FAILS_CASE("timer_getoverrun", "of no timer is EINVAL", EINVAL, syscall(SYS_timer_getoverrun, 99))
-CASE("timer_getoverrun", "of one that never went off is 0") { make(SIGUSR1); IS(0, syscall(SYS_timer_getoverrun, id)); }
+CASE("timer_getoverrun", "of one that never went off is 0") {
+  make(SIGUSR1);
+  IS(0, syscall(SYS_timer_getoverrun, id));
+}
 FAILS_CASE("timer_delete", "of no timer is EINVAL", EINVAL, syscall(SYS_timer_delete, 99))
-CASE("timer_delete", "twice is EINVAL") { make(SIGUSR1); OK(syscall(SYS_timer_delete, id)); FAILS(EINVAL, syscall(SYS_timer_delete, id)); }
-CASE("timer_delete", "stops it") { make(SIGUSR1); OK(set(0, 5 * MS, 0)); OK(syscall(SYS_timer_delete, id)); sleep_ms(10); }
+CASE("timer_delete", "twice is EINVAL") {
+  make(SIGUSR1);
+  OK(syscall(SYS_timer_delete, id));
+  FAILS(EINVAL, syscall(SYS_timer_delete, id));
+}
+CASE("timer_delete", "stops it") {
+  make(SIGUSR1);
+  OK(set(0, 5 * MS, 0));
+  OK(syscall(SYS_timer_delete, id));
+  sleep_ms(10);
+}
 CASE("timer_create", "timers are not a child's") {
   make(SIGUSR1);
   CHILD(child) FAILS(EINVAL, syscall(SYS_timer_delete, id));
@@ -191,7 +224,8 @@ CASE("setitimer", "tells what was left before") {
   }
 }
 FAILS_CASE("setitimer", "of no timer is EINVAL", EINVAL, syscall(SYS_setitimer, 3, &(struct itimerval){0}, NULL))
-FAILS_CASE("setitimer", "of a million microseconds is EINVAL", EINVAL, setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 1000000}}, NULL))
+FAILS_CASE("setitimer", "of a million microseconds is EINVAL", EINVAL,
+           setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 1000000}}, NULL))
 FAILS_CASE("setitimer", "from no memory is EFAULT", EFAULT, setitimer(ITIMER_REAL, NOWHERE, NULL))
 CASE("setitimer", "of a null pointer stops it") {
   struct itimerval left;
@@ -202,7 +236,11 @@ CASE("setitimer", "of a null pointer stops it") {
 }
 FAILS_CASE("getitimer", "of no timer is EINVAL", EINVAL, syscall(SYS_getitimer, 3, &(struct itimerval){0}))
 FAILS_CASE("getitimer", "into no memory is EFAULT", EFAULT, syscall(SYS_getitimer, ITIMER_PROF, NOWHERE))
-CASE("alarm", "tells what was left") { IS(0, alarm(50)); HOLDS(alarm(0) >= 40); IS(0, alarm(0)); }
+CASE("alarm", "tells what was left") {
+  IS(0, alarm(50));
+  HOLDS(alarm(0) >= 40);
+  IS(0, alarm(0));
+}
 
 static int nap(clockid_t clock, int flags, long ns, struct timespec *left) {
   struct timespec time = {ns / (1000 * MS), ns % (1000 * MS)};
@@ -222,7 +260,9 @@ CASE("clock_nanosleep", "until a time") {
     HOLDS((then.tv_sec - now.tv_sec) * 1000 * MS + then.tv_nsec - now.tv_nsec >= 3 * MS);
   }
 }
-CASE("clock_nanosleep", "until a time that is over returns at once") { OK(nap(CLOCK_MONOTONIC, TIMER_ABSTIME, 1, NULL)); }
+CASE("clock_nanosleep", "until a time that is over returns at once") {
+  OK(nap(CLOCK_MONOTONIC, TIMER_ABSTIME, 1, NULL));
+}
 CASE("clock_nanosleep", "by the process's time ends when another thread works") {
   void *work(void *_) { return burn(60), _; }
   pthread_t other;
@@ -230,12 +270,17 @@ CASE("clock_nanosleep", "by the process's time ends when another thread works") 
   OK(nap(CLOCK_PROCESS_CPUTIME_ID, 0, 20 * MS, NULL));
   pthread_join(other, NULL);
 }
-FAILS_CASE("clock_nanosleep", "by the thread's own time is EOPNOTSUPP", EOPNOTSUPP, nap(CLOCK_THREAD_CPUTIME_ID, 0, MS, NULL))
-FAILS_CASE("clock_nanosleep", "by a clock that is only read is EOPNOTSUPP", EOPNOTSUPP, nap(CLOCK_MONOTONIC_COARSE, 0, MS, NULL))
+FAILS_CASE("clock_nanosleep", "by the thread's own time is EOPNOTSUPP", EOPNOTSUPP,
+           nap(CLOCK_THREAD_CPUTIME_ID, 0, MS, NULL))
+FAILS_CASE("clock_nanosleep", "by a clock that is only read is EOPNOTSUPP", EOPNOTSUPP,
+           nap(CLOCK_MONOTONIC_COARSE, 0, MS, NULL))
 FAILS_CASE("clock_nanosleep", "by no clock is EINVAL", EINVAL, nap(99, 0, MS, NULL))
-FAILS_CASE("clock_nanosleep", "for what is no time is EINVAL", EINVAL, syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){0, 1000 * MS}, NULL))
-FAILS_CASE("clock_nanosleep", "for a negative time is EINVAL", EINVAL, syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){-1, 0}, NULL))
-FAILS_CASE("clock_nanosleep", "for a time in no memory is EFAULT", EFAULT, syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, NOWHERE, NULL))
+FAILS_CASE("clock_nanosleep", "for what is no time is EINVAL", EINVAL,
+           syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){0, 1000 * MS}, NULL))
+FAILS_CASE("clock_nanosleep", "for a negative time is EINVAL", EINVAL,
+           syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){-1, 0}, NULL))
+FAILS_CASE("clock_nanosleep", "for a time in no memory is EFAULT", EFAULT,
+           syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, NOWHERE, NULL))
 CASE("clock_nanosleep", "interrupted, it tells what is left") {
   struct timespec left = {0, 0};
   interrupt_soon();
@@ -267,9 +312,11 @@ CASE("clock_gettime", "of a thread's time") {
   OK(syscall(SYS_clock_gettime, clock, &now));
   HOLDS(now.tv_nsec > 0);
 }
-FAILS_CASE("clock_gettime", "of a process that is not there is EINVAL", EINVAL, syscall(SYS_clock_gettime, (~30000u << 3) | 2, &(struct timespec){0}))
+FAILS_CASE("clock_gettime", "of a process that is not there is EINVAL", EINVAL,
+           syscall(SYS_clock_gettime, (~30000u << 3) | 2, &(struct timespec){0}))
 FAILS_CASE("clock_gettime", "of no clock is EINVAL", EINVAL, syscall(SYS_clock_gettime, 99, &(struct timespec){0}))
-FAILS_CASE("clock_gettime", "of SGI's cycle counter is EINVAL", EINVAL, syscall(SYS_clock_gettime, 10, &(struct timespec){0}))
+FAILS_CASE("clock_gettime", "of SGI's cycle counter is EINVAL", EINVAL,
+           syscall(SYS_clock_gettime, 10, &(struct timespec){0}))
 FAILS_CASE("clock_gettime", "into no memory is EFAULT", EFAULT, syscall(SYS_clock_gettime, 0, NOWHERE))
 CASE("clock_getres", "is a nanosecond") {
   struct timespec step;
@@ -282,9 +329,11 @@ CASE("clock_getres", "is a nanosecond") {
 CASE("clock_getres", "into a null pointer tells nothing") { OK(syscall(SYS_clock_getres, 0, NULL)); }
 FAILS_CASE("clock_getres", "of no clock is EINVAL", EINVAL, syscall(SYS_clock_getres, 99, NULL))
 FAILS_CASE("clock_getres", "into no memory is EFAULT", EFAULT, syscall(SYS_clock_getres, 0, NOWHERE))
-FAILS_CASE("clock_settime", "of the monotonic clock is EINVAL", EINVAL, syscall(SYS_clock_settime, CLOCK_MONOTONIC, &(struct timespec){0}))
+FAILS_CASE("clock_settime", "of the monotonic clock is EINVAL", EINVAL,
+           syscall(SYS_clock_settime, CLOCK_MONOTONIC, &(struct timespec){0}))
 FAILS_CASE("clock_settime", "from no memory is EFAULT", EFAULT, syscall(SYS_clock_settime, CLOCK_REALTIME, NOWHERE))
-FAILS_CASE("clock_settime", "to what is no time is EINVAL", EINVAL, syscall(SYS_clock_settime, CLOCK_REALTIME, &(struct timespec){0, -1}))
+FAILS_CASE("clock_settime", "to what is no time is EINVAL", EINVAL,
+           syscall(SYS_clock_settime, CLOCK_REALTIME, &(struct timespec){0, -1}))
 CASE("clock_settime", "as an ordinary user is EPERM") {
   struct timespec now;
   become_user();
@@ -297,5 +346,6 @@ CASE("nanosleep", "interrupted, it tells what is left") {
   FAILS(EINTR, nanosleep(&(struct timespec){50, 0}, &left));
   HOLDS(left.tv_sec >= 40 && left.tv_sec <= 50);
 }
-FAILS_CASE("nanosleep", "for what is no time is EINVAL", EINVAL, syscall(SYS_nanosleep, &(struct timespec){0, 1000 * MS}, NULL))
+FAILS_CASE("nanosleep", "for what is no time is EINVAL", EINVAL,
+           syscall(SYS_nanosleep, &(struct timespec){0, 1000 * MS}, NULL))
 FAILS_CASE("nanosleep", "for a time in no memory is EFAULT", EFAULT, syscall(SYS_nanosleep, NOWHERE, NULL))
