@@ -1,15 +1,14 @@
-//! The page that documents the Aurora gate, made from the tables. `AURORA_WRITE=1 cargo test -p aurora-kernel page` writes
-//! it anew.
+//! The pages that document the two gates, made from the tables. `AURORA_WRITE=1 cargo test -p aurora-kernel page` writes
+//! them anew.
 
 use std::format;
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 
+use crate::syscall::absent::ABSENT;
 use crate::syscall::{Row, aurora, table};
 
-const PLACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/aurora-calls.md");
-
-const HEAD: &str = "# The Aurora gate
+const AURORA_HEAD: &str = "# The Aurora gate
 
 <!-- Made from kernel/src/syscall/aurora.rs by `AURORA_WRITE=1 cargo test -p aurora-kernel page`. -->
 
@@ -36,20 +35,63 @@ its family, so it is not in the row: `Ipc` for those inside the machine, `NetSoc
 |---|---|---|---|
 ";
 
-fn line(row: &Row) -> String {
-    let twin = table::ROWS.iter().find(|twin| twin.handler == row.handler).map_or("", |twin| twin.name);
-    let capability = row.capability.map_or(String::new(), |(kind, rights)| {
+const LINUX_HEAD: &str = "# The Linux gate
+
+<!-- Made from kernel/src/syscall/table.rs by `AURORA_WRITE=1 cargo test -p aurora-kernel page`. -->
+
+The system calls of x86-64 Linux, by the numbers and with the structures of its `syscall` gate. Manual pages of section 2
+say what they do; where we differ from Linux is a line in `tests/cases/calls.exceptions`. A call that needs a capability and
+whose process has dropped it is `EPERM`. What a socket needs depends on its family: `Ipc` inside the machine, `NetSocket`
+for the internet.
+
+| number | call | capability |
+|---|---|---|
+";
+
+fn capability(row: &Row) -> String {
+    row.capability.map_or(String::new(), |(kind, rights)| {
         let rights: Vec<String> = rights.iter_names().map(|(name, _)| name.to_lowercase()).collect();
         format!("{kind:?}, {}", rights.join(", "))
-    });
-    format!("| {} | `{}({})` | {twin} | {capability} |\n", row.number, row.name, row.arguments.join(", "))
+    })
+}
+
+fn call(row: &Row) -> String {
+    format!("`{}({})`", row.name, row.arguments.join(", "))
+}
+
+fn aurora_page() -> String {
+    let line = |row: &Row| {
+        let twin = table::ROWS.iter().find(|twin| twin.handler == row.handler).map_or("", |twin| twin.name);
+        format!("| {} | {} | {twin} | {} |\n", row.number, call(row), capability(row))
+    };
+    AURORA_HEAD.to_string() + &aurora::ROWS.iter().map(line).collect::<String>()
+}
+
+fn linux_page() -> String {
+    // Calls of our own have numbers Linux will not use.
+    let rows = table::ROWS.iter().filter(|row| row.number < 1000);
+    let line = |row: &Row| format!("| {} | {} | {} |\n", row.number, call(row), capability(row));
+    let absent: Vec<String> = ABSENT.iter().map(|(number, name)| format!("{number} `{name}`")).collect();
+    let lines: String = rows.map(line).collect();
+    format!("{LINUX_HEAD}{lines}\n## Not here\n\nThese are `ENOSYS`: {}.\n", absent.join(", "))
+}
+
+fn is_current(page: &str, name: &str) {
+    let place = format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("AURORA_WRITE").is_some() {
+        std::fs::write(&place, page).expect("docs/ is there");
+    }
+    assert_eq!(std::fs::read_to_string(&place).unwrap_or_default(), page, "docs/{name} is stale");
 }
 
 #[test]
-fn the_page_of_calls_says_what_the_table_says() {
-    let page = HEAD.to_string() + &aurora::ROWS.iter().map(line).collect::<String>();
-    if std::env::var_os("AURORA_WRITE").is_some() {
-        std::fs::write(PLACE, &page).expect("docs/ is there");
-    }
-    assert_eq!(std::fs::read_to_string(PLACE).unwrap_or_default(), page, "docs/aurora-calls.md is stale");
+fn the_pages_of_calls_say_what_the_tables_say() {
+    is_current(&aurora_page(), "aurora-calls.md");
+    is_current(&linux_page(), "linux-calls.md");
+}
+
+#[test]
+fn a_call_is_either_here_or_not() {
+    assert!(ABSENT.is_sorted());
+    assert!(ABSENT.iter().all(|(number, _)| table::ROWS.iter().all(|row| row.number != *number)));
 }

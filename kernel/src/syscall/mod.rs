@@ -6,6 +6,7 @@
 #[macro_use]
 mod rows;
 
+mod absent;
 mod allocate;
 mod arg;
 pub mod aurora;
@@ -120,7 +121,7 @@ pub async fn dispatch(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -
     };
     kernel.set_call(thread, Call::NONE);
     if kernel.is_tracing() {
-        trace(thread, gate.row(number), &args, number, &result);
+        trace(thread, gate, number, &args, &result);
     }
     result
 }
@@ -226,10 +227,11 @@ fn check(thread: &Thread, needed: Option<(Kind, Rights)>) -> Result<(), Errno> {
 }
 
 /// One line of the trace, in the manner of strace(1).
-fn trace(thread: &Thread, row: Option<&Row>, registers: &[u64; 6], number: u64, result: &SysResult) {
+fn trace(thread: &Thread, gate: Gate, number: u64, registers: &[u64; 6], result: &SysResult) {
     let mut line = String::new();
     let _ = write!(line, "[{}] ", thread.tid.0);
-    match row {
+    let absent = || absent::name(number).filter(|_| gate == Gate::Linux);
+    match gate.row(number) {
         Some(row) => {
             let _ = write!(line, "{}(", row.name);
             for (i, (name, value)) in row.arguments.iter().zip(registers).enumerate() {
@@ -245,7 +247,10 @@ fn trace(thread: &Thread, row: Option<&Row>, registers: &[u64; 6], number: u64, 
             line.push(')');
         }
         None => {
-            let _ = write!(line, "syscall_{number}()");
+            let _ = match absent() {
+                Some(name) => write!(line, "{name}()"),
+                None => write!(line, "syscall_{number}()"),
+            };
         }
     }
     let _ = match result {
