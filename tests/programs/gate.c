@@ -8,13 +8,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -44,7 +51,16 @@ __asm__(".pushsection .note.aurora, \"a\", @note\n.balign 4\n.long 7, 4, 1\n.asc
   X(random, 92, getrandom) X(mremap, 93, mremap) X(madvise, 94, madvise) X(msync, 95, msync) X(readv, 96, readv)       \
   X(writev, 97, writev) X(read_at, 98, pread64) X(write_at, 99, pwrite64) X(copy, 100, sendfile)                       \
   X(getpriority, 101, getpriority) X(setpriority, 102, setpriority) X(set_base, 103, arch_prctl)                       \
-  X(restart, 219, restart_syscall)
+  X(msgsnd, 19, msgsnd) X(msgrcv, 20, msgrcv) X(shmget, 21, shmget) X(shmat, 22, shmat) X(shmdt, 23, shmdt)            \
+  X(socket, 24, socket) X(bind, 25, bind) X(connect, 26, connect) X(accept, 27, accept4) X(send, 28, sendto)           \
+  X(recv, 29, recvfrom) X(shutdown, 30, shutdown) X(listen, 38, listen) X(socketpair, 39, socketpair)                  \
+  X(msgget, 104, msgget) X(msgctl, 105, msgctl) X(shmctl, 106, shmctl) X(send_message, 109, sendmsg)                   \
+  X(recv_message, 110, recvmsg) X(local_name, 111, getsockname) X(peer_name, 112, getpeername)                         \
+  X(get_option, 113, getsockopt) X(set_option, 114, setsockopt) X(semget, 115, semget) X(semop, 116, semtimedop)       \
+  X(semctl, 117, semctl) X(watch_create, 118, epoll_create1) X(watch_change, 119, epoll_ctl)                           \
+  X(watch_wait, 120, epoll_pwait) X(counter, 121, eventfd2) X(timer, 122, timerfd_create)                              \
+  X(timer_set, 123, timerfd_settime) X(timer_get, 124, timerfd_gettime) X(signals, 125, signalfd4)                     \
+  X(process, 126, pidfd_open) X(restart, 219, restart_syscall)
 
 #define X(name, ours, linux) CALL_##name,
 enum { CALLS COUNT };
@@ -206,11 +222,71 @@ static void signals(void) {
   CALL(wait, child, (long)&status, 0, 0), printf("%x\n", status);
 }
 
+static void sockets(void) {
+  int pair[2], on = 1, value = 0;
+  char text[16] = "";
+  socklen_t size = sizeof value;
+  SHOW(socketpair, AF_UNIX, SOCK_STREAM, 0, (long)pair), SHOW(send, pair[0], (long)"abc", 3, 0, 0, 0);
+  SHOW(recv, pair[1], (long)text, sizeof text, 0, 0, 0), puts(text);
+  struct iovec part = {"de", 2}, into = {text, sizeof text};
+  struct msghdr out = {.msg_iov = &part, .msg_iovlen = 1}, in = {.msg_iov = &into, .msg_iovlen = 1};
+  SHOW(send_message, pair[0], (long)&out, 0), SHOW(recv_message, pair[1], (long)&in, MSG_DONTWAIT), puts(text);
+  SHOW(shutdown, pair[0], SHUT_WR), SHOW(recv, pair[1], (long)text, 1, 0, 0, 0), SHOW(shutdown, pair[0], 9);
+  struct sockaddr_un name = {AF_UNIX, "socket"}, seen;
+  socklen_t long_size = sizeof seen;
+  long server = TRY(socket, AF_UNIX, SOCK_STREAM, 0), client = TRY(socket, AF_UNIX, SOCK_STREAM, 0);
+  SHOW(connect, client, (long)&name, sizeof name), SHOW(bind, server, (long)&name, sizeof name), SHOW(listen, server, 4);
+  SHOW(connect, client, (long)&name, sizeof name), TRY(accept, server, 0, 0, 0);
+  SHOW(local_name, server, (long)&seen, (long)&long_size), puts(seen.sun_path);
+  long_size = sizeof seen;
+  SHOW(peer_name, client, (long)&seen, (long)&long_size), printf("%d\n", seen.sun_family);
+  SHOW(set_option, client, SOL_SOCKET, SO_PASSCRED, (long)&on, sizeof on);
+  SHOW(get_option, client, SOL_SOCKET, SO_PASSCRED, (long)&value, (long)&size), printf("%d\n", value);
+  SHOW(socket, 99, SOCK_STREAM, 0), SHOW(bind, 1, (long)&name, sizeof name), unlink("socket");
+}
+
+static void queues(void) {
+  struct {
+    long kind;
+    char text[8];
+  } message = {3, "queued"}, got = {0};
+  long queue = TRY(msgget, IPC_PRIVATE, 0600);
+  SHOW(msgsnd, queue, (long)&message, 7, 0), SHOW(msgrcv, queue, (long)&got, 8, 3, 0), puts(got.text);
+  SHOW(msgrcv, queue, (long)&got, 8, 0, IPC_NOWAIT), SHOW(msgctl, queue, IPC_RMID, 0), SHOW(msgctl, queue, IPC_RMID, 0);
+  long segment = TRY(shmget, IPC_PRIVATE, 4096, 0600);
+  char *at = (char *)TRY(shmat, segment, 0, 0);
+  strcpy(at, "shared");
+  SHOW(shmdt, (long)at), SHOW(shmdt, (long)at), at = (char *)TRY(shmat, segment, 0, SHM_RDONLY), puts(at);
+  SHOW(shmctl, segment, IPC_RMID, 0), SHOW(shmdt, (long)at), SHOW(shmat, segment, 0, 0);
+  long set = TRY(semget, IPC_PRIVATE, 2, 0600);
+  struct sembuf up = {1, 5, 0}, down = {1, -6, IPC_NOWAIT};
+  SHOW(semop, set, (long)&up, 1, 0), SHOW(semctl, set, 1, GETVAL), SHOW(semop, set, (long)&down, 1, 0);
+  SHOW(semctl, set, 0, IPC_RMID), SHOW(semctl, set, 0, GETVAL);
+}
+
+static void watching(void) {
+  long epoll = TRY(watch_create, 0), counter = TRY(counter, 2, 0), timer = TRY(timer, CLOCK_MONOTONIC, 0);
+  struct epoll_event event = {EPOLLIN, {.u32 = 7}}, got[2];
+  SHOW(watch_change, epoll, EPOLL_CTL_ADD, counter, (long)&event), SHOW(watch_change, epoll, EPOLL_CTL_ADD, counter, (long)&event);
+  SHOW(watch_wait, epoll, (long)got, 2, -1, 0, 8), printf("%x %d\n", got[0].events, got[0].data.u32);
+  unsigned long value;
+  SHOW(read, counter, (long)&value, 8), printf("%lu\n", value), SHOW(watch_wait, epoll, (long)got, 2, 0, 0, 8);
+  struct itimerspec soon = {{0, 0}, {0, 1000000}}, left;
+  SHOW(timer_set, timer, 0, (long)&soon, 0), SHOW(read, timer, (long)&value, 8), printf("%lu\n", value);
+  SHOW(timer_get, timer, (long)&left), printf("%ld\n", left.it_value.tv_nsec), SHOW(timer_set, timer, 9, (long)&soon, 0);
+  unsigned long mask = 1ul << (SIGUSR2 - 1);
+  char info[128];
+  SHOW(sigmask, SIG_BLOCK, (long)&mask, 0, 8);
+  long signals = TRY(signals, -1, (long)&mask, 8, 0), self = TRY(process, getpid(), 0);
+  SHOW(kill, getpid(), SIGUSR2), SHOW(read, signals, (long)info, sizeof info), printf("%d\n", *(int *)info);
+  SHOW(process, 999999, 0), SHOW(close, self), SHOW(close, epoll);
+}
+
 int main(int argc, char **argv) {
   struct utsname name;
   on_aurora = !uname(&name) && strstr(name.release, "aurora");
   if (argc > 1) return puts("executed through the gate"), 5;
-  files(), memory(), processes(argv[0]), signals();
+  files(), memory(), processes(argv[0]), signals(), sockets(), queues(), watching();
   fflush(stdout);
   CALL(exit, 0);
 }
