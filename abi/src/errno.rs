@@ -174,6 +174,8 @@ impl Errno {
     pub const ERESTARTNOHAND: Self = Self(514);
     /// Go on by restart_syscall(2) unless a handler runs.
     pub const ERESTARTBLOCK: Self = Self(516);
+    /// What it needs is on a disk: bring it in, and make the call anew.
+    pub const EMISSING: Self = Self(600);
 }
 
 impl Errno {

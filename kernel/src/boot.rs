@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use aurora_abi::Errno;
 use aurora_machine::{BootInfo, Machine, PAGE_SIZE};
 
+use crate::block::Disks;
 use crate::fs::tmpfs::{OpenDevice, Options, Tmpfs};
 use crate::fs::{devfs, devpts, initramfs, procfs};
 use crate::memory::MemoryControl;
@@ -110,9 +111,10 @@ impl Kernel {
         let processes = Arc::new(task::table::ProcessTable::default());
         let consoles = Consoles::new(&machine, &processes, options.console.as_deref());
         let frames = memory.phys().total_frames();
+        let disks = Arc::new(Disks::new(&*machine, &memory));
         let open_device: Arc<OpenDevice> = {
-            let (machine, consoles) = (machine.clone(), consoles.clone());
-            Arc::new(move |kind, id| devfs::open(&machine, &consoles, kind, id))
+            let (machine, consoles, disks) = (machine.clone(), consoles.clone(), disks.clone());
+            Arc::new(move |kind, id| devfs::open(&machine, &consoles, &disks, kind, id))
         };
         let root_options = Options { pages: frames / 4 * 3, inodes: frames.max(65536), dev: 1, mode: 0o755 };
         let root = Tmpfs::create(&memory, &open_device, &root_options, now)?;
@@ -123,6 +125,7 @@ impl Kernel {
             timers: task::timer::Timers::default(),
             processes,
             ptys: Arc::default(),
+            disks,
             vfs: Vfs::new(root, "rootfs"),
             anonymous: crate::fs::anonymous::AnonymousInodes::default(),
             futexes: crate::ipc::futex::FutexTable::default(),

@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod block;
 pub mod boot;
 pub mod device;
 pub mod fs;
@@ -44,6 +45,7 @@ pub struct Kernel {
     pub(crate) timers: task::timer::Timers,
     pub(crate) processes: Arc<task::table::ProcessTable>,
     pub(crate) ptys: Arc<tty::pty::PtyTable>,
+    pub(crate) disks: Arc<block::Disks>,
     pub(crate) vfs: vfs::Vfs,
     pub(crate) anonymous: fs::anonymous::AnonymousInodes,
     pub(crate) futexes: ipc::futex::FutexTable,
@@ -145,6 +147,11 @@ impl Kernel {
         self.ports.queue(port).wake_all();
     }
 
+    /// A disk has answers to requests. Not to be called from inside an interrupt handler.
+    pub fn disks_ready(&self) {
+        self.disks.ready();
+    }
+
     /// The window of the console port's other side has another size now.
     pub fn resize_console(&self, rows: u16, columns: u16) {
         self.consoles.serial.resize(rows, columns);
@@ -180,6 +187,7 @@ impl Kernel {
             u64::from(thread.process.pid.0.cast_unsigned()) << 32 | u64::from(thread.tid.0.cast_unsigned())
         });
         self.current.store(both, Ordering::Relaxed);
+        self.memory.misses().set_current(both);
         self.current_call.store(thread.map_or(0, |t| t.call.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 

@@ -152,9 +152,9 @@ async fn page_fault(thread: &Arc<Thread>, cpu: &UserContext, fault: PageFault) {
     let (signal, code) = match error {
         FaultError::NotMapped => (Signal::SIGSEGV, 1),
         FaultError::NotAllowed => (Signal::SIGSEGV, 2),
-        FaultError::PastEnd => (Signal::SIGBUS, 2),
+        FaultError::PastEnd | FaultError::Failed => (Signal::SIGBUS, 2),
         // Somebody was ended for it, perhaps this one; else it tries again.
-        FaultError::OutOfMemory => return,
+        FaultError::OutOfMemory | FaultError::Missing => return,
     };
     let mut info = SigInfo::fault(signal, code, fault.addr.0);
     let [addr, ..] = info.fields;

@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod addr;
+pub mod block;
 pub mod conformance;
 pub mod context;
 pub mod copy;
@@ -23,6 +24,9 @@ pub mod time;
 pub mod trap;
 
 pub use addr::{PAGE_SIZE, PhysAddr, USER_END, VirtAddr, VirtRange};
+pub use block::{
+    BlockDevice, BlockDone, BlockError, BlockGeometry, BlockOp, BlockRequest, BlockSegment, SECTOR_SIZE,
+};
 pub use context::{ExtendedState, FxState, Reg, UserContext};
 pub use copy::CopyFault;
 pub use display::Display;
@@ -92,6 +96,11 @@ pub trait Machine: Send + Sync + 'static {
     /// The screen, where there is one.
     fn display(&self) -> Option<&dyn Display> {
         None
+    }
+
+    /// The disks, in an order that stays: the first is `vda` to programs.
+    fn disks(&self) -> &[Arc<dyn BlockDevice>] {
+        &[]
     }
 
     /// Sends bytes; returns how many were taken. Fewer than given means full: the machine calls the kernel's

@@ -6,6 +6,7 @@ use aurora_abi::Errno;
 use aurora_abi::types::Timespec;
 use aurora_machine::Machine;
 
+use crate::block::{BlockFile, Disks, Volume};
 use crate::memory::{IoBuf, IoError};
 use crate::tty::{Consoles, TtyFile};
 use crate::vfs::inode::DeviceId;
@@ -49,13 +50,27 @@ pub fn populate(root: &Arc<dyn Inode>, now: Timespec) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Makes the device file of a disk or partition, unless it is there.
+pub fn add_volume(root: &Arc<dyn Inode>, volume: &Volume, now: Timespec) -> Result<(), Errno> {
+    let mode = FileKind::BlockDevice.bits() | 0o660;
+    let new = NewInode { mode, uid: 0, gid: 0, rdev: volume.id, target: &[], now };
+    match root.create(volume.name.as_bytes(), &new) {
+        Ok(_) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Opens a device by its number.
 pub fn open(
     machine: &Arc<dyn Machine>,
     consoles: &Consoles,
+    disks: &Disks,
     kind: FileKind,
     id: DeviceId,
 ) -> Result<Arc<dyn FileOps>, Errno> {
+    if kind == FileKind::BlockDevice {
+        return Ok(Arc::new(BlockFile::new(disks.volume(id)?)));
+    }
     if kind != FileKind::CharDevice {
         return Err(Errno::ENXIO);
     }

@@ -292,9 +292,8 @@ fn copy_contents(from: &Arc<PageCache>, to: &Arc<PageCache>) -> Result<(), Errno
     let mut at = 0;
     while let Some(data) = from.seek(at, false).filter(|&d| d < size) {
         let start = data & !(PAGE_SIZE - 1);
-        let errno = |e| if let IoError::Errno(errno) = e { errno } else { Errno::EIO };
-        let n = from.read_at(start, &mut IoBuf::kernel_out(&mut page)).map_err(errno)?;
-        to.write_at(start, &mut IoBuf::kernel_in(page.get(..n).unwrap_or_default())).map_err(errno)?;
+        let n = from.read_at(start, &mut IoBuf::kernel_out(&mut page)).map_err(IoError::errno)?;
+        to.write_at(start, &mut IoBuf::kernel_in(page.get(..n).unwrap_or_default())).map_err(IoError::errno)?;
         at = start + PAGE_SIZE;
     }
     to.resize(size);

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use aurora_abi::Errno;
 use aurora_machine::{Frame, Machine, PhysMemory};
 
+use crate::block::Misses;
 use crate::sync::WaitQueue;
 
 /// The budgets of a system.
@@ -25,6 +26,7 @@ pub struct MemoryControl {
     shortages: AtomicU64,
     /// Frames in page caches.
     cached: AtomicU64,
+    misses: Misses,
 }
 
 impl MemoryControl {
@@ -40,7 +42,13 @@ impl MemoryControl {
             shortage: WaitQueue::new(),
             shortages: AtomicU64::new(0),
             cached: AtomicU64::new(0),
+            misses: Misses::default(),
         }))
+    }
+
+    /// What was not in memory when somebody wanted it.
+    pub fn misses(&self) -> &Misses {
+        &self.misses
     }
 
     /// All physical memory.

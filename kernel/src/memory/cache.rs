@@ -1,7 +1,8 @@
 //! The page cache: contents of a file as frames, which reads, writes and mappings all share.
 //!
-//! For tmpfs nothing is behind it: a missing page is a hole of zeros. It knows the address spaces that map it, so that
-//! truncation takes pages away from them.
+//! For tmpfs nothing is behind it: a missing page is a hole of zeros. On a disk's file system a [`Store`] is, and what is
+//! missing has to be brought in first. It knows the address spaces that map it, so that truncation takes pages away from
+//! them.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
@@ -12,6 +13,8 @@ use aurora_abi::Errno;
 use aurora_machine::{Frame, PAGE_SIZE};
 
 use crate::memory::io::{IoBuf, IoError};
+pub use crate::memory::store::{Loading, Store};
+use crate::memory::store::Stored;
 use crate::memory::{AddressSpace, MemoryControl};
 use crate::num::{in_page, to_usize};
 use crate::sync::Mutex;
@@ -77,19 +80,35 @@ pub struct PageCache {
     size: AtomicU64,
     seals: AtomicU32,
     mappers: Mutex<Vec<Weak<AddressSpace>>>,
+    pub(super) stored: Option<Stored>,
 }
 
 impl PageCache {
-    /// An empty file's cache.
+    /// An empty file's cache, with nothing behind it.
     pub fn new(control: &Arc<MemoryControl>, quota: &Arc<PageQuota>) -> Arc<Self> {
+        Self::make(control, quota, 0, None)
+    }
+
+    /// The cache of a file of `size` bytes that are in `store`.
+    pub fn stored(control: &Arc<MemoryControl>, store: Weak<dyn Store>, size: u64) -> Arc<Self> {
+        Self::make(control, &PageQuota::new(u64::MAX), size, Some(Stored::new(store)))
+    }
+
+    fn make(control: &Arc<MemoryControl>, quota: &Arc<PageQuota>, size: u64, stored: Option<Stored>) -> Arc<Self> {
         Arc::new(Self {
             control: control.clone(),
             quota: quota.clone(),
             pages: Mutex::default(),
-            size: AtomicU64::new(0),
+            size: AtomicU64::new(size),
             seals: AtomicU32::new(Seals::SEAL.bits()),
             mappers: Mutex::default(),
+            stored,
         })
+    }
+
+    /// What its memory is taken from.
+    pub(super) fn control(&self) -> &Arc<MemoryControl> {
+        &self.control
     }
 
     /// Its seals.
@@ -160,26 +179,52 @@ impl PageCache {
         self.pages.lock().range(first..end).map(|(&index, frame)| (index, frame.clone())).collect()
     }
 
+    /// Puts a page in, unless one is there.
+    pub(super) fn insert(&self, index: u64, frame: Frame) {
+        let mut pages = self.pages.lock();
+        if let alloc::collections::btree_map::Entry::Vacant(place) = pages.entry(index) {
+            place.insert(frame);
+            self.control.count_cached(1);
+        }
+    }
+
+    /// Drops pages that `gone` says can go; returns how many.
+    pub(super) fn drop_pages(&self, mut gone: impl FnMut(u64, &Frame) -> bool) -> u64 {
+        let mut pages = self.pages.lock();
+        let before = pages.len();
+        pages.retain(|&index, frame| !gone(index, frame));
+        let dropped = (before - pages.len()) as u64;
+        drop(pages);
+        self.give(dropped);
+        dropped
+    }
+
     /// The page, made if it is a hole.
     pub fn page_or_new(&self, index: u64) -> Result<Frame, Errno> {
         if let Some(frame) = self.page(index) {
             return Ok(frame);
         }
+        if self.stored.is_some() {
+            let frame = self.control.frame()?;
+            self.insert(index, frame.clone());
+            return Ok(frame);
+        }
         self.quota.take()?;
         let frame = self.control.frame().inspect_err(|_| self.quota.give(1))?;
-        self.control.count_cached(1);
-        self.pages.lock().insert(index, frame.clone());
+        self.insert(index, frame.clone());
         Ok(frame)
     }
 
     /// Gives back what `pages` dropped pages took.
     fn give(&self, pages: u64) {
-        self.quota.give(pages);
+        if self.stored.is_none() {
+            self.quota.give(pages);
+        }
         self.control.uncount_cached(pages);
     }
 
     /// Copies from `offset` on to `out`, up to the end of the file.
-    pub fn read_at(&self, offset: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
+    pub fn read_at(self: &Arc<Self>, offset: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
         let start = out.done();
         loop {
             let at = offset.saturating_add((out.done() - start) as u64);
@@ -190,6 +235,8 @@ impl PageCache {
             }
             let moved = match self.page(at / PAGE_SIZE) {
                 Some(frame) => out.put_frame(&frame, in_page(at), run),
+                None if self.stored.is_some() && out.done() > start => return Ok(out.done() - start),
+                None if self.stored.is_some() => return Err(self.miss(at / PAGE_SIZE)),
                 None => out.put_zeros(run),
             };
             if moved < run {
@@ -199,7 +246,7 @@ impl PageCache {
     }
 
     /// Copies `input` to `offset` on, making the file longer as needed.
-    pub fn write_at(&self, offset: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
+    pub fn write_at(self: &Arc<Self>, offset: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
         let start = input.done();
         loop {
             let at = offset.saturating_add((input.done() - start) as u64);
@@ -216,7 +263,19 @@ impl PageCache {
             if let Err(errno) = self.may_resize(self.size().max(at + run as u64)) {
                 return input.or_error(start, errno);
             }
-            let frame = match self.page_or_new(at / PAGE_SIZE) {
+            if let Err(error) = self.make_ready(at, input.remaining()) {
+                return if input.done() > start { Ok(input.done() - start) } else { Err(error) };
+            }
+            let index = at / PAGE_SIZE;
+            if self.is_stored() && self.page(index).is_none() {
+                match self.take_page(index, input) {
+                    Ok(()) => self.size.fetch_max(at + PAGE_SIZE, Ordering::AcqRel),
+                    Err(_) if input.done() > start => return Ok(input.done() - start),
+                    Err(error) => return Err(error),
+                };
+                continue;
+            }
+            let frame = match self.page_or_new(index) {
                 Ok(frame) => frame,
                 Err(errno) => return input.or_error(start, errno),
             };
@@ -228,6 +287,28 @@ impl PageCache {
         }
     }
 
+    /// Readies what a write of `len` bytes is about to change, up to a bound: the store likes to place much at once.
+    fn make_ready(self: &Arc<Self>, at: u64, len: usize) -> Result<(), IoError> {
+        const AT_ONCE: u64 = 64;
+        if self.is_ready(at / PAGE_SIZE) {
+            return Ok(());
+        }
+        self.prepare(at..(at + len as u64).min((at / PAGE_SIZE + AT_ONCE) * PAGE_SIZE))
+    }
+
+    /// Takes a whole page that replaces one which is not in memory.
+    fn take_page(self: &Arc<Self>, index: u64, input: &mut IoBuf<'_>) -> Result<(), IoError> {
+        let frame = self.control.frame()?;
+        let moved = input.take_frame(&frame, 0, to_usize(PAGE_SIZE));
+        if moved < to_usize(PAGE_SIZE) {
+            // Only part of it came: the rest has to be what it was.
+            input.untake(moved);
+            return Err(self.miss(index));
+        }
+        self.replace(index, frame);
+        Ok(())
+    }
+
     /// Makes the file `size` bytes long. Pages past the end are dropped, from everyone who maps them too; bytes past
     /// the end of the last page read as zero if the file grows again.
     pub fn resize(self: &Arc<Self>, size: u64) {
@@ -237,6 +318,9 @@ impl PageCache {
         }
         let keep = size.div_ceil(PAGE_SIZE);
         let dropped = self.pages.lock().split_off(&keep);
+        if let Some(stored) = &self.stored {
+            stored.forget(keep, u64::MAX);
+        }
         self.give(dropped.len() as u64);
         self.zap(keep, u64::MAX);
         if !size.is_multiple_of(PAGE_SIZE)
@@ -255,6 +339,9 @@ impl PageCache {
             dropped += u64::from(pages.remove(&index).is_some());
         }
         drop(pages);
+        if let Some(stored) = &self.stored {
+            stored.forget(first, end);
+        }
         self.give(dropped);
         self.zap(first, end);
     }
@@ -288,6 +375,14 @@ impl PageCache {
         mappers.retain(|m| m.strong_count() > 0);
         if !mappers.iter().any(|m| core::ptr::eq(m.as_ptr(), Arc::as_ptr(space))) {
             mappers.push(Arc::downgrade(space));
+        }
+    }
+
+    /// Makes whoever maps pages `first..end` ask before writing to one.
+    pub(super) fn protect(self: &Arc<Self>, first: u64, end: u64) {
+        let mappers: Vec<_> = self.mappers.lock().iter().filter_map(Weak::upgrade).collect();
+        for space in mappers {
+            space.protect_cache(self, first, end);
         }
     }
 

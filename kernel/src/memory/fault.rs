@@ -4,7 +4,7 @@ use aurora_abi::Errno;
 use aurora_machine::{Access, PAGE_SIZE, PageFlags, VirtAddr, VirtRange};
 
 use crate::memory::space::Inner;
-use crate::memory::{AddressSpace, Area, Backing, Prot};
+use crate::memory::{AddressSpace, Area, Backing, IoError, Prot};
 use crate::task::scheduler::yield_now;
 
 /// Why an access stays impossible.
@@ -18,6 +18,20 @@ pub enum FaultError {
     PastEnd,
     /// No memory, even after others were killed for it.
     OutOfMemory,
+    /// It is on a disk, and has to be brought in first.
+    Missing,
+    /// It cannot be brought in, or there is no place for what would be written (`BUS_ADRERR`, too).
+    Failed,
+}
+
+impl From<IoError> for FaultError {
+    fn from(error: IoError) -> Self {
+        match error {
+            IoError::Missing => Self::Missing,
+            IoError::Errno(Errno::ENOMEM) => Self::OutOfMemory,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// How often a fault waits for the out-of-memory killer before it fails.
@@ -37,6 +51,9 @@ impl AddressSpace {
                 Err(FaultError::OutOfMemory) => {
                     self.control().report_shortage();
                     yield_now().await;
+                }
+                Err(FaultError::Missing) => {
+                    self.control().misses().bring_in().await.map_err(|_| FaultError::Failed)?;
                 }
                 result => return result,
             }
@@ -111,6 +128,9 @@ impl Inner {
         let no_memory = |_: Errno| FaultError::OutOfMemory;
         let (frame, flags) = match present {
             Some(mapping) if write && !mapping.flags.contains(PageFlags::WRITE) => {
+                if area.shared {
+                    ready_to_write(area, index)?;
+                }
                 // The mapping just read holds one count, the entry another.
                 if area.shared || mapping.frame.owners() == 2 {
                     let flags = area.flags(true);
@@ -144,7 +164,7 @@ impl Inner {
         let start = VirtAddr(addr.0 & !(AROUND * PAGE_SIZE - 1)).max(area.range.start);
         let end = (start + AROUND * PAGE_SIZE).min(area.range.end);
         let index = first + (start.0 - area.range.start.0) / PAGE_SIZE;
-        let (range, flags) = (VirtRange { start, end }, area.flags(area.shared));
+        let (range, flags) = (VirtRange { start, end }, area.flags(area.shared && !cache.is_stored()));
         let there = cache.pages_in(index, index + range.pages());
         for (page, frame) in there {
             let at = start + (page - index) * PAGE_SIZE;
@@ -172,6 +192,16 @@ impl Inner {
     }
 }
 
+/// A program is about to write to a shared page, which then differs from what is on the disk.
+fn ready_to_write(area: &Area, index: u64) -> Result<(), FaultError> {
+    let Backing::Cache { cache, first, .. } = &area.backing else { return Ok(()) };
+    let start = (first + index) * PAGE_SIZE;
+    if cache.is_stored() && start < cache.size() {
+        cache.prepare(start..(start + PAGE_SIZE).min(cache.size()))?;
+    }
+    Ok(())
+}
+
 /// The frame for a page that is not in the tables, and the flags of its entry.
 fn missing_page(
     area: &Area,
@@ -187,6 +217,16 @@ fn missing_page(
             let page = first + index;
             if page >= cache.size().div_ceil(PAGE_SIZE) {
                 return Err(FaultError::PastEnd);
+            }
+            if cache.is_stored() {
+                if area.shared && write {
+                    ready_to_write(area, index)?;
+                }
+                let frame = cache.page_or_miss(page)?;
+                return match (area.shared, write) {
+                    (false, true) => Ok((control.frame_copy(&frame).map_err(no_memory)?, area.flags(true))),
+                    (shared, write) => Ok((frame, area.flags(shared && write))),
+                };
             }
             if area.shared {
                 return Ok((cache.page_or_new(page).map_err(no_memory)?, area.flags(true)));

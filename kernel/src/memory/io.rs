@@ -18,13 +18,27 @@ pub enum IoError {
     WouldBlock,
     /// Nothing was moved because a page of the program is missing; see [`IoBuf::take_fault`].
     Fault,
+    /// Something that is on a disk is not in memory; see [`crate::block::Misses`].
+    Missing,
     /// It failed.
     Errno(Errno),
 }
 
 impl From<Errno> for IoError {
     fn from(errno: Errno) -> Self {
-        Self::Errno(errno)
+        if errno == Errno::EMISSING { Self::Missing } else { Self::Errno(errno) }
+    }
+}
+
+impl IoError {
+    /// The error of a call that cannot do about it what [`crate::syscall`]'s loop over a file does.
+    pub fn errno(self) -> Errno {
+        match self {
+            Self::WouldBlock => Errno::EAGAIN,
+            Self::Fault => Errno::EFAULT,
+            Self::Missing => Errno::EMISSING,
+            Self::Errno(errno) => errno,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod map;
 pub mod settings;
 pub mod space;
+pub mod store;
 pub mod user;
 
 pub use account::MemoryControl;

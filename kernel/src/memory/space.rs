@@ -150,21 +150,22 @@ impl AddressSpace {
     /// private copy.
     pub(crate) fn zap_cache(&self, cache: &Arc<PageCache>, first: u64, end: u64) {
         let mut inner = self.lock();
-        let mut hit = alloc::vec::Vec::new();
-        for area in inner.areas.values() {
-            let Backing::Cache { cache: mine, first: base, .. } = &area.backing else { continue };
-            if !Arc::ptr_eq(mine, cache) {
-                continue;
-            }
-            let from = first.saturating_sub(*base).min(area.range.pages());
-            let to = end.saturating_sub(*base).min(area.range.pages());
-            let start = area.range.start + from * PAGE_SIZE;
-            if let Some(range) = VirtRange::new(start, (to - from) * PAGE_SIZE) {
-                hit.push(range);
-            }
-        }
-        for range in hit {
+        for range in inner.showing(cache, first, end, false) {
             inner.unmap_pages(self, range);
+        }
+    }
+
+    /// Takes away the right to write to pages `first..end` of `cache` where that would change it; a fault gives it back.
+    pub(crate) fn protect_cache(&self, cache: &Arc<PageCache>, first: u64, end: u64) {
+        let mut inner = self.lock();
+        for range in inner.showing(cache, first, end, true) {
+            let mut cursor = inner.table.cursor(range);
+            while let Some(page) = cursor.next() {
+                if page.flags.contains(PageFlags::WRITE) {
+                    cursor.protect(page.addr, page.flags - PageFlags::WRITE);
+                }
+            }
+            self.invalidate(range);
         }
     }
 
@@ -392,6 +393,21 @@ impl Inner {
                 batch.fill_with(|| None);
             }
         }
+    }
+
+    /// Where pages `first..end` of a cache are mapped, shared or anyhow.
+    fn showing(&self, cache: &Arc<PageCache>, first: u64, end: u64, only_shared: bool) -> alloc::vec::Vec<VirtRange> {
+        let areas = self.areas.values().filter(|area| area.shared || !only_shared);
+        let range_of = |area: &Area| {
+            let Backing::Cache { cache: mine, first: base, .. } = &area.backing else { return None };
+            if !Arc::ptr_eq(mine, cache) {
+                return None;
+            }
+            let from = first.saturating_sub(*base).min(area.range.pages());
+            let to = end.saturating_sub(*base).min(area.range.pages());
+            VirtRange::new(area.range.start + from * PAGE_SIZE, (to - from) * PAGE_SIZE)
+        };
+        areas.filter_map(range_of).collect()
     }
 
     /// The area `addr` is in.

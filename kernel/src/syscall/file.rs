@@ -302,6 +302,11 @@ pub(super) async fn move_bytes(
                     Err(errno) => return Err(errno),
                 }
             }
+            Err(IoError::Missing) => match thread.kernel().memory.misses().bring_in().await {
+                Ok(()) => {}
+                Err(_) if progress => break,
+                Err(errno) => return Err(errno),
+            },
             Err(IoError::Errno(_)) if progress => break,
             Err(IoError::Errno(errno)) => return Err(errno),
             Err(IoError::WouldBlock) => {

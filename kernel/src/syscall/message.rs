@@ -226,7 +226,7 @@ async fn send_all(
         let progress = data.done() > 0;
         match step {
             Err(IoError::Errno(_)) if progress => return Ok(data.done() as u64),
-            Err(IoError::Errno(errno)) => return Err(errno),
+            Err(error @ (IoError::Errno(_) | IoError::Missing)) => return Err(error.errno()),
             Err(IoError::Fault) => match (data.take_fault(), progress) {
                 (Some(fault), _) if space.resolve(fault).await.is_ok() => continue,
                 (_, true) => return Ok(data.done() as u64),
@@ -315,7 +315,7 @@ async fn receive(
                 _ => return Err(Errno::EFAULT),
             },
             Err(IoError::Errno(_)) if progress => return Ok(total),
-            Err(IoError::Errno(errno)) => return Err(errno),
+            Err(error @ (IoError::Errno(_) | IoError::Missing)) => return Err(error.errno()),
             // What was taken before a page was missing is all there is.
             Err(IoError::WouldBlock) if progress && !all => return Ok(total),
             Err(IoError::WouldBlock) => {}

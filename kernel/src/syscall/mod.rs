@@ -112,12 +112,24 @@ pub async fn dispatch(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -
     let kernel = thread.kernel();
     kernel.set_call(thread, Call::entered(gate, number));
     let mut cx = Context { thread, cpu };
-    let result = match gate {
-        Gate::Linux => table::call(&mut cx, number, args).await,
-        Gate::Aurora if thread.process.opens_aurora_gate.load(Ordering::Relaxed) => {
-            aurora::call(&mut cx, number, args).await
+    let result = loop {
+        let result = match gate {
+            Gate::Linux => table::call(&mut cx, number, args).await,
+            Gate::Aurora if thread.process.opens_aurora_gate.load(Ordering::Relaxed) => {
+                aurora::call(&mut cx, number, args).await
+            }
+            Gate::Aurora => Err(Errno::ENOSYS),
+        };
+        // What failed for something that is not in memory has changed nothing, and is made anew when it is there.
+        match kernel.memory.misses().take() {
+            Some(missing) if result.is_err() => {
+                if let Err(errno) = missing.fetch().await {
+                    break Err(errno);
+                }
+            }
+            _ if result == Err(Errno::EMISSING) => break Err(Errno::EIO),
+            _ => break result,
         }
-        Gate::Aurora => Err(Errno::ENOSYS),
     };
     kernel.set_call(thread, Call::NONE);
     if kernel.is_tracing() {

@@ -238,7 +238,7 @@ pub(super) async fn connect(cx: &mut Context<'_>, fd: Fd, at: VirtAddr, len: u32
         };
         match step {
             Ok(()) => return Ok(0),
-            Err(IoError::Errno(errno)) => return Err(errno),
+            Err(error @ (IoError::Errno(_) | IoError::Missing)) => return Err(error.errno()),
             Err(IoError::Fault) => return Err(Errno::EFAULT),
             Err(IoError::WouldBlock) => {}
         }
@@ -288,7 +288,7 @@ pub(super) async fn accept4(cx: &mut Context<'_>, fd: Fd, at: VirtAddr, len: Use
             Ok(accepted) => break accepted,
             Err(IoError::WouldBlock) if file.nonblocking() => return Err(Errno::EAGAIN),
             Err(IoError::WouldBlock) => {}
-            Err(IoError::Errno(errno)) => return Err(errno),
+            Err(error @ (IoError::Errno(_) | IoError::Missing)) => return Err(error.errno()),
             Err(IoError::Fault) => return Err(Errno::EFAULT),
         }
         match wait(cx, &*socket, Events::READABLE | Events::ERR | Events::HUP, deadline, false).await {

@@ -230,6 +230,11 @@ async fn pump(cx: &Context<'_>, from: &mut Side, to: &mut Side, count: u64, pati
                     return if total > 0 { Ok(total) } else { Err(Errno::ERESTARTSYS) };
                 }
             }
+            Err(Errno::EMISSING) => match thread.kernel().memory.misses().bring_in().await {
+                Err(errno) if total == 0 => return Err(errno),
+                Err(_) => break,
+                Ok(()) => {}
+            },
             Err(_) if total > 0 => break,
             Err(errno) => {
                 if errno == Errno::EPIPE {
@@ -275,13 +280,13 @@ fn attempt(
     let got = match look(from, part) {
         Ok(0) => return Ok(Ok(0)),
         Ok(got) => got,
-        Err(IoError::Errno(errno)) => return Err(errno),
+        Err(error @ (IoError::Errno(_) | IoError::Missing)) => return Err(error.errno()),
         Err(_) => return Ok(Err(Stuck::Input)),
     };
     let mut buffer = IoBuf::kernel_in(chunk.get(..got).unwrap_or_default());
     let moved = match to.file.ops.write_at(&to.file, position, &mut buffer) {
         Ok(moved) => moved,
-        Err(IoError::Errno(errno)) => return Err(errno),
+        Err(error @ (IoError::Errno(_) | IoError::Missing)) => return Err(error.errno()),
         Err(_) => return Ok(Err(Stuck::Output)),
     };
     take(from, chunk, moved);

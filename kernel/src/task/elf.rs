@@ -74,15 +74,19 @@ pub struct Elf {
 }
 
 /// Reads bytes of a file; fewer at its end.
-pub fn read_file(cache: &PageCache, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
-    match cache.read_at(offset, &mut IoBuf::kernel_out(out)) {
-        Ok(n) => Ok(n),
-        Err(IoError::Errno(errno)) => Err(errno),
-        Err(IoError::WouldBlock | IoError::Fault) => Err(Errno::EIO),
+pub fn read_file(cache: &Arc<PageCache>, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
+    let (mut done, want) = (0, out.len());
+    while done < want {
+        let mut rest = IoBuf::kernel_out(out.get_mut(done..).unwrap_or_default());
+        match cache.read_at(offset.saturating_add(done as u64), &mut rest).map_err(IoError::errno)? {
+            0 => break,
+            read => done += read,
+        }
     }
+    Ok(done)
 }
 
-fn read_exact(cache: &PageCache, offset: u64, out: &mut [u8]) -> Result<(), Errno> {
+fn read_exact(cache: &Arc<PageCache>, offset: u64, out: &mut [u8]) -> Result<(), Errno> {
     if read_file(cache, offset, out)? == out.len() { Ok(()) } else { Err(Errno::ENOEXEC) }
 }
 
@@ -159,7 +163,7 @@ fn load_segments(headers: &[ProgramHeader]) -> Result<Vec<LoadSegment>, Errno> {
 const MAX_NOTES: u64 = 4096;
 
 /// The note segments.
-fn notes(cache: &PageCache, headers: &[ProgramHeader]) -> Result<Vec<Vec<u8>>, Errno> {
+fn notes(cache: &Arc<PageCache>, headers: &[ProgramHeader]) -> Result<Vec<Vec<u8>>, Errno> {
     let segments = headers.iter().filter(|h| h.kind == PT_NOTE && h.filesz <= MAX_NOTES);
     let read = |header: &ProgramHeader| {
         let mut bytes = alloc::vec![0; crate::num::to_usize(header.filesz)];
@@ -192,7 +196,7 @@ fn opens_aurora_gate(mut notes: &[u8]) -> bool {
     false
 }
 
-fn interpreter(cache: &PageCache, headers: &[ProgramHeader]) -> Result<Option<Vec<u8>>, Errno> {
+fn interpreter(cache: &Arc<PageCache>, headers: &[ProgramHeader]) -> Result<Option<Vec<u8>>, Errno> {
     let Some(header) = headers.iter().find(|h| h.kind == PT_INTERP) else { return Ok(None) };
     if !(2..=4096).contains(&header.filesz) {
         return Err(Errno::ENOEXEC);
