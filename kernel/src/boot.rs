@@ -41,6 +41,10 @@ struct CommandLine {
     quiet: bool,
     console: Option<String>,
     trace: bool,
+    /// `root=/dev/vda1`: the volume with the first file system; without, the initial archive is it.
+    root: Option<String>,
+    /// `ro`.
+    read_only: bool,
     /// `NAME=value` words the kernel has no use for: init's environment, as on Linux.
     environment: Vec<Vec<u8>>,
 }
@@ -53,6 +57,8 @@ impl CommandLine {
                 Some(("init", path)) => options.init = Some(path.to_string()),
                 Some(("console", name)) => options.console = Some(name.to_string()),
                 Some(("trace", "syscalls")) => options.trace = true,
+                Some(("root", path)) => options.root = Some(path.trim_start_matches("/dev/").to_string()),
+                None if word == "ro" => options.read_only = true,
                 None if word == "link" => options.link = true,
                 None if word == "quiet" => options.quiet = true,
                 // A name with a dot is a module's parameter.
@@ -87,18 +93,52 @@ impl Kernel {
         if !info.command_line.is_empty() {
             klog!(kernel, "command line: {}", info.command_line);
         }
-        kernel.unpack(info.initramfs)?;
-        kernel.mount_own().map_err(failed("mounting /dev and /proc"))?;
-        kernel.start_services();
-        if let Some(path) = &options.init {
-            kernel.start_init(path, options.environment.clone());
-        }
-        if options.link {
-            device::link::start(&kernel).map_err(failed("starting the host link"))?;
-        } else if options.init.is_none() {
+        if !options.link && options.init.is_none() {
             return Err(BootError("nothing to do: the command line has neither init= nor link".into()));
         }
+        kernel.unpack(info.initramfs)?;
+        kernel.start_services();
+        let starting = kernel.clone();
+        kernel.scheduler.spawn(async move {
+            if let Err(BootError(why)) = starting.bring_up(options).await {
+                klog!(starting, "the system cannot start: {why}");
+                starting.stop(Next::PowerOff);
+            }
+        });
         Ok(kernel)
+    }
+
+    /// What may have to wait for disks: mounts, then the first programs.
+    async fn bring_up(self: &Arc<Self>, options: CommandLine) -> Result<(), BootError> {
+        for complaint in self.disks.find_partitions().await {
+            klog!(self, "{complaint}");
+        }
+        for volume in self.disks.volumes() {
+            klog!(self, "{}: {} MiB", volume.name, volume.sectors() >> 11);
+        }
+        if let Some(name) = &options.root {
+            self.mount_root(name, options.read_only).await?;
+        }
+        self.mount_own().await.map_err(failed("mounting /dev and /proc"))?;
+        if let Some(path) = &options.init {
+            self.start_init(path, options.environment);
+        }
+        if options.link {
+            device::link::start(self).map_err(failed("starting the host link"))?;
+        }
+        Ok(())
+    }
+
+    async fn mount_root(self: &Arc<Self>, name: &str, read_only: bool) -> Result<(), BootError> {
+        let volume = self.disks.named(name).ok_or_else(|| {
+            let names: Vec<_> = self.disks.volumes().iter().map(|v| v.name.clone()).collect();
+            BootError(format!("there is no /dev/{name} for root=; there is: {}", names.join(" ")))
+        })?;
+        let cannot = |errno: Errno| BootError(format!("/dev/{name} cannot be mounted as root: {}", errno.text()));
+        let root = crate::fs::ext4::mount(self, &volume, read_only).await.map_err(cannot)?;
+        let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+        let place = self.vfs.root().map_err(cannot)?;
+        self.vfs.mount(root, place, &format!("/dev/{name}"), "ext4", flags).map_err(cannot)
     }
 
     fn build(machine: Arc<dyn Machine>, options: &CommandLine, line: &str) -> Result<Arc<Self>, Errno> {
@@ -126,6 +166,7 @@ impl Kernel {
             processes,
             ptys: Arc::default(),
             disks,
+            file_systems: Mutex::default(),
             vfs: Vfs::new(root, "rootfs"),
             anonymous: crate::fs::anonymous::AnonymousInodes::default(),
             futexes: crate::ipc::futex::FutexTable::default(),
@@ -192,14 +233,24 @@ impl Kernel {
         }
     }
 
-    fn mount_own(self: &Arc<Self>) -> Result<(), Errno> {
-        let dev = self.new_tmpfs(self.memory.phys().total_frames() / 8, 0o755)?;
-        devfs::populate(&dev, self.now())?;
-        self.mount_at(self.ensure_directory(b"dev")?, dev, "devtmpfs")?;
+    async fn mount_own(self: &Arc<Self>) -> Result<(), Errno> {
+        let dev = self.new_dev()?;
+        let misses = self.memory.misses();
+        let place = misses.retry(|| self.ensure_directory(b"dev")).await?;
+        self.mount_at(place, dev, "devtmpfs")?;
         let dev = self.vfs.cross(self.ensure_directory(b"dev")?);
         let dentry = dev.dentry.lookup(b"pts", &self.vfs.recent)?;
         self.mount_at(PathRef { mount: dev.mount, dentry }, devpts::root(&self.ptys, self.now()), "devpts")?;
-        self.mount_at(self.ensure_directory(b"proc")?, procfs::root(self), "proc")
+        let place = misses.retry(|| self.ensure_directory(b"proc")).await?;
+        self.mount_at(place, procfs::root(self), "proc")
+    }
+
+    /// A `/dev` with all there is.
+    pub(crate) fn new_dev(&self) -> Result<Arc<dyn Inode>, Errno> {
+        let dev = self.new_tmpfs(self.memory.phys().total_frames() / 8, 0o755)?;
+        devfs::populate(&dev, self.now())?;
+        self.disks.volumes().iter().try_for_each(|volume| devfs::add_volume(&dev, volume, self.now()))?;
+        Ok(dev)
     }
 
     fn mount_at(&self, place: PathRef, root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
@@ -254,7 +305,7 @@ impl Kernel {
                 }
                 Err(errno) => klog!(kernel, "{name} cannot be started: {errno:?}"),
             }
-            kernel.stop(Next::PowerOff);
+            kernel.go_down(Next::PowerOff);
         });
     }
 }
@@ -305,17 +356,23 @@ pub(crate) async fn start_program(kernel: &Arc<Kernel>, spec: FirstProgram) -> R
     let thread = new_process(kernel, spec.pid, spec.files)?;
     let process = thread.process.clone();
     let credentials = process.credentials();
+    let misses = kernel.memory.misses();
     if !spec.cwd.is_empty() {
         let lookup = thread.lookup_from(&credentials, thread.fs().cwd());
-        let cwd = lookup.resolve(&spec.cwd, Follow::Yes)?;
+        let cwd = misses.retry(|| lookup.resolve(&spec.cwd, Follow::Yes)).await?;
         if !cwd.inode().metadata().is_dir() {
             return Err(Errno::ENOTDIR);
         }
         thread.fs().set_cwd(cwd);
     }
-    let (name, path) = find_program(&thread, &spec.path, &spec.env)?;
+    let (name, path) = misses.retry(|| find_program(&thread, &spec.path, &spec.env)).await?;
     let program = Program { path, name, argv: spec.argv, env: spec.env };
-    let loaded = load(&thread, program).await?;
+    let loaded = loop {
+        match load(&thread, program.clone()).await {
+            Ok(loaded) => break loaded,
+            Err(errno) => misses.again(errno).await?,
+        }
+    };
     drop(process.set_space(Some(loaded.space)));
     thread.set_name(&loaded.name);
     process.set_credentials(loaded.credentials);

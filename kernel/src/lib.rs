@@ -46,6 +46,8 @@ pub struct Kernel {
     pub(crate) processes: Arc<task::table::ProcessTable>,
     pub(crate) ptys: Arc<tty::pty::PtyTable>,
     pub(crate) disks: Arc<block::Disks>,
+    /// Those that are on disks.
+    pub(crate) file_systems: Mutex<alloc::vec::Vec<alloc::sync::Weak<dyn vfs::FileSystem>>>,
     pub(crate) vfs: vfs::Vfs,
     pub(crate) anonymous: fs::anonymous::AnonymousInodes,
     pub(crate) futexes: ipc::futex::FutexTable,
@@ -206,6 +208,21 @@ impl Kernel {
     pub fn doing(&self) -> Doing {
         let call = syscall::Call(self.current_call.load(Ordering::Relaxed));
         Doing { thread: self.current(), call: call.row().map(|row| row.name) }
+    }
+
+    /// Stops the system when everything is on its disks.
+    pub(crate) fn go_down(self: &Arc<Self>, next: Next) {
+        let kernel = self.clone();
+        self.scheduler.spawn(async move {
+            let mounted: alloc::vec::Vec<_> =
+                kernel.file_systems.lock().iter().filter_map(alloc::sync::Weak::upgrade).collect();
+            for file_system in mounted {
+                if let Err(errno) = file_system.unmount().await {
+                    klog!(kernel, "unmounting: {}", errno.text());
+                }
+            }
+            kernel.stop(next);
+        });
     }
 
     /// Stops the system: [`Kernel::run`] returns `next` from now on.

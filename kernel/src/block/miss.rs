@@ -32,9 +32,6 @@ pub struct Misses {
     current: AtomicU64,
 }
 
-/// How often one call is made anew before it is given up: memory is so short that what it needs goes as fast as it comes.
-const PATIENCE: u32 = 10_000;
-
 impl Misses {
     /// Tells which thread runs from now on; any number that is its own.
     pub fn set_current(&self, thread: u64) {
@@ -62,6 +59,15 @@ impl Misses {
         taken
     }
 
+    /// After a call that failed: brings in what it missed, so that it can be made anew. The error, if it missed nothing.
+    pub async fn again(&self, errno: Errno) -> Result<(), Errno> {
+        match self.take() {
+            Some(what) => what.fetch().await,
+            None if errno == Errno::EMISSING => Err(Errno::EIO),
+            None => Err(errno),
+        }
+    }
+
     /// Brings in what the running thread noted.
     pub async fn bring_in(&self) -> Result<(), Errno> {
         match self.take() {
@@ -72,15 +78,12 @@ impl Misses {
 
     /// Tries `attempt` until it misses nothing.
     pub async fn retry<T>(&self, mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-        for _ in 0..PATIENCE {
+        loop {
             drop(self.take());
-            let result = attempt();
-            match (&result, self.take()) {
-                (Err(_), Some(what)) => what.fetch().await?,
-                (Err(Errno::EMISSING), None) => return Err(Errno::EIO),
-                _ => return result,
+            match attempt() {
+                Err(errno) => self.again(errno).await?,
+                done => return done,
             }
         }
-        Err(Errno::EIO)
     }
 }

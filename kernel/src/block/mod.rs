@@ -15,7 +15,7 @@ pub use disk::{Disk, Pending};
 pub use file::BlockFile;
 pub use miss::{Fetch, Misses};
 pub use partition::{Entry, TableError};
-pub use volume::Volume;
+pub use volume::{Claim, Volume};
 
 use alloc::format;
 use alloc::string::String;

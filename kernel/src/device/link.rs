@@ -127,7 +127,7 @@ async fn write_output(link: Arc<Link>) {
         link.kernel.ports.queue(Port::Link).wait(|| link.flush().then_some(())).await;
         link.drained.wake_all();
         if link.closing.load(Ordering::Acquire) {
-            link.kernel.stop(Next::PowerOff);
+            link.kernel.go_down(Next::PowerOff);
         }
     }
 }
@@ -176,7 +176,7 @@ fn handle(link: &Arc<Link>, frame: Frame) -> Result<(), ProtocolError> {
         Kind::Shutdown => {
             link.closing.store(true, Ordering::Release);
             if link.flush() {
-                link.kernel.stop(Next::PowerOff);
+                link.kernel.go_down(Next::PowerOff);
             }
             return Ok(());
         }
@@ -242,7 +242,15 @@ impl Program {
 
 /// Does a file operation and tells the host what came of it.
 async fn answer(link: Arc<Link>, id: u32, request: Request) {
-    let mut work = pin!(syscall::host::request(&link.worker, request));
+    let mut work = pin!(async {
+        let misses = link.kernel.memory.misses();
+        loop {
+            match syscall::host::request(&link.worker, request.clone()).await {
+                Err(errno) => misses.again(errno).await?,
+                done => return done,
+            }
+        }
+    });
     let result = poll_fn(|cx| {
         // No program is at work: `/proc/self` is nobody.
         link.kernel.set_current(None);

@@ -3,6 +3,7 @@
 pub mod anonymous;
 pub mod devfs;
 pub mod devpts;
+pub mod ext4;
 pub mod initramfs;
 pub mod overlay;
 pub mod procfs;

@@ -202,7 +202,7 @@ impl OverlayInode {
             _ => directory.create(&name, &new)?,
         };
         if let (Ok(from), Ok(to)) = (source.xattrs(false), copy.xattrs(true)) {
-            to.copy_from(&from)?;
+            to.copy_from(&*from)?;
         }
         let times = AttributeChange {
             mode: Some(m.mode & 0o7777),
@@ -321,11 +321,15 @@ impl Inode for OverlayInode {
         Statfs { kind: MAGIC, ..below }
     }
 
+    fn file_system(&self) -> Option<Arc<dyn crate::vfs::FileSystem>> {
+        self.current().ok()?.file_system()
+    }
+
     fn change(&self, change: &AttributeChange) -> Result<(), Errno> {
         self.copied_up()?.change(change)
     }
 
-    fn xattrs(&self, change: bool) -> Result<Arc<Xattrs>, Errno> {
+    fn xattrs(&self, change: bool) -> Result<Arc<dyn Xattrs>, Errno> {
         if change { self.copied_up()?.xattrs(true) } else { self.current()?.xattrs(false) }
     }
 

@@ -16,7 +16,7 @@ use crate::memory::cache::{MAX_FILE_SIZE, PageQuota};
 use crate::memory::{MemoryControl, PageCache};
 use crate::sync::Mutex;
 use crate::vfs::inode::{DeviceId, Owner, S_ISGID, SetTime};
-use crate::vfs::xattr::Xattrs;
+use crate::vfs::xattr::{MemoryXattrs, Xattrs};
 use crate::vfs::{AttributeChange, DirEntry, FileKind, FileOps, Inode, Metadata, NewInode};
 
 /// Opens a device by its number.
@@ -132,7 +132,7 @@ pub struct TmpInode {
     this: Weak<TmpInode>,
     ino: u64,
     attributes: Mutex<Attributes>,
-    xattrs: Mutex<Option<Arc<Xattrs>>>,
+    xattrs: Mutex<Option<Arc<MemoryXattrs>>>,
     /// Has no name yet and may get one.
     linkable: AtomicBool,
     body: Body,
@@ -287,8 +287,8 @@ impl Inode for TmpInode {
         self
     }
 
-    fn xattrs(&self, _: bool) -> Result<Arc<Xattrs>, Errno> {
-        Ok(self.xattrs.lock().get_or_insert_with(|| Xattrs::new(&self.fs.control)).clone())
+    fn xattrs(&self, _: bool) -> Result<Arc<dyn Xattrs>, Errno> {
+        Ok(self.xattrs.lock().get_or_insert_with(|| MemoryXattrs::new(&self.fs.control)).clone() as Arc<dyn Xattrs>)
     }
 
     fn statfs(&self) -> Statfs {

@@ -3,14 +3,15 @@
 //! Two budgets: frames, of which a reserve is kept for the kernel's own page tables; and the kernel heap, where
 //! everything a program can make more of is charged. Rust's collections abort on an empty heap, so it never gets there.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_abi::Errno;
 use aurora_machine::{Frame, Machine, PhysMemory};
 
 use crate::block::Misses;
-use crate::sync::WaitQueue;
+use crate::sync::{Mutex, WaitQueue};
 
 /// The budgets of a system.
 pub struct MemoryControl {
@@ -26,8 +27,21 @@ pub struct MemoryControl {
     shortages: AtomicU64,
     /// Frames in page caches.
     cached: AtomicU64,
+    /// Pages that differ from what is on a disk.
+    dirty: AtomicU64,
     misses: Misses,
+    reclaims: Mutex<Vec<Weak<dyn Reclaim>>>,
 }
+
+/// Somebody with memory it can do without.
+pub trait Reclaim: Send + Sync {
+    /// Gives back about so many pages if it can; returns how many it gave. Called wherever a page is wanted, so it may
+    /// take no lock somebody has who wants one.
+    fn reclaim(&self, pages: u64) -> u64;
+}
+
+/// Pages taken back at once.
+const RECLAIM: u64 = 256;
 
 impl MemoryControl {
     /// Budgets for all of `machine`'s memory.
@@ -42,7 +56,9 @@ impl MemoryControl {
             shortage: WaitQueue::new(),
             shortages: AtomicU64::new(0),
             cached: AtomicU64::new(0),
+            dirty: AtomicU64::new(0),
             misses: Misses::default(),
+            reclaims: Mutex::default(),
         }))
     }
 
@@ -79,7 +95,39 @@ impl MemoryControl {
     }
 
     fn check(&self) -> Result<(), Errno> {
-        if self.available_frames() == 0 { Err(Errno::ENOMEM) } else { Ok(()) }
+        if self.available_frames() > 0 {
+            return Ok(());
+        }
+        let reclaims: Vec<_> = self.reclaims.lock().iter().filter_map(Weak::upgrade).collect();
+        let given: u64 = reclaims.iter().map(|r| r.reclaim(RECLAIM)).sum();
+        if given == 0 && self.available_frames() == 0 { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// Asks `who` for memory when there is none.
+    pub fn add_reclaim(&self, who: Weak<dyn Reclaim>) {
+        let mut reclaims = self.reclaims.lock();
+        reclaims.retain(|r| r.strong_count() > 0);
+        reclaims.push(who);
+    }
+
+    /// Pages that differ from what is on a disk.
+    pub fn dirty_frames(&self) -> u64 {
+        self.dirty.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much is dirty that whoever makes more has to wait: a fifth of all, as on Linux.
+    pub fn is_too_dirty(&self) -> bool {
+        self.dirty_frames() > self.memory.total_frames() / 5
+    }
+
+    /// Counts pages that became dirty.
+    pub(super) fn count_dirty(&self, more: u64) {
+        self.dirty.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Counts pages that are clean or gone.
+    pub(super) fn count_clean(&self, less: u64) {
+        self.dirty.fetch_sub(less, Ordering::Relaxed);
     }
 
     /// Charges `bytes` of kernel heap for as long as the result lives.

@@ -319,7 +319,7 @@ impl PageCache {
         let keep = size.div_ceil(PAGE_SIZE);
         let dropped = self.pages.lock().split_off(&keep);
         if let Some(stored) = &self.stored {
-            stored.forget(keep, u64::MAX);
+            stored.forget(&self.control, keep, u64::MAX);
         }
         self.give(dropped.len() as u64);
         self.zap(keep, u64::MAX);
@@ -340,7 +340,7 @@ impl PageCache {
         }
         drop(pages);
         if let Some(stored) = &self.stored {
-            stored.forget(first, end);
+            stored.forget(&self.control, first, end);
         }
         self.give(dropped);
         self.zap(first, end);
@@ -397,6 +397,9 @@ impl PageCache {
 
 impl Drop for PageCache {
     fn drop(&mut self) {
+        if let Some(stored) = &self.stored {
+            stored.forget(&self.control, 0, u64::MAX);
+        }
         self.give(self.resident_pages());
     }
 }

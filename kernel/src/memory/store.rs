@@ -15,7 +15,7 @@ use aurora_abi::Errno;
 use aurora_machine::{Frame, PAGE_SIZE};
 
 use crate::block::Fetch;
-use crate::memory::{IoError, PageCache};
+use crate::memory::{IoError, MemoryControl, PageCache};
 use crate::sync::{Mutex, WaitQueue};
 
 /// A load on its way.
@@ -85,15 +85,19 @@ impl Stored {
         self.store.upgrade().ok_or(Errno::EIO)
     }
 
-    pub(super) fn is_dirty(&self, index: u64) -> bool {
+    fn is_dirty(&self, index: u64) -> bool {
         self.dirty.lock().contains(&index)
     }
 
     /// Pages `first..end` are not there any more.
-    pub(super) fn forget(&self, first: u64, end: u64) {
+    pub(super) fn forget(&self, control: &MemoryControl, first: u64, end: u64) {
         let mut dirty = self.dirty.lock();
-        let gone: Vec<u64> = dirty.range(first..end).copied().collect();
-        gone.iter().for_each(|index| drop(dirty.remove(index)));
+        let before = dirty.len();
+        dirty.retain(|index| !(first..end).contains(index));
+        control.count_clean((before - dirty.len()) as u64);
+        drop(dirty);
+        // What is on its way in is out of date when it comes.
+        self.loading.lock().retain(|index| !(first..end).contains(index));
     }
 }
 
@@ -144,7 +148,7 @@ impl PageCache {
                 Err(errno) => Err(errno),
             };
             let mut loading = stored.loading.lock();
-            (index..index + count).for_each(|i| drop(loading.remove(&i)));
+            loading.retain(|i| !(index..index + count).contains(i));
             drop(loading);
             stored.loaded.wake_all();
             result?;
@@ -162,8 +166,12 @@ impl PageCache {
         next - index
     }
 
-    /// A page came in; one that is there by now stays.
+    /// A page came in; one that is there by now stays, and one that was cut off meanwhile is not wanted any more.
     pub fn fill(&self, index: u64, frame: Frame) {
+        let wanted = self.stored.as_ref().is_some_and(|stored| stored.loading.lock().contains(&index));
+        if !wanted {
+            return;
+        }
         let size = self.size();
         let at = index * PAGE_SIZE;
         if at >= size {
@@ -224,15 +232,26 @@ impl PageCache {
         let before = dirty.len();
         dirty.extend(pages);
         let news = before == 0 && !dirty.is_empty();
+        self.control().count_dirty((dirty.len() - before) as u64);
         drop(dirty);
         if news && let Some(store) = stored.store.upgrade() {
             store.dirtied();
         }
     }
 
-    /// Dirty pages.
-    pub fn dirty_pages(&self) -> u64 {
-        self.stored.as_ref().map_or(0, |stored| stored.dirty.lock().len() as u64)
+    /// Whether a page differs from what is behind it.
+    pub fn is_dirty(&self, index: u64) -> bool {
+        self.stored.as_ref().is_some_and(|stored| stored.is_dirty(index))
+    }
+
+    /// The first dirty page from `index` on.
+    pub fn next_dirty(&self, index: u64) -> Option<u64> {
+        self.stored.as_ref().and_then(|stored| stored.dirty.lock().range(index..).next().copied())
+    }
+
+    /// Misses a page if it is not there.
+    pub fn require(self: &Arc<Self>, index: u64) -> Result<(), Errno> {
+        if self.page(index).is_some() { Ok(()) } else { Err(self.miss(index).errno()) }
     }
 
     /// Takes the dirty pages to write them: they are clean from now on, and whoever maps one has to ask before writing to
@@ -240,6 +259,7 @@ impl PageCache {
     pub fn take_dirty(self: &Arc<Self>) -> Vec<(u64, Frame)> {
         let Some(stored) = &self.stored else { return Vec::new() };
         let dirty = core::mem::take(&mut *stored.dirty.lock());
+        self.control().count_clean(dirty.len() as u64);
         if let (Some(&first), Some(&last)) = (dirty.first(), dirty.last()) {
             self.protect(first, last + 1);
         }

@@ -11,7 +11,8 @@ use crate::memory::cache::{MAX_FILE_SIZE, Seals};
 use crate::num::{in_page, low16};
 use crate::syscall::file::resize;
 use crate::syscall::{Context, SysResult};
-use crate::vfs::{AttributeChange, Fd, FileKind, SetTime};
+use crate::vfs::inode::Allocate;
+use crate::vfs::{AttributeChange, Fd, FileKind, OpenFile, SetTime};
 
 const KEEP_SIZE: u32 = 1;
 const PUNCH_HOLE: u32 = 2;
@@ -38,6 +39,9 @@ pub(super) async fn fallocate(cx: &mut Context<'_>, fd: Fd, mode: u32, offset: i
         _ => return Err(Errno::ENODEV),
     }
     let end = offset.checked_add(len).filter(|&end| end <= MAX_FILE_SIZE).ok_or(Errno::EFBIG)?;
+    if file.inode.file_system().is_some() {
+        return on_disk(cx, &file, mode, offset..end);
+    }
     // What tmpfs can: as Linux's.
     let cache = file.inode.cache().filter(|_| mode & !(KEEP_SIZE | PUNCH_HOLE) == 0).ok_or(Errno::EOPNOTSUPP)?;
     if mode & PUNCH_HOLE != 0 {
@@ -55,6 +59,28 @@ pub(super) async fn fallocate(cx: &mut Context<'_>, fd: Fd, mode: u32, offset: i
         if grows {
             resize(cx, &file.inode, end)?;
         }
+    }
+    let now = cx.kernel().now();
+    file.inode.change(&AttributeChange { mtime: SetTime::To(now), ..AttributeChange::at(now) })?;
+    Ok(0)
+}
+
+/// On a disk, whose file system knows how.
+fn on_disk(cx: &Context<'_>, file: &OpenFile, mode: u32, bytes: core::ops::Range<u64>) -> Result<u64, Errno> {
+    let grows = mode & KEEP_SIZE == 0 && bytes.end > file.inode.metadata().size;
+    if grows {
+        super::file::check_size(cx, bytes.end)?;
+    }
+    let end = bytes.end;
+    let how = match mode & !KEEP_SIZE {
+        0 => Allocate::Room,
+        PUNCH_HOLE => Allocate::Hole,
+        ZERO_RANGE => Allocate::Zeros,
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    file.inode.allocate(how, bytes)?;
+    if grows {
+        resize(cx, &file.inode, end)?;
     }
     let now = cx.kernel().now();
     file.inode.change(&AttributeChange { mtime: SetTime::To(now), ..AttributeChange::at(now) })?;

@@ -1,6 +1,6 @@
 //! Reading, writing and positions: read(2), write(2), lseek(2) and their kin.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::task::Poll;
 
@@ -8,6 +8,7 @@ use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
 use aurora_machine::{Instant, USER_END, VirtAddr};
 
+use crate::block::BlockFile;
 use crate::ipc::inotify;
 use crate::memory::io::{Segment, Segments};
 use crate::memory::{AddressSpace, IoBuf, IoError, UserPtr};
@@ -19,7 +20,7 @@ use crate::task::{SigInfo, Signal, Thread};
 use crate::tty::Tty;
 use crate::tty::job::check_background;
 use crate::vfs::inode::{S_ISGID, S_ISUID};
-use crate::vfs::{AttributeChange, Events, Fd, FileKind, OpenFile, OpenFlags, SetTime};
+use crate::vfs::{AttributeChange, Events, Fd, FileKind, OpenFile, OpenFlags, SetTime, SyncOf};
 
 /// Most segments of readv(2): `IOV_MAX`.
 const IOV_MAX: u64 = 1024;
@@ -498,9 +499,8 @@ pub(super) async fn lseek(cx: &mut Context<'_>, fd: Fd, offset: i64, whence: u32
         SEEK_CUR => *position,
         SEEK_END => file.ops.size(&file),
         SEEK_DATA | SEEK_HOLE => {
-            let cache = file.inode.cache().ok_or(Errno::EINVAL)?;
             let from = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
-            *position = cache.seek(from, whence == SEEK_HOLE).ok_or(Errno::ENXIO)?;
+            *position = file.inode.seek(from, whence == SEEK_HOLE)?.ok_or(Errno::ENXIO)?;
             return Ok(*position);
         }
         _ => return Err(Errno::EINVAL),
@@ -541,17 +541,45 @@ pub(super) fn resize(cx: &Context<'_>, inode: &Arc<dyn crate::vfs::Inode>, size:
 
 pub(super) async fn fsync(cx: &mut Context<'_>, fd: Fd) -> SysResult {
     let file = cx.thread.file(fd)?;
+    sync_file(&file, SyncOf::Inode(&*file.inode)).await
+}
+
+pub(super) async fn fdatasync(cx: &mut Context<'_>, fd: Fd) -> SysResult {
+    let file = cx.thread.file(fd)?;
+    sync_file(&file, SyncOf::Data(&*file.inode)).await
+}
+
+async fn sync_file(file: &OpenFile, of: SyncOf<'_>) -> SysResult {
+    if let Some(device) = file.ops.as_any().and_then(|ops| ops.downcast_ref::<BlockFile>()) {
+        device.volume.sync().await?;
+        return Ok(0);
+    }
+    if let Some(disk) = file.inode.file_system() {
+        disk.sync(of).await?;
+        return Ok(0);
+    }
     // What is in the page cache of tmpfs is where it will ever be.
     if file.inode.cache().is_some() || file.inode.metadata().is_dir() { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
-pub(super) async fn sync(_: &mut Context<'_>) -> SysResult {
-    // No file system here has anything behind its cache.
+pub(super) async fn sync(cx: &mut Context<'_>) -> SysResult {
+    let mounted: Vec<_> = cx.kernel().file_systems.lock().iter().filter_map(Weak::upgrade).collect();
+    for disk in mounted {
+        // Whatever comes of it, sync(2) never fails; fsync(2) tells.
+        let _ = disk.sync(SyncOf::All).await;
+    }
+    for volume in cx.kernel().disks.volumes() {
+        let _ = volume.sync().await;
+    }
     Ok(0)
 }
 
 pub(super) async fn syncfs(cx: &mut Context<'_>, fd: Fd) -> SysResult {
-    cx.thread.file(fd).map(|_| 0)
+    let file = cx.thread.file(fd)?;
+    if let Some(disk) = file.inode.file_system() {
+        disk.sync(SyncOf::All).await?;
+    }
+    Ok(0)
 }
 
 pub(super) async fn sync_file_range(cx: &mut Context<'_>, fd: Fd, offset: i64, len: i64, flags: u32) -> SysResult {

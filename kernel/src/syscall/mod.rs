@@ -112,6 +112,8 @@ pub async fn dispatch(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -
     let kernel = thread.kernel();
     kernel.set_call(thread, Call::entered(gate, number));
     let mut cx = Context { thread, cpu };
+    let misses = kernel.memory.misses();
+    drop(misses.take());
     let result = loop {
         let result = match gate {
             Gate::Linux => table::call(&mut cx, number, args).await,
@@ -121,14 +123,9 @@ pub async fn dispatch(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -
             Gate::Aurora => Err(Errno::ENOSYS),
         };
         // What failed for something that is not in memory has changed nothing, and is made anew when it is there.
-        match kernel.memory.misses().take() {
-            Some(missing) if result.is_err() => {
-                if let Err(errno) = missing.fetch().await {
-                    break Err(errno);
-                }
-            }
-            _ if result == Err(Errno::EMISSING) => break Err(Errno::EIO),
-            _ => break result,
+        let Err(errno) = result else { break result };
+        if let Err(errno) = misses.again(errno).await {
+            break Err(errno);
         }
     };
     kernel.set_call(thread, Call::NONE);

@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 use aurora_abi::Errno;
 use aurora_machine::PAGE_SIZE;
 
+use crate::block::Volume;
 use crate::fs::overlay::{self, Layers};
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
@@ -15,7 +16,7 @@ use crate::num::low32;
 use crate::syscall::{Context, SysResult};
 use crate::vfs::mount::{MountFlags, Propagation};
 use crate::vfs::path::Follow;
-use crate::vfs::{AT_FDCWD, Inode, PathRef};
+use crate::vfs::{AT_FDCWD, FileKind, Inode, PathRef};
 
 const MS_REMOUNT: u64 = 32;
 const MS_BIND: u64 = 4096;
@@ -100,12 +101,12 @@ pub(super) async fn mount(
             let from = cx.resolve(AT_FDCWD, &source, Follow::Yes)?;
             vfs.move_mount(&from, place)?;
         }
-        () => new_mount(cx, &source, place, &kind, options, &data)?,
+        () => new_mount(cx, &source, place, &kind, options, &data).await?,
     }
     Ok(0)
 }
 
-fn new_mount(
+async fn new_mount(
     cx: &Context<'_>,
     source: &[u8],
     place: PathRef,
@@ -124,20 +125,30 @@ fn new_mount(
         }
         b"proc" => (crate::fs::procfs::root(kernel), "proc"),
         b"sysfs" => (crate::fs::procfs::sysfs_root(kernel), "sysfs"),
-        b"devtmpfs" => {
-            let root = kernel.new_tmpfs(kernel.memory.phys().total_frames() / 8, 0o755)?;
-            crate::fs::devfs::populate(&root, kernel.now())?;
-            (root, "devtmpfs")
-        }
+        b"devtmpfs" => (kernel.new_dev()?, "devtmpfs"),
         b"devpts" => {
             devpts_options(cx, data)?;
             (crate::fs::devpts::root(&kernel.ptys, kernel.now()), "devpts")
         }
         b"overlay" => (overlay_root(cx, data)?, "overlay"),
+        b"ext4" | b"ext3" | b"ext2" => {
+            let volume = block_device(cx, source)?;
+            let read_only = options.contains(MountFlags::RDONLY);
+            (crate::fs::ext4::mount(kernel, &volume, read_only).await?, "ext4")
+        }
         _ => return Err(Errno::ENODEV),
     };
     let shown = String::from_utf8_lossy(source).into_owned();
     kernel.vfs.mount(root, place, &shown, kind, options)
+}
+
+/// The disk or partition a path names.
+fn block_device(cx: &Context<'_>, path: &[u8]) -> Result<Arc<Volume>, Errno> {
+    let metadata = cx.resolve(AT_FDCWD, path, Follow::Yes)?.inode().metadata();
+    if metadata.kind() != FileKind::BlockDevice {
+        return Err(Errno::ENOTBLK);
+    }
+    cx.kernel().disks.volume(metadata.rdev)
 }
 
 /// `lowerdir=`, `upperdir=` and `workdir=` of an overlay, filesystems/overlayfs.rst.
@@ -239,7 +250,13 @@ pub(super) async fn umount2(cx: &mut Context<'_>, target: UserPtr<CStr>, flags: 
         }
     }
     cx.kernel().vfs.recent.clear();
-    cx.kernel().vfs.unmount(&place, flags & MNT_DETACH != 0)?;
+    let lazy = flags & MNT_DETACH != 0;
+    let disk = place.inode().file_system().filter(|_| !lazy);
+    cx.kernel().vfs.unmount(&place, lazy)?;
+    drop(place);
+    if let Some(disk) = disk.filter(|disk| !cx.kernel().vfs.uses(disk)) {
+        disk.unmount().await?;
+    }
     Ok(0)
 }
 

@@ -125,7 +125,7 @@ pub(super) async fn reboot(cx: &mut Context<'_>, magic: u32, magic2: u32, comman
         REBOOT_CAD_OFF | REBOOT_CAD_ON => return Ok(0),
         _ => return Err(Errno::EINVAL),
     };
-    cx.kernel().stop(next);
+    cx.kernel().go_down(next);
     // The machine goes down before the program runs again.
     cx.thread.interruptible(core::future::pending::<()>()).await;
     Ok(0)

@@ -86,7 +86,7 @@ syscalls! {
     72 fcntl(fd, command, argument) [] = fcntl::fcntl;
     73 flock(fd, operation) [] = lock::flock;
     74 fsync(fd) [] = file::fsync;
-    75 fdatasync(fd) [] = file::fsync;
+    75 fdatasync(fd) [] = file::fdatasync;
     76 truncate(path, size) [VfsWrite WRITE] = stat::truncate;
     77 ftruncate(fd, size) [VfsWrite WRITE] = file::ftruncate;
     78 getdents(fd, buffer, size) [VfsRead READ] = directory::getdents;

@@ -141,7 +141,7 @@ async fn get(cx: &Context<'_>, by: By, name: UserPtr<CStr>, out: VirtAddr, size:
 async fn list(cx: &Context<'_>, by: By, out: VirtAddr, size: u64) -> SysResult {
     let subject = subject(cx, by).await?;
     let names = match subject.inode.xattrs(false) {
-        Ok(xattrs) => xattrs.names(),
+        Ok(xattrs) => xattrs.names()?,
         // A file system without attributes has none to tell.
         Err(Errno::EOPNOTSUPP) => Vec::new(),
         Err(errno) => return Err(errno),

@@ -26,6 +26,7 @@ use crate::vfs::path::Follow;
 use crate::vfs::{FileKind, OpenFile, OpenFlags, PathRef};
 
 /// A program to execute.
+#[derive(Clone)]
 pub struct Program {
     /// What is executed.
     pub path: PathRef,

@@ -238,6 +238,40 @@ pub struct DirEntry<'a> {
     pub next: u64,
 }
 
+/// What [`Inode::allocate`] makes of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocate {
+    /// It has a place, and its contents stay.
+    Room,
+    /// It is a hole.
+    Hole,
+    /// It has a place, and reads as zeros.
+    Zeros,
+}
+
+/// What a sync is of.
+#[derive(Clone, Copy)]
+pub enum SyncOf<'a> {
+    /// Everything in the file system.
+    All,
+    /// One inode, fsync(2).
+    Inode(&'a dyn Inode),
+    /// One inode's contents, and what it takes to find them: fdatasync(2).
+    Data(&'a dyn Inode),
+}
+
+/// A future that a trait's method gives.
+pub type Later<'a> = core::pin::Pin<alloc::boxed::Box<dyn Future<Output = Result<(), Errno>> + Send + 'a>>;
+
+/// A file system that is on a disk.
+pub trait FileSystem: Send + Sync {
+    /// Makes last what was changed so far.
+    fn sync<'a>(&'a self, of: SyncOf<'a>) -> Later<'a>;
+
+    /// Makes everything last and leaves the disk as one that is not in use; later changes may fail.
+    fn unmount(&self) -> Later<'_>;
+}
+
 /// An inode. Methods that do not fit its type fail with the errno a program should see.
 pub trait Inode: Send + Sync + Any {
     /// What stat(2) tells.
@@ -258,6 +292,11 @@ pub trait Inode: Send + Sync + Any {
 
     /// What statfs(2) tells of the file system.
     fn statfs(&self) -> Statfs;
+
+    /// The file system, if it is on a disk.
+    fn file_system(&self) -> Option<Arc<dyn FileSystem>> {
+        None
+    }
 
     /// Changes attributes.
     fn change(&self, change: &AttributeChange) -> Result<(), Errno> {
@@ -290,7 +329,7 @@ pub trait Inode: Send + Sync + Any {
     }
 
     /// Its extended attributes, xattr(7), to be changed if `change`.
-    fn xattrs(&self, change: bool) -> Result<Arc<Xattrs>, Errno> {
+    fn xattrs(&self, change: bool) -> Result<Arc<dyn Xattrs>, Errno> {
         let _ = change;
         Err(Errno::EOPNOTSUPP)
     }
@@ -340,6 +379,17 @@ pub trait Inode: Send + Sync + Any {
     /// Contents, for regular files that have them in the page cache.
     fn cache(&self) -> Option<&Arc<PageCache>> {
         None
+    }
+
+    /// The first offset at or after `from` that is data (or a hole, if `hole`), as lseek(2) counts them; none past the end.
+    fn seek(&self, from: u64, hole: bool) -> Result<Option<u64>, Errno> {
+        Ok(self.cache().ok_or(Errno::EINVAL)?.seek(from, hole))
+    }
+
+    /// fallocate(2), on what is not a tmpfs: gives a range of bytes a place, or takes it away.
+    fn allocate(&self, how: Allocate, bytes: core::ops::Range<u64>) -> Result<(), Errno> {
+        let _ = (how, bytes);
+        Err(Errno::EOPNOTSUPP)
     }
 
     /// Makes a regular file `size` bytes long.

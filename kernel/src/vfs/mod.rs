@@ -18,6 +18,6 @@ pub use dentry::{Dentry, PathRef};
 pub use fd::{AT_FDCWD, Fd, FdTable};
 pub use file::{FileOps, OpenFile};
 pub use flags::{Events, OpenFlags};
-pub use inode::{AttributeChange, DirEntry, FileKind, Inode, Metadata, NewInode, SetTime};
+pub use inode::{AttributeChange, DirEntry, FileKind, FileSystem, Inode, Metadata, NewInode, SetTime, SyncOf};
 pub use mount::{Mount, MountNamespace, Vfs};
 pub use path::{FsContext, Lookup, Resolve};

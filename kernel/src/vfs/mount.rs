@@ -12,7 +12,7 @@ use aurora_abi::Errno;
 
 use crate::sync::Mutex;
 use crate::vfs::dentry::Recent;
-use crate::vfs::{Dentry, Inode, PathRef};
+use crate::vfs::{Dentry, FileSystem, Inode, PathRef};
 
 bitflags::bitflags! {
     /// Options of a mount, mount(2).
@@ -456,6 +456,14 @@ impl Vfs {
             }
         }
         Ok(())
+    }
+
+    /// Whether a file system is mounted anywhere.
+    pub fn uses(&self, file_system: &Arc<dyn FileSystem>) -> bool {
+        let same = |m: &Arc<Mount>| {
+            m.root.inode().file_system().is_some_and(|fs| core::ptr::addr_eq(Arc::as_ptr(&fs), Arc::as_ptr(file_system)))
+        };
+        self.mounts.lock().iter().any(same)
     }
 
     fn detach(&self, mount: &Arc<Mount>) {

@@ -31,25 +31,41 @@ pub enum Existing {
 /// A value and what it was charged.
 type Value = (Vec<u8>, Charge);
 
-/// The attributes of one inode.
-pub struct Xattrs {
+/// The attributes of one inode, wherever they are kept.
+pub trait Xattrs: Send + Sync {
+    /// A value; `ENODATA` if there is none.
+    fn get(&self, name: &[u8]) -> Result<Vec<u8>, Errno>;
+    /// Sets a value.
+    fn set(&self, name: &[u8], value: &[u8], existing: Existing) -> Result<(), Errno>;
+    /// Removes a value; `ENODATA` if there is none.
+    fn remove(&self, name: &[u8]) -> Result<(), Errno>;
+    /// All names.
+    fn names(&self) -> Result<Vec<Vec<u8>>, Errno>;
+    /// Takes over everything `other` has.
+    fn copy_from(&self, other: &dyn Xattrs) -> Result<(), Errno> {
+        other.names()?.iter().try_for_each(|name| self.set(name, &other.get(name)?, Existing::Any))
+    }
+}
+
+/// Attributes that are in memory only.
+pub struct MemoryXattrs {
     control: Arc<MemoryControl>,
     values: Mutex<BTreeMap<Vec<u8>, Value>>,
 }
 
-impl Xattrs {
+impl MemoryXattrs {
     /// None yet; what is set is charged to `control`.
     pub fn new(control: &Arc<MemoryControl>) -> Arc<Self> {
         Arc::new(Self { control: control.clone(), values: Mutex::default() })
     }
+}
 
-    /// A value; `ENODATA` if there is none.
-    pub fn get(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+impl Xattrs for MemoryXattrs {
+    fn get(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
         self.values.lock().get(name).map(|(value, _)| value.clone()).ok_or(Errno::ENODATA)
     }
 
-    /// Sets a value.
-    pub fn set(&self, name: &[u8], value: &[u8], existing: Existing) -> Result<(), Errno> {
+    fn set(&self, name: &[u8], value: &[u8], existing: Existing) -> Result<(), Errno> {
         let charge = self.control.charge(COST + (name.len() + value.len()) as u64).map_err(|_| Errno::ENOSPC)?;
         let mut values = self.values.lock();
         match existing {
@@ -61,20 +77,11 @@ impl Xattrs {
         Ok(())
     }
 
-    /// Removes a value; `ENODATA` if there is none.
-    pub fn remove(&self, name: &[u8]) -> Result<(), Errno> {
+    fn remove(&self, name: &[u8]) -> Result<(), Errno> {
         self.values.lock().remove(name).map(drop).ok_or(Errno::ENODATA)
     }
 
-    /// All names in order.
-    pub fn names(&self) -> Vec<Vec<u8>> {
-        self.values.lock().keys().cloned().collect()
-    }
-
-    /// Takes over everything `other` has.
-    pub fn copy_from(&self, other: &Self) -> Result<(), Errno> {
-        let theirs: Vec<_> =
-            other.values.lock().iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect();
-        theirs.iter().try_for_each(|(name, value)| self.set(name, value, Existing::Any))
+    fn names(&self) -> Result<Vec<Vec<u8>>, Errno> {
+        Ok(self.values.lock().keys().cloned().collect())
     }
 }

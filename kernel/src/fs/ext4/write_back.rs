@@ -1,0 +1,313 @@
+//! From memory to the disk: contents first, then the transaction that says where they are.
+//!
+//! New contents get unwritten blocks, which read as zeros; that they are written is noted after they are. So nothing
+//! of somebody else's ever shows, in whatever order things reach the disk.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use core::task::Poll;
+
+use aurora_abi::Errno;
+use aurora_ext4::{AttributeChange, Error, Ino, Place, Plan, Progress, Step};
+use aurora_machine::Frame;
+
+use super::contents::add_run;
+use super::inode::DiskInode;
+use super::{Disk, Need, What, timestamp};
+use crate::block::{Batch, Volume};
+use crate::vfs::inode::{Later, SyncOf};
+use crate::vfs::{FileSystem, Inode};
+use crate::{Kernel, klog};
+
+/// Nothing stays in memory alone for longer, in nanoseconds.
+const MAX_AGE: u64 = 1_000_000_000;
+
+/// Does what a plan says.
+pub(super) async fn carry_out(volume: &Volume, plan: &Plan) -> Result<(), Errno> {
+    let mut batch = Batch::writes();
+    for step in &plan.steps {
+        match step {
+            Step::Write { block, data } => volume.add_write(&mut batch, block * data.len() as u64, data)?,
+            Step::Flush => {
+                core::mem::replace(&mut batch, Batch::writes()).run(volume).await?;
+                volume.flush().await?;
+            }
+        }
+    }
+    batch.run(volume).await
+}
+
+/// A turn at the disk: one job writes back at a time.
+pub(super) struct Turn<'a>(&'a Disk);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+        self.0.idle.wake_all();
+    }
+}
+
+impl Disk {
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        self.idle.wait(|| (!self.busy.swap(true, Ordering::AcqRel)).then_some(())).await;
+        Turn(self)
+    }
+
+    pub(super) fn add_orphan(&self, ino: Ino) {
+        self.orphans.lock().push(ino);
+        self.work.wake_all();
+    }
+
+    /// Has a writer wait while too much is dirty.
+    pub(super) fn wait_for_writers(&self) -> Result<(), Errno> {
+        if !self.control.is_too_dirty() {
+            return Ok(());
+        }
+        let Some(disk) = self.this.upgrade() else { return Err(Errno::EIO) };
+        Err(self.control.misses().note(Arc::new(Need { disk, what: What::WriteBack })))
+    }
+
+    /// Commits what runs, nobody else doing so.
+    pub(super) async fn commit_alone(&self) -> Result<(), Errno> {
+        let _turn = self.turn().await;
+        self.commit().await
+    }
+
+    /// Closes the running transaction and writes it; for who has the turn. Also flushes if there is none. In a box, as
+    /// writing contents may need a commit.
+    pub(super) fn commit(&self) -> Later<'_> {
+        Box::pin(async move {
+            if self.ext4.lock().wants_checkpoint() {
+                self.checkpoint().await?;
+            }
+            loop {
+                let begun = self.ext4.lock().begin_commit();
+                match begun {
+                    Ok(Some(plan)) => {
+                        self.write_ordered(&plan.ordered).await?;
+                        return self.carry(plan).await;
+                    }
+                    Ok(None) => return self.volume.flush().await,
+                    Err(Error::Missing(want)) => self.read_blocks(want).await?,
+                    Err(Error::Busy | Error::Commit) => self.checkpoint().await?,
+                    Err(error) => return Err(self.failed(error)),
+                }
+            }
+        })
+    }
+
+    /// Contents of files whose blocks become theirs with this transaction go before it.
+    async fn write_ordered(&self, inodes: &[Ino]) -> Result<(), Errno> {
+        for ino in inodes {
+            let inode = self.dirty.lock().get(ino).cloned();
+            if let Some(inode) = inode {
+                self.write_contents(&inode).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry(&self, plan: Plan) -> Result<(), Errno> {
+        let result = carry_out(&self.volume, &plan).await;
+        match result {
+            Ok(()) => self.ext4.lock().carried_out(plan.id),
+            Err(errno) => {
+                self.ext4.lock().failed(plan.id);
+                if let Some(kernel) = self.kernel.upgrade() {
+                    let why = errno.text();
+                    klog!(kernel, "{}: the journal cannot be written: {why} It is read-only now", self.volume.name);
+                }
+            }
+        }
+        result
+    }
+
+    async fn checkpoint(&self) -> Result<(), Errno> {
+        let begun = self.ext4.lock().begin_checkpoint();
+        match begun {
+            Ok(Some(plan)) => self.carry(plan).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Writes an inode's dirty pages, and its size and times into the running transaction.
+    async fn write_inode(&self, inode: &DiskInode) -> Result<(), Errno> {
+        self.write_contents(inode).await?;
+        let (ino, change) = {
+            let mut state = inode.state.lock();
+            let a = state.attributes;
+            let times = core::mem::take(&mut state.times_changed);
+            let change = AttributeChange {
+                atime: Some(a.atime),
+                mtime: Some(a.mtime),
+                ctime: Some(a.ctime),
+                ..AttributeChange::default()
+            };
+            (a.ino, times.then_some(change))
+        };
+        if let Some(change) = change {
+            match self.until_done(|ext4| ext4.set_attributes(ino, &change), true).await {
+                // It is gone: its times do not matter any more.
+                Ok(()) | Err(Errno::ESTALE) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_contents(&self, inode: &DiskInode) -> Result<(), Errno> {
+        let Some(cache) = inode.cache() else { return Ok(()) };
+        let size = cache.size();
+        let pages = cache.take_dirty();
+        if let Err(errno) = self.write_pages(inode.ino(), &pages).await {
+            cache.mark_dirty(pages.iter().map(|(index, _)| *index));
+            return Err(errno);
+        }
+        let (ino, attributes) = (inode.ino(), inode.state.lock().attributes);
+        if size > attributes.size && attributes.links > 0 && cache.size() >= size {
+            let by = aurora_ext4::By { now: attributes.mtime, privileged: true };
+            self.until_done(|ext4| ext4.grow(ino, size, by), true).await?;
+            inode.refresh();
+        }
+        Ok(())
+    }
+
+    async fn write_pages(&self, ino: Ino, pages: &[(u64, Frame)]) -> Result<(), Errno> {
+        let per_page = aurora_machine::PAGE_SIZE / self.block_size;
+        let mut batch = Batch::writes();
+        let mut unwritten = Vec::new();
+        for run_of_pages in pages.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
+            let Some(&(first, _)) = run_of_pages.first() else { continue };
+            let frames: Vec<Frame> = run_of_pages.iter().map(|(_, frame)| frame.clone()).collect();
+            let (mut at, end) = (first * per_page, (first + frames.len() as u64) * per_page);
+            while at < end {
+                let runs = self.until_done(|ext4| ext4.map(ino, at, end - at), true).await?;
+                let before = at;
+                for run in &runs {
+                    match run.place {
+                        Place::Blocks(block) => add_run(&mut batch, run, block, self.block_size, (first, &frames)),
+                        Place::Unwritten(block) => {
+                            add_run(&mut batch, run, block, self.block_size, (first, &frames));
+                            unwritten.push((run.logical, run.count));
+                        }
+                        // Past the end of the file, or cut off since.
+                        Place::Hole => {}
+                    }
+                    at = run.logical + run.count;
+                }
+                if at == before {
+                    return Err(Errno::EIO);
+                }
+            }
+        }
+        batch.run(&self.volume).await?;
+        for (first, count) in unwritten {
+            self.until_done(|ext4| ext4.written(ino, first, count), true).await?;
+        }
+        Ok(())
+    }
+
+    /// Frees what has neither a name nor a user any more.
+    async fn evict(&self) -> Result<(), Errno> {
+        let orphans = core::mem::take(&mut *self.orphans.lock());
+        for ino in orphans {
+            // An answer to somebody who found it just before may have brought it back.
+            if self.known(ino).is_some() {
+                continue;
+            }
+            let by = self.by(self.now());
+            while self.until_done(|ext4| ext4.evict(ino, by), true).await? == Progress::More {}
+        }
+        Ok(())
+    }
+
+    async fn write_back(&self, of: SyncOf<'_>) -> Result<(), Errno> {
+        let _turn = self.turn().await;
+        self.restless.store(false, Ordering::Release);
+        let dirty = match of {
+            SyncOf::All => core::mem::take(&mut *self.dirty.lock()),
+            SyncOf::Inode(inode) | SyncOf::Data(inode) => {
+                let ino = inode.as_any().downcast_ref::<DiskInode>().ok_or(Errno::EINVAL)?.ino();
+                self.dirty.lock().remove_entry(&ino).into_iter().collect::<BTreeMap<_, _>>()
+            }
+        };
+        let mut result = Ok(());
+        for (ino, inode) in dirty {
+            if let Err(errno) = self.write_inode(&inode).await {
+                result = result.and(Err(errno));
+                self.dirty.lock().insert(ino, inode);
+            }
+        }
+        self.evict().await?;
+        result.and(self.commit().await)
+    }
+
+    /// Something waits to be written.
+    fn has_work(&self) -> bool {
+        !self.dirty.lock().is_empty() || !self.orphans.lock().is_empty() || self.ext4.lock().memory().running > 0
+    }
+}
+
+impl FileSystem for Disk {
+    fn sync<'a>(&'a self, of: SyncOf<'a>) -> Later<'a> {
+        Box::pin(self.write_back(of))
+    }
+
+    fn unmount(&self) -> Later<'_> {
+        Box::pin(async move {
+            self.write_back(SyncOf::All).await?;
+            let _turn = self.turn().await;
+            let now = timestamp(self.now());
+            loop {
+                let begun = self.ext4.lock().begin_unmount(now);
+                match begun {
+                    Ok(Some(plan)) => self.carry(plan).await?,
+                    Ok(None) => break,
+                    Err(Error::Missing(want)) => self.read_blocks(want).await?,
+                    Err(error) => return Err(self.failed(error)),
+                }
+            }
+            self.ext4.lock().set_read_only();
+            self.stopped.store(true, Ordering::Release);
+            self.work.wake_all();
+            let kept = core::mem::take(&mut *self.kept.lock());
+            drop(kept);
+            Ok(())
+        })
+    }
+}
+
+/// The job that writes back what is old, or too much.
+pub(super) async fn job(kernel: Arc<Kernel>, disk: Weak<Disk>) {
+    loop {
+        let Some(disk) = disk.upgrade() else { return };
+        let stopped = || disk.stopped.load(Ordering::Acquire);
+        disk.work.wait(|| (disk.has_work() || stopped()).then_some(())).await;
+        if stopped() {
+            return;
+        }
+        let due = kernel.machine.now() + MAX_AGE;
+        {
+            let mut sleep = core::pin::pin!(kernel.sleep_until(due));
+            let mut hurried = core::pin::pin!(disk.work.wait(|| disk.urgent.load(Ordering::Acquire).then_some(())));
+            core::future::poll_fn(|cx| match (sleep.as_mut().poll(cx), hurried.as_mut().poll(cx)) {
+                (Poll::Pending, Poll::Pending) => Poll::Pending,
+                _ => Poll::Ready(()),
+            })
+            .await;
+        }
+        {
+            disk.urgent.store(false, Ordering::Release);
+            if let Err(errno) = disk.write_back(SyncOf::All).await {
+                klog!(kernel, "{}: writing back: {}", disk.volume.name, errno.text());
+                if disk.ext4.lock().is_read_only() {
+                    return;
+                }
+            }
+        }
+    }
+}
