@@ -153,6 +153,7 @@ fn program(kind: Kind, what: &'static str) -> Result<Measured> {
             archive: archive.clone(),
             command_line: "link quiet".into(),
             memory: 256 << 20,
+            disks: Vec::new(),
             show_console: false,
         };
         let running = Running::start(kind, boot, Duration::from_secs(60))?;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,6 +47,14 @@ pub enum Root {
     Tree(Image),
     /// An archive, used as it is.
     Archive(Vec<u8>),
+}
+
+/// Whether a file is the image of a disk with ext2, ext3 or ext4 right on it.
+pub fn is_disk(path: &Path) -> bool {
+    const MAGIC_AT: u64 = 1024 + 56;
+    let mut magic = [0; 2];
+    let read = fs::File::open(path).and_then(|file| file.read_exact_at(&mut magic, MAGIC_AT));
+    read.is_ok() && magic == 0xef53_u16.to_le_bytes()
 }
 
 /// Reads `--root`: a directory is packed, a file is an archive.

@@ -7,6 +7,7 @@ mod node;
 mod qemu;
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct Boot {
     pub archive: Vec<u8>,
     /// The kernel command line.
     pub command_line: String,
+    /// Images of its disks, in order.
+    pub disks: Vec<PathBuf>,
     /// Bytes of RAM.
     pub memory: u64,
     /// Show the console on standard error as it comes.

@@ -43,9 +43,13 @@ pub struct RunArgs {
     /// Where to run it [default: hosted]
     #[arg(long, value_enum)]
     pub machine: Option<Kind>,
-    /// The root file system: a directory to pack, or a cpio archive (newc, plain or gzip)
-    #[arg(long, value_name = "DIR|CPIO")]
+    /// The root file system: a directory to pack, a cpio archive (newc, plain or gzip), or a disk image with ext4 on it,
+    /// where changes stay
+    #[arg(long, value_name = "DIR|CPIO|IMAGE")]
     pub root: Option<PathBuf>,
+    /// A disk image for the machine; may be given more than once
+    #[arg(long, value_name = "IMAGE")]
+    pub disk: Vec<PathBuf>,
     /// Put a file of the host into the image; may be given more than once
     #[arg(long, value_name = "HOST=GUEST")]
     pub file: Vec<String>,
@@ -69,9 +73,16 @@ pub struct RunArgs {
 impl RunArgs {
     fn boot(&self) -> Result<Boot> {
         let trace = self.trace.as_ref().map_or(String::new(), |what| format!(" trace={what}"));
+        let root_disk = self.root.as_ref().filter(|path| image::is_disk(path));
+        ensure!(
+            root_disk.is_none() || self.file.is_empty(),
+            "--file puts files into archives; a disk image is changed from inside"
+        );
+        let root = if root_disk.is_some() { " root=/dev/vda" } else { "" };
         Ok(Boot {
-            archive: self.archive()?,
-            command_line: format!("link{}{trace}", if self.trace.is_some() { "" } else { " quiet" }),
+            archive: if root_disk.is_some() { Vec::new() } else { self.archive()? },
+            command_line: format!("link{root}{}{trace}", if self.trace.is_some() { "" } else { " quiet" }),
+            disks: root_disk.into_iter().chain(&self.disk).cloned().collect(),
             memory: self.memory,
             show_console: self.trace.is_some(),
         })
@@ -291,7 +302,8 @@ pub fn repeat(boot: Boot, spawn: Spawn, input: Vec<u8>, seed: u64) -> Result<(Ve
         show_console: boot.show_console,
         broken: false,
     };
-    let config = Config { memory: boot.memory, command_line: boot.command_line, initramfs: boot.archive };
+    let config =
+        Config { memory: boot.memory, command_line: boot.command_line, initramfs: boot.archive, disks: boot.disks };
     let replayed = replay(config, seed, &mut script).map_err(|e| anyhow!(e.0))?;
     ensure!(!script.broken, "what the machine sent is not the link's protocol");
     Ok((script.events, replayed))

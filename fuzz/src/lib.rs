@@ -48,8 +48,13 @@ pub fn fuzz(duration: Duration, seed: u64) -> Result<Fuzzed> {
 fn boot() -> Result<Running> {
     let mut image = image::base()?;
     image.add_file(&program()?, "/fuzzer")?;
-    let boot =
-        Boot { archive: image.to_cpio(), command_line: "link quiet".into(), memory: 128 << 20, show_console: false };
+    let boot = Boot {
+        archive: image.to_cpio(),
+        command_line: "link quiet".into(),
+        memory: 128 << 20,
+        disks: Vec::new(),
+        show_console: false,
+    };
     Running::start(Kind::Hosted, boot, HANG)
 }
 

@@ -24,9 +24,7 @@ pub mod time;
 pub mod trap;
 
 pub use addr::{PAGE_SIZE, PhysAddr, USER_END, VirtAddr, VirtRange};
-pub use block::{
-    BlockDevice, BlockDone, BlockError, BlockGeometry, BlockOp, BlockRequest, BlockSegment, SECTOR_SIZE,
-};
+pub use block::{BlockDevice, BlockDone, BlockError, BlockGeometry, BlockOp, BlockRequest, BlockSegment, SECTOR_SIZE};
 pub use context::{ExtendedState, FxState, Reg, UserContext};
 pub use copy::CopyFault;
 pub use display::Display;

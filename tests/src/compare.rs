@@ -84,7 +84,13 @@ impl Suite {
     fn boot(&self, kind: Kind) -> Running {
         kind.prepare().unwrap_or_else(|e| panic!("{kind:?} cannot be made: {e:#}"));
         let archive = (self.image)().to_cpio();
-        let boot = Boot { archive, command_line: "link quiet".into(), memory: self.memory, show_console: false };
+        let boot = Boot {
+            archive,
+            command_line: "link quiet".into(),
+            memory: self.memory,
+            disks: Vec::new(),
+            show_console: false,
+        };
         Running::start(kind, boot, START).unwrap_or_else(|e| panic!("{kind:?} does not start: {e:#}"))
     }
 

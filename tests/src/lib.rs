@@ -51,8 +51,13 @@ pub fn archive() -> &'static [u8] {
 /// Boots a machine with the tests' image.
 pub fn boot(kind: Kind) -> Running {
     kind.prepare().unwrap_or_else(|e| panic!("{kind:?} cannot be made: {e:#}"));
-    let boot =
-        Boot { archive: archive().to_vec(), command_line: "link quiet".into(), memory: 256 << 20, show_console: false };
+    let boot = Boot {
+        archive: archive().to_vec(),
+        command_line: "link quiet".into(),
+        memory: 256 << 20,
+        disks: Vec::new(),
+        show_console: false,
+    };
     Running::start(kind, boot, START).unwrap_or_else(|e| panic!("{kind:?} does not start: {e:#}"))
 }
 

@@ -98,8 +98,13 @@ fn ten_boots_are_at_ten_addresses_and_a_panic_says_where_it_was() -> Result<()> 
     let archive = image::base()?.to_cpio();
     let mut addresses = BTreeSet::new();
     for _ in 0..10 {
-        let boot =
-            Boot { archive: archive.clone(), command_line: "link".into(), memory: 128 << 20, show_console: false };
+        let boot = Boot {
+            archive: archive.clone(),
+            command_line: "link".into(),
+            memory: 128 << 20,
+            disks: Vec::new(),
+            show_console: false,
+        };
         let mut machine = Running::start(Kind::Qemu, boot, PATIENCE)?;
         let error = machine.client.output(&shell("echo c > /proc/sysrq-trigger"), b"", PATIENCE).err();
         let said = machine.explain(&error.context("the machine goes on")?);

@@ -10,6 +10,7 @@ fn conforms(kind: Kind) {
         archive: aurora_tests::archive().to_vec(),
         command_line: "conformance".into(),
         memory: 256 << 20,
+        disks: Vec::new(),
         show_console: false,
     };
     // No system starts: the machine runs the suite, says how that went, and is off.

@@ -15,6 +15,7 @@ fn boot(kind: Kind) -> Running {
         archive: archive().to_vec(),
         command_line: "init=/sbin/init link quiet GREETING=hello".into(),
         memory: 256 << 20,
+        disks: Vec::new(),
         show_console: false,
     };
     Running::start(kind, boot, START).unwrap_or_else(|e| panic!("{kind:?} does not start: {e:#}"))

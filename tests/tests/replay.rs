@@ -10,8 +10,13 @@ const SCRIPT: &str = "date; head -c 8 /dev/urandom | od -An -tx1; (sleep 0.2; ec
                       for i in 1 2 3 4; do (echo $i; usleep 1000) & done; wait; cat; /test/threads; cat /proc/self/maps";
 
 fn run(seed: u64) -> (Vec<Event>, aurora_hosted::Replayed) {
-    let boot =
-        Boot { archive: archive().to_vec(), command_line: "link quiet".into(), memory: 128 << 20, show_console: false };
+    let boot = Boot {
+        archive: archive().to_vec(),
+        command_line: "link quiet".into(),
+        memory: 128 << 20,
+        disks: Vec::new(),
+        show_console: false,
+    };
     repeat(boot, shell(SCRIPT), b"some input\n".to_vec(), seed).unwrap_or_else(|e| panic!("{e:#}"))
 }
 

@@ -21,8 +21,9 @@ impl Guard for InProcess {
 }
 
 pub(super) fn start(boot: Boot) -> Result<Started> {
-    let Boot { archive, command_line, memory, .. } = boot;
-    let hosted = Hosted::start(Config { memory, command_line, initramfs: archive }).map_err(|e| anyhow!(e.0))?;
+    let Boot { archive, command_line, memory, disks, .. } = boot;
+    let config = Config { memory, command_line, initramfs: archive, disks };
+    let hosted = Hosted::start(config).map_err(|e| anyhow!(e.0))?;
     let link = hosted.port(Port::Link);
     let console = Box::new(hosted.port(Port::Console));
     Ok(Started { link: (Box::new(link.clone()), Box::new(link)), console, guard: Box::new(InProcess(Some(hosted))) })

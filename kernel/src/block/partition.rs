@@ -93,7 +93,8 @@ struct Slot {
 /// tells a table is that every slot's flag is 0 or 0x80.
 fn mbr(sector: &[u8]) -> [Slot; 4] {
     let slot = |i: usize| sector.get(446 + i * 16..446 + (i + 1) * 16).unwrap_or_default();
-    let is_table = sector.get(510..) == Some(&[0x55, 0xaa]) && (0..4).all(|i| matches!(slot(i).first(), Some(0 | 0x80)));
+    let is_table =
+        sector.get(510..) == Some(&[0x55, 0xaa]) && (0..4).all(|i| matches!(slot(i).first(), Some(0 | 0x80)));
     if !is_table {
         return [Slot::default(); 4];
     }

@@ -13,8 +13,8 @@ use aurora_abi::Errno;
 use aurora_machine::{Frame, PAGE_SIZE};
 
 use crate::memory::io::{IoBuf, IoError};
-pub use crate::memory::store::{Loading, Store};
 use crate::memory::store::Stored;
+pub use crate::memory::store::{Loading, Store};
 use crate::memory::{AddressSpace, MemoryControl};
 use crate::num::{in_page, to_usize};
 use crate::sync::Mutex;

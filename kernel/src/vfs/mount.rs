@@ -461,7 +461,10 @@ impl Vfs {
     /// Whether a file system is mounted anywhere.
     pub fn uses(&self, file_system: &Arc<dyn FileSystem>) -> bool {
         let same = |m: &Arc<Mount>| {
-            m.root.inode().file_system().is_some_and(|fs| core::ptr::addr_eq(Arc::as_ptr(&fs), Arc::as_ptr(file_system)))
+            m.root
+                .inode()
+                .file_system()
+                .is_some_and(|fs| core::ptr::addr_eq(Arc::as_ptr(&fs), Arc::as_ptr(file_system)))
         };
         self.mounts.lock().iter().any(same)
     }

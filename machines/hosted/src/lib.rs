@@ -5,17 +5,19 @@
 //! runs with one seed and one script are the same run, which the trace hash shows.
 #![forbid(unsafe_code)]
 
+mod disk;
 mod host;
 mod replay;
 mod stream;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aurora_kernel::{BootError, Next};
-use aurora_machine::{BootInfo, HostMemory, Instant, Port};
-use aurora_virtual::{Config as VirtualConfig, Driver, Time, VirtualMachine};
+use aurora_machine::{BlockDevice, BootInfo, HostMemory, Instant, Port};
+use aurora_virtual::{Config as VirtualConfig, Driver, ImageDisk, Time, VirtualMachine};
 
 use host::ProcessHost;
 pub use replay::{Replayed, Surroundings, replay};
@@ -33,6 +35,8 @@ pub struct Config {
     pub command_line: String,
     /// The initial archive: cpio newc, plain or gzip.
     pub initramfs: Vec<u8>,
+    /// Images of its disks, in order.
+    pub disks: Vec<PathBuf>,
 }
 
 /// How a machine ended.
@@ -52,13 +56,18 @@ fn heap_limit(memory: u64) -> u64 {
     (memory / 4).clamp(16 << 20, 1 << 30)
 }
 
-fn machine(memory: u64, time: Time, host: ProcessHost) -> Result<Arc<VirtualMachine<ProcessHost>>, BootError> {
+fn machine(config: &Config, time: Time, host: ProcessHost) -> Result<Arc<VirtualMachine<ProcessHost>>, BootError> {
+    let memory = config.memory;
     let phys = HostMemory::allocate(memory)
         .ok_or_else(|| BootError(format!("the host has no {memory} bytes of memory for the machine")))?
         .into_phys();
     let traced = time != Time::Real;
+    let mut disks: Vec<Arc<dyn BlockDevice>> = Vec::new();
+    for path in &config.disks {
+        disks.push(Arc::new(ImageDisk::new(disk::FileDisk::open(path)?)));
+    }
     let config = VirtualConfig { name: "hosted", heap_limit: heap_limit(memory), time, traced };
-    Ok(VirtualMachine::new(config, phys, host))
+    Ok(VirtualMachine::new(config, phys, disks, host))
 }
 
 /// A running machine. Dropping it turns it off, as soon as its kernel comes back from what it is doing.
@@ -70,7 +79,7 @@ pub struct Hosted {
 impl Hosted {
     /// Turns a machine on, on a thread of its own. What goes wrong while it boots is told by [`Hosted::wait`].
     pub fn start(config: Config) -> Result<Self, BootError> {
-        let machine = machine(config.memory, Time::Real, ProcessHost::new(None))?;
+        let machine = machine(&config, Time::Real, ProcessHost::new(None))?;
         let inside = machine.clone();
         let info = BootInfo { command_line: config.command_line, initramfs: config.initramfs };
         let thread = std::thread::Builder::new()

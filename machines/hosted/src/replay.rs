@@ -32,7 +32,7 @@ pub struct Replayed {
 /// Runs a machine on this thread until it ends, everything in it determined by `seed` and `surroundings`.
 pub fn replay(config: Config, seed: u64, surroundings: &mut dyn Surroundings) -> Result<Replayed, BootError> {
     use aurora_machine::Machine as _;
-    let machine = crate::machine(config.memory, Time::Virtual { epoch_ns: EPOCH_NS }, ProcessHost::new(Some(seed)))?;
+    let machine = crate::machine(&config, Time::Virtual { epoch_ns: EPOCH_NS }, ProcessHost::new(Some(seed)))?;
     let info = BootInfo { command_line: config.command_line, initramfs: config.initramfs };
     let driver = Driver::boot(machine.clone(), info)?;
     let mut lines = [Line::new(Port::Console), Line::new(Port::Link)];

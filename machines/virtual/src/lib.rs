@@ -12,21 +12,24 @@ extern crate alloc;
 extern crate std;
 
 mod clock;
+mod disk;
 mod driver;
 mod ports;
 mod trace;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use aurora_bpe::Engine;
 use aurora_bpe::{Environment, Processor};
-use aurora_machine::{Instant, Machine, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange};
+use aurora_machine::{BlockDevice, Instant, Machine, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange};
 
 pub use aurora_kernel::{BootError, Next};
 use clock::Clock;
 pub use clock::Time;
+pub use disk::{DiskImage, ImageDisk};
 pub use driver::Driver;
 pub use ports::PORT_CAPACITY;
 use ports::Ports;
@@ -73,12 +76,13 @@ pub struct VirtualMachine<H> {
     retired: AtomicU64,
     clock: Clock,
     ports: Ports,
+    disks: Vec<Arc<dyn BlockDevice>>,
     trace: Option<spin::Mutex<TraceHash>>,
 }
 
 impl<H: Host> VirtualMachine<H> {
     /// A machine that is off, with `memory` as its RAM.
-    pub fn new(config: Config, memory: Arc<PhysMemory>, host: H) -> Arc<Self> {
+    pub fn new(config: Config, memory: Arc<PhysMemory>, disks: Vec<Arc<dyn BlockDevice>>, host: H) -> Arc<Self> {
         let mut processor = Processor::new(memory.clone());
         if let Some(engine) = host.engine() {
             processor.translate_for(engine);
@@ -88,6 +92,7 @@ impl<H: Host> VirtualMachine<H> {
             retired: AtomicU64::new(0),
             clock: Clock::new(config.time, host.clock_ns()),
             ports: Ports::default(),
+            disks,
             trace: config.traced.then(Default::default),
             config,
             host,
@@ -219,6 +224,10 @@ impl<H: Host> Machine for VirtualMachine<H> {
 
     fn entropy(&self, buffer: &mut [u8]) {
         self.host.entropy(buffer);
+    }
+
+    fn disks(&self) -> &[Arc<dyn BlockDevice>] {
+        &self.disks
     }
 
     fn port_write(&self, port: Port, bytes: &[u8]) -> usize {

@@ -9,8 +9,8 @@ use aurora_abi::Errno;
 use aurora_ext4::{Allocate as How, Place, Progress, Run};
 use aurora_machine::{Frame, PAGE_SIZE, SECTOR_SIZE};
 
-use super::inode::DiskInode;
 use super::Disk;
+use super::inode::DiskInode;
 use crate::block::Batch;
 use crate::memory::cache::{Loading, Store};
 use crate::memory::{IoError, PageCache};
@@ -162,7 +162,10 @@ impl DiskInode {
         if moved == zeros.len() { Ok(()) } else { Err(Errno::EIO) }
     }
 
-    fn repeat(&self, mut step: impl FnMut(&mut aurora_ext4::Ext4) -> aurora_ext4::Result<Progress>) -> Result<(), Errno> {
+    fn repeat(
+        &self,
+        mut step: impl FnMut(&mut aurora_ext4::Ext4) -> aurora_ext4::Result<Progress>,
+    ) -> Result<(), Errno> {
         let disk = self.disk()?;
         while disk.attempt(&mut step)? == Progress::More {}
         self.refresh();

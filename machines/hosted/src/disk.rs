@@ -1,0 +1,65 @@
+//! A file of the host as a disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use aurora_kernel::BootError;
+use aurora_machine::{BlockError, SECTOR_SIZE};
+use aurora_virtual::DiskImage;
+
+pub(crate) struct FileDisk {
+    file: File,
+    size: u64,
+    read_only: bool,
+}
+
+impl FileDisk {
+    /// Opens an image, for reading alone if it cannot be written. One machine has it at a time.
+    pub(crate) fn open(path: &Path) -> Result<Self, BootError> {
+        let cannot =
+            |error: std::io::Error| BootError(format!("the disk {} cannot be opened: {error}", path.display()));
+        let (file, read_only) = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => (file, false),
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+                (File::open(path).map_err(cannot)?, true)
+            }
+            Err(error) => return Err(cannot(error)),
+        };
+        if !read_only && file.try_lock().is_err() {
+            return Err(BootError(format!("the disk {} is in use by another machine", path.display())));
+        }
+        let size = file.metadata().map_err(cannot)?.len() / SECTOR_SIZE * SECTOR_SIZE;
+        Ok(Self { file, size, read_only })
+    }
+}
+
+fn told(error: std::io::Error) -> BlockError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BlockError::NoSpace,
+        _ => BlockError::Io,
+    }
+}
+
+impl DiskImage for FileDisk {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), BlockError> {
+        self.file.read_exact_at(out, offset).map_err(told)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), BlockError> {
+        self.file.write_all_at(bytes, offset).map_err(told)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.file.sync_data().map_err(told)
+    }
+}
