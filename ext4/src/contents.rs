@@ -160,7 +160,8 @@ impl Ext4 {
 
     /// Sizes beyond 2 GiB are a feature of the file system.
     fn note_large_file(&mut self, size: u64) -> Result<()> {
-        if size <= 0x7fff_ffff || self.super32(crate::superblock::field::RO_COMPAT)? & RoCompat::LARGE_FILE.bits() != 0 {
+        if size <= 0x7fff_ffff || self.super32(crate::superblock::field::RO_COMPAT)? & RoCompat::LARGE_FILE.bits() != 0
+        {
             return Ok(());
         }
         self.edit_super(|sb| {

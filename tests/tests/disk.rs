@@ -84,7 +84,7 @@ fn machine(kind: Kind, disk: &Path) -> Running {
         command_line: "link quiet".into(),
         memory: 256 << 20,
         disks: vec![disk.to_owned()],
-        show_console: false,
+        ..Boot::default()
     };
     Running::start(kind, boot, START).unwrap_or_else(|e| panic!("{kind:?} does not start: {e:#}"))
 }

@@ -177,6 +177,17 @@ impl DiskImage {
         Ok(check.problems().iter().map(|problem| problem.text.clone()).collect())
     }
 
+    /// The contents of a file, by its path.
+    pub fn read_path(&mut self, path: &[u8]) -> Result<Vec<u8>> {
+        let mut ino = Ext4::ROOT;
+        for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
+            ino = self.attempt(|ext4| ext4.lookup(ino, name))?.ino;
+        }
+        let attributes = self.attempt(|ext4| ext4.attributes(ino))?;
+        ensure!(attributes.kind == FileType::Regular, "it is not a file");
+        self.read(&attributes)
+    }
+
     /// Everything in it, as what archives are made of. Unix sockets are left out: no archive has them.
     pub fn tree(&mut self) -> Result<Image> {
         let mut image = Image::default();
