@@ -154,7 +154,7 @@ fn program(kind: Kind, what: &'static str) -> Result<Measured> {
             command_line: "link quiet".into(),
             memory: 256 << 20,
             show_console: false,
-            ..Boot::default()
+            ..machines::Boot::default()
         };
         let running = Running::start(kind, boot, Duration::from_secs(60))?;
         let argv = ["busybox", "true"].map(|w| w.as_bytes().to_vec()).to_vec();

@@ -119,7 +119,7 @@ const WORK: &str = r#"
 fn written_inside(kind: Kind) {
     let folder = Folder::new(&format!("inside-{kind:?}"));
     for options in [&["-b", "4096"][..], &["-b", "1024"], &["-t", "ext2", "-b", "2048"]] {
-        let image = folder.join("disk.img");
+        let image = folder.join(&format!("disk{}", options.concat()));
         let file = fs::File::create(&image).expect("an image");
         file.set_len(96 << 20).expect("an image");
         mke2fs(&image, options);
@@ -169,7 +169,7 @@ fn made_outside(kind: Kind) {
         &["-b", "2048", "-O", "^extents,^64bit"],
         &["-b", "4096", "-O", "inline_data", "-I", "256"],
     ] {
-        let image = folder.join("disk.img");
+        let image = folder.join(&format!("disk{}", options.concat()));
         fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("an image");
         let mut all = options.to_vec();
         let from = tree.to_string_lossy().into_owned();

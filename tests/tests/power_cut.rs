@@ -39,9 +39,9 @@ const WORK: &str = r#"
         seq $i $((i * 40)) | dd of=kept/f$i bs=1k conv=fsync 2>/dev/null
         echo $i | dd of=/dev/vdb bs=512 seek=$i conv=fsync,notrunc 2>/dev/null
         seq 1 3000 > churn/c$i; echo more >> churn/log; ln churn/c$i churn/l$i
-        [ $((i % 3)) -ne 0 ] || rm churn/c$((i - 1))
+        [ $((i % 3)) -ne 0 ] || rm -f churn/c$((i - 1))
         [ $((i % 5)) -ne 0 ] || mv churn/c$i churn/moved
-        [ $((i % 7)) -ne 0 ] || { mkdir churn/d$i; mv churn/l$i churn/d$i/; truncate -s 77 churn/log; }
+        [ $((i % 7)) -ne 0 ] || { mkdir churn/d$i; mv churn/l$i churn/d$i/x; truncate -s 77 churn/log; }
         [ $((i % 20)) -ne 0 ] || usleep 1200000
         i=$((i + 1))
     done"#;
@@ -106,7 +106,8 @@ fn survive(name: &str, options: &[&str], seed: u64) {
     let mut cuts: Vec<usize> = (0..STATES).map(|_| random.below(all.len() + 1)).collect();
     cuts.sort_unstable();
     // Up to which record `flushed` has everything, and which were written since.
-    let (mut done, mut since, mut told) = (0, Vec::new(), 0);
+    let (mut done, mut told) = (0, 0);
+    let mut since: Vec<&Record> = Vec::new();
     let mut most = 0;
     for cut in cuts {
         for record in &all[done..cut] {
@@ -123,7 +124,12 @@ fn survive(name: &str, options: &[&str], seed: u64) {
         }
         done = cut;
         let state = crash(&flushed, &since, &mut random);
-        look_at(&folder.join("state"), &state, told, &format!("{name}, seed {seed}, after {cut} of {} records", all.len()));
+        look_at(
+            &folder.join("state"),
+            &state,
+            told,
+            &format!("{name}, seed {seed}, after {cut} of {} records", all.len()),
+        );
         most = most.max(told);
     }
     assert!(most > 40, "the cuts came too early to show anything: {most}");

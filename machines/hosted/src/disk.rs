@@ -38,7 +38,7 @@ impl Recording {
 }
 
 impl FileDisk {
-    /// Opens an image, for reading alone if it cannot be written. One machine has it at a time.
+    /// Opens an image, for reading alone if it cannot be written.
     pub(crate) fn open(path: &Path, recording: Option<(Arc<Recording>, u8)>) -> Result<Self, BootError> {
         let cannot =
             |error: std::io::Error| BootError(format!("the disk {} cannot be opened: {error}", path.display()));
@@ -49,11 +49,26 @@ impl FileDisk {
             }
             Err(error) => return Err(cannot(error)),
         };
-        if !read_only && file.try_lock().is_err() {
-            return Err(BootError(format!("the disk {} is in use by another machine", path.display())));
-        }
         let size = file.metadata().map_err(cannot)?.len() / SECTOR_SIZE * SECTOR_SIZE;
         Ok(Self { file, size, read_only, recording })
+    }
+}
+
+/// Keeps a machine's images from other machines until it is dropped.
+pub(crate) struct Locks(#[expect(dead_code, reason = "closing them is what unlocks")] Vec<File>);
+
+impl Locks {
+    /// Takes the images of these paths, those that can be written.
+    pub(crate) fn take(paths: &[std::path::PathBuf]) -> Result<Self, BootError> {
+        let mut files = Vec::new();
+        for path in paths {
+            let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { continue };
+            if file.try_lock().is_err() {
+                return Err(BootError(format!("the disk {} is in use by another machine", path.display())));
+            }
+            files.push(file);
+        }
+        Ok(Self(files))
     }
 }
 

@@ -111,6 +111,8 @@ pub struct Hosted {
 impl Hosted {
     /// Turns a machine on, on a thread of its own. What goes wrong while it boots is told by [`Hosted::wait`].
     pub fn start(config: Config) -> Result<Self, BootError> {
+        // Not with the machine, whose parts hold on to one another: with its thread.
+        let locks = disk::Locks::take(&config.disks)?;
         let machine = machine(&config, Time::Real, ProcessHost::new(None))?;
         let inside = machine.clone();
         let info = BootInfo { command_line: config.command_line, initramfs: config.initramfs };
@@ -119,6 +121,7 @@ impl Hosted {
             .spawn(move || {
                 // However it ends, a panic included, whoever waits for bytes must hear of it.
                 let _off = TurnOff(inside.clone());
+                let _locks = locks;
                 drive(inside, info)
             })
             .map_err(|e| BootError(format!("no thread for the machine: {e}")))?;

@@ -271,7 +271,6 @@ impl FileSystem for Disk {
                     Err(error) => return Err(self.failed(error)),
                 }
             }
-            self.ext4.lock().set_read_only();
             self.stopped.store(true, Ordering::Release);
             self.work.wake_all();
             let kept = core::mem::take(&mut *self.kept.lock());
