@@ -61,7 +61,9 @@ mod tests {
     #[test]
     fn a_list_comes_back_as_it_was_given() {
         let mut given = PROGRAM_VERSION.to_le_bytes().to_vec();
-        for (tag, perm, id) in [(1u16, 6u16, NOBODY), (USER, 4, 1000), (4, 4, NOBODY), (0x10, 4, NOBODY), (0x20, 0, NOBODY)] {
+        for (tag, perm, id) in
+            [(1u16, 6u16, NOBODY), (USER, 4, 1000), (4, 4, NOBODY), (0x10, 4, NOBODY), (0x20, 0, NOBODY)]
+        {
             given.extend_from_slice(&tag.to_le_bytes());
             given.extend_from_slice(&perm.to_le_bytes());
             given.extend_from_slice(&id.to_le_bytes());

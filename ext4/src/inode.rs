@@ -371,7 +371,8 @@ impl Ext4 {
         if let Some(flags) = change.flags {
             inode.flags = (inode.flags - InodeFlags::SETTABLE) | (flags & InodeFlags::SETTABLE);
         }
-        let more = change.permissions.is_some() || change.uid.is_some() || change.gid.is_some() || change.flags.is_some();
+        let more =
+            change.permissions.is_some() || change.uid.is_some() || change.gid.is_some() || change.flags.is_some();
         self.put_inode(&mut inode, more)
     }
 
@@ -421,7 +422,9 @@ mod tests {
     fn times_from_1901_to_2446_come_back() {
         let mut data = [0u8; 256];
         put16(&mut data, 0x80, 32);
-        for sec in [i64::from(i32::MIN), -1, 0, 1, i64::from(i32::MAX), 1 << 31, 1 << 32, (3 << 32) + i64::from(i32::MAX)] {
+        for sec in
+            [i64::from(i32::MIN), -1, 0, 1, i64::from(i32::MAX), 1 << 31, 1 << 32, (3 << 32) + i64::from(i32::MAX)]
+        {
             let value = Timestamp { sec, nsec: 999_999_999 };
             put_time(&mut data, 0x8, 0x8c, value);
             assert_eq!(time(&data, 0x8, 0x8c), value, "{sec}");

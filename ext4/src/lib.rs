@@ -39,8 +39,8 @@ extern crate alloc;
 extern crate std;
 
 mod acl;
-mod blocks;
 mod api;
+mod blocks;
 mod bytes;
 mod checksum;
 mod contents;
@@ -67,6 +67,6 @@ pub use fs::Ext4;
 pub use mount::{MountOptions, MountStep, Mounting};
 pub use types::{
     Allocate, AttributeChange, Attributes, Block, BlockRange, By, Device, DirEntry, FileType, Found, Ino, InodeFlags,
-    Memory, NewInode, Place, Plan, PlanId, Progress, Rename, Run, SetXattr, Statfs, Step, Tid, Timestamp, Unlinked, Want,
-    WriteRun,
+    Memory, NewInode, Place, Plan, PlanId, Progress, Rename, Run, SetXattr, Statfs, Step, Tid, Timestamp, Unlinked,
+    Want, WriteRun,
 };

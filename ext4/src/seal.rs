@@ -43,9 +43,7 @@ fn checksum(layout: &Layout, block: u64, kind: Kind, data: &[u8]) -> Option<(usi
             let at = 12 + 12 * usize::from(le16(data, 4));
             (at + 4 <= size).then(|| (at, crc32c(seed, slice(data, 0, at))))
         }
-        Kind::Dir(seed) => {
-            entry::has_tail(data).then(|| (size - 4, crc32c(seed, slice(data, 0, size - entry::TAIL))))
-        }
+        Kind::Dir(seed) => entry::has_tail(data).then(|| (size - 4, crc32c(seed, slice(data, 0, size - entry::TAIL)))),
         Kind::Index(seed) => index_checksum(seed, data),
         Kind::Xattr => {
             let sum = crc32c(layout.seed, &block.to_le_bytes());
@@ -172,12 +170,16 @@ impl Ext4 {
         }
         put32(sb, field::FREE_INODES, crate::bytes::low32(inodes));
         put32(sb, field::WTIME, crate::bytes::low32(now.sec.cast_unsigned()));
-        put32(sb, 0x274, u32::from_le_bytes([
-            crate::bytes::low8(crate::bytes::high32(now.sec.cast_unsigned())),
-            u8_at(sb, 0x275),
-            u8_at(sb, 0x276),
-            u8_at(sb, 0x277),
-        ]));
+        put32(
+            sb,
+            0x274,
+            u32::from_le_bytes([
+                crate::bytes::low8(crate::bytes::high32(now.sec.cast_unsigned())),
+                u8_at(sb, 0x275),
+                u8_at(sb, 0x276),
+                u8_at(sb, 0x277),
+            ]),
+        );
         self.running.blocks.entry(place).or_insert(1);
         Ok(())
     }

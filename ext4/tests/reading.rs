@@ -11,25 +11,7 @@ use std::path::Path;
 use aurora_ext4::{Ext4, FileType, Ino};
 use support::oracle::{self, Folder};
 use support::random::Random;
-use support::{Disk, Host};
-
-/// What mke2fs is told: name, arguments.
-pub const KINDS: [(&str, &[&str]); 14] = [
-    ("ext2, 1 KiB", &["-t", "ext2", "-b", "1024"]),
-    ("ext2, 4 KiB, revision 0 inodes", &["-t", "ext2", "-b", "4096", "-I", "128"]),
-    ("ext2 without any feature", &["-t", "ext2", "-b", "1024", "-O", "none"]),
-    ("ext3, 2 KiB", &["-t", "ext3", "-b", "2048"]),
-    ("ext4, 1 KiB", &["-t", "ext4", "-b", "1024"]),
-    ("ext4, 2 KiB", &["-t", "ext4", "-b", "2048"]),
-    ("ext4, 4 KiB", &["-t", "ext4", "-b", "4096"]),
-    ("ext4 with all that is new", &["-t", "ext4", "-b", "4096", "-O", "metadata_csum_seed,orphan_file,large_dir,project"]),
-    ("ext4 with inline data", &["-t", "ext4", "-b", "4096", "-O", "inline_data", "-I", "512"]),
-    ("ext4, 1 KiB with inline data", &["-t", "ext4", "-b", "1024", "-O", "inline_data"]),
-    ("ext4 with uninit_bg in place of checksums", &["-t", "ext4", "-b", "4096", "-O", "^metadata_csum,uninit_bg"]),
-    ("ext4 with meta_bg", &["-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode"]),
-    ("ext4 with sparse_super2", &["-t", "ext4", "-b", "4096", "-O", "sparse_super2,^resize_inode"]),
-    ("ext4 without 64bit, flex_bg and journal", &["-t", "ext4", "-b", "4096", "-O", "^64bit,^flex_bg,^has_journal"]),
-];
+use support::{Disk, Host, KINDS};
 
 /// A tree with a bit of everything.
 fn make_tree(root: &Path) {
@@ -48,7 +30,8 @@ fn make_tree(root: &Path) {
     let many = root.join("many");
     fs::create_dir(&many).unwrap();
     for number in 0..3000 {
-        fs::write(many.join(format!("a rather long name for a file, to fill blocks {number}")), format!("{number}")).unwrap();
+        fs::write(many.join(format!("a rather long name for a file, to fill blocks {number}")), format!("{number}"))
+            .unwrap();
     }
     let sparse = fs::File::create(root.join("sparse")).unwrap();
     for place in [0u64, 40_000, 400_000, 9_000_000] {
@@ -86,7 +69,10 @@ fn compare(host: &mut Host, ino: Ino, path: &Path, links: &mut BTreeMap<u64, Ino
         assert!(names.is_empty(), "{names:?} too many in {path:?}");
     } else if theirs.is_symlink() {
         assert_eq!(ours.kind, FileType::Symlink);
-        assert_eq!(host.run(|fs| fs.read_link(ino)).unwrap(), fs::read_link(path).unwrap().as_os_str().as_encoded_bytes());
+        assert_eq!(
+            host.run(|fs| fs.read_link(ino)).unwrap(),
+            fs::read_link(path).unwrap().as_os_str().as_encoded_bytes()
+        );
     } else {
         assert_eq!(ours.kind, FileType::Regular);
         assert_eq!((u64::from(ours.links), ours.size), (theirs.nlink(), theirs.size()), "{path:?}");

@@ -34,7 +34,9 @@ impl Hasher {
         let (major, minor) = match self.version {
             0 => (self.legacy(name), 0),
             1 => {
-                name.chunks(32).enumerate().for_each(|(at, _)| half_md4(&mut state, &self.words::<8>(rest(name, at * 32))));
+                name.chunks(32)
+                    .enumerate()
+                    .for_each(|(at, _)| half_md4(&mut state, &self.words::<8>(rest(name, at * 32))));
                 (state[1], state[2])
             }
             _ => {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::entry;
 use super::hash::Hasher;
 use super::{Names, Spot};
-use crate::bytes::{le16, le32, low32, put, put8, put16, put32, short, shift, slice, u8_at};
+use crate::bytes::{le16, le32, low32, put, put8, put16, put32, shift, short, slice, u8_at};
 use crate::error::{Error, Result, corrupt};
 use crate::fs::Ext4;
 use crate::inode::Inode;
@@ -214,8 +214,10 @@ impl Ext4 {
     pub(crate) fn make_index(&mut self, dir: &mut Inode, by: By) -> Result<()> {
         let seed = dir.seed(&self.layout);
         let (data, root) = self.dir_leaf(dir, 0)?;
-        let names: Names =
-            entry::names(&data).filter(|e| e.name != b"." && e.name != b"..").map(|e| (e.name.into(), e.ino, e.code)).collect();
+        let names: Names = entry::names(&data)
+            .filter(|e| e.name != b"." && e.name != b"..")
+            .map(|e| (e.name.into(), e.ino, e.code))
+            .collect();
         let parent = entry::find(&data, 0, entry::end(&data), b"..").map(|e| e.ino);
         let parent = parent.ok_or(corrupt("directory: no parent", u64::from(dir.ino)))?;
         let (logical, leaf) = self.append_dir_block(dir, Kind::Dir(seed), by)?;
@@ -246,9 +248,8 @@ impl Ext4 {
             let (data, block) = self.leaf_of(dir, &frames)?;
             let end = entry::end(&data);
             let need = entry::size_of(name.len());
-            let fits = entry::records(&data, 0, end).any(|e| {
-                e.length >= need + if e.ino == 0 { 0 } else { entry::size_of(e.name.len()) }
-            });
+            let fits = entry::records(&data, 0, end)
+                .any(|e| e.length >= need + if e.ino == 0 { 0 } else { entry::size_of(e.name.len()) });
             if fits {
                 let data = self.edit(block, Kind::Dir(seed))?;
                 entry::insert(data, 0, end, name, ino, code);
@@ -274,9 +275,8 @@ impl Ext4 {
         by: By,
     ) -> Result<()> {
         let seed = dir.seed(&self.layout);
-        let mut names: Vec<(u32, (Vec<u8>, u32, u8))> = entry::names(data)
-            .map(|e| (hasher.hash(e.name).major, (e.name.to_vec(), e.ino, e.code)))
-            .collect();
+        let mut names: Vec<(u32, (Vec<u8>, u32, u8))> =
+            entry::names(data).map(|e| (hasher.hash(e.name).major, (e.name.to_vec(), e.ino, e.code))).collect();
         names.sort_by_key(|(hash, _)| *hash);
         if names.len() < 2 {
             return Err(corrupt("directory: a full block of one name", block));

@@ -61,7 +61,8 @@ impl Ext4 {
         let hasher = self.index_hasher(dir)?;
         if from < 2 {
             let (data, _) = self.index_block(dir, 0)?;
-            let dots: Vec<Found> = entry::records(&data, 0, data.len()).take(2).map(|e| self.found(&hasher, &e)).collect();
+            let dots: Vec<Found> =
+                entry::records(&data, 0, data.len()).take(2).map(|e| self.found(&hasher, &e)).collect();
             emit(dots, from, 2, out);
         }
         let mut from = from.max(2);

@@ -1,6 +1,6 @@
 //! One node of an extent tree: the root in an inode, or a block.
 
-use crate::bytes::{high32, le16, le32, low16, low32, put16, put32, short, shift};
+use crate::bytes::{high32, le16, le32, low16, low32, put16, put32, shift, short};
 use crate::error::{Result, corrupt};
 use crate::types::Block;
 

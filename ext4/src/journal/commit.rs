@@ -29,11 +29,7 @@ impl Journal {
             for (number, (block, data)) in part.iter().enumerate() {
                 let escaped = format::escape(data);
                 let logged = escaped.as_ref().unwrap_or(data).clone();
-                let tag = Tag {
-                    block: **block,
-                    escaped: escaped.is_some(),
-                    checksum: self.logged_checksum(&logged),
-                };
+                let tag = Tag { block: **block, escaped: escaped.is_some(), checksum: self.logged_checksum(&logged) };
                 let (first, last) = (number == 0, number + 1 == part.len());
                 at = format::put_tag(features, &mut descriptor, at, &tag, first.then_some(uuid), last);
                 contents.push(logged);
@@ -275,10 +271,7 @@ impl Ext4 {
         self.running.blocks.contains_key(&block)
             || self.committing.as_ref().is_some_and(|c| c.blocks.contains_key(&block))
             || self.journal.as_ref().is_some_and(|j| j.logged.iter().any(|l| l.blocks.contains_key(&block)))
-            || matches!(
-                self.cache.kind(block),
-                Some(crate::store::Kind::Super | crate::store::Kind::Descriptors(_))
-            )
+            || matches!(self.cache.kind(block), Some(crate::store::Kind::Super | crate::store::Kind::Descriptors(_)))
     }
 
     pub(crate) fn pinned_count(&self) -> u64 {

@@ -69,8 +69,7 @@ impl Features {
 
     /// Writes them to a superblock.
     pub(crate) fn store(&self, sb: &mut [u8]) {
-        let all =
-            [self.revoke, self.wide, self.async_commit, self.checksum_v2, self.checksum_v3, self.fast_commit];
+        let all = [self.revoke, self.wide, self.async_commit, self.checksum_v2, self.checksum_v3, self.fast_commit];
         let bits = all.iter().enumerate().fold(0u32, |bits, (at, &on)| bits | u32::from(on) << at);
         put_be32(sb, 4, SUPERBLOCK_V2);
         put_be32(sb, field::INCOMPAT, bits);
@@ -139,9 +138,8 @@ pub(crate) fn put_tag(
     uuid: Option<&[u8]>,
     last: bool,
 ) -> usize {
-    let flags = u32::from(tag.escaped)
-        | if uuid.is_none() { TAG_SAME_UUID } else { 0 }
-        | if last { TAG_LAST } else { 0 };
+    let flags =
+        u32::from(tag.escaped) | if uuid.is_none() { TAG_SAME_UUID } else { 0 } | if last { TAG_LAST } else { 0 };
     put_be32(data, at, low32(tag.block));
     if features.checksum_v3 {
         put_be32(data, at + 4, flags);

@@ -84,7 +84,11 @@ impl Journal {
         if be32(sb, 0) != format::MAGIC || (kind != format::SUPERBLOCK_V1 && kind != format::SUPERBLOCK_V2) {
             return Err(corrupt("journal: superblock", 0));
         }
-        let features = if kind == format::SUPERBLOCK_V2 { Features::parse(be32(sb, field::INCOMPAT))? } else { Features::default() };
+        let features = if kind == format::SUPERBLOCK_V2 {
+            Features::parse(be32(sb, field::INCOMPAT))?
+        } else {
+            Features::default()
+        };
         if features.has_checksums() {
             let sum = crc32c_without(!0, crate::bytes::slice(sb, 0, 1024), field::CHECKSUM, 4);
             if sum != be32(sb, field::CHECKSUM) {

@@ -126,9 +126,9 @@ impl Replay {
 
     /// After the scan: the newest copies that were not revoked.
     fn valid(&self) -> impl Iterator<Item = (&u64, &Copy)> {
-        self.copies.iter().filter(|(block, copy)| {
-            self.revoked.get(block).is_none_or(|&revoked| !not_before(revoked, copy.sequence))
-        })
+        self.copies
+            .iter()
+            .filter(|(block, copy)| self.revoked.get(block).is_none_or(|&revoked| !not_before(revoked, copy.sequence)))
     }
 
     /// A logged block as it was.

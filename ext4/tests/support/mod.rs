@@ -2,6 +2,7 @@
 //! carries out plans. And the oracle, e2fsprogs.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod model;
 pub mod oracle;
 pub mod random;
 
@@ -12,10 +13,34 @@ use std::sync::Arc;
 
 use aurora_ext4::*;
 
+/// What mke2fs is told: name, arguments.
+pub const KINDS: [(&str, &[&str]); 14] = [
+    ("ext2, 1 KiB", &["-t", "ext2", "-b", "1024"]),
+    ("ext2, 4 KiB, revision 0 inodes", &["-t", "ext2", "-b", "4096", "-I", "128"]),
+    ("ext2 without any feature", &["-t", "ext2", "-b", "1024", "-O", "none"]),
+    ("ext3, 2 KiB", &["-t", "ext3", "-b", "2048"]),
+    ("ext4, 1 KiB", &["-t", "ext4", "-b", "1024"]),
+    ("ext4, 2 KiB", &["-t", "ext4", "-b", "2048"]),
+    ("ext4, 4 KiB", &["-t", "ext4", "-b", "4096"]),
+    (
+        "ext4 with all that is new",
+        &["-t", "ext4", "-b", "4096", "-O", "metadata_csum_seed,orphan_file,large_dir,project"],
+    ),
+    ("ext4 with inline data", &["-t", "ext4", "-b", "4096", "-O", "inline_data", "-I", "512"]),
+    ("ext4, 1 KiB with inline data", &["-t", "ext4", "-b", "1024", "-O", "inline_data"]),
+    ("ext4 with uninit_bg in place of checksums", &["-t", "ext4", "-b", "4096", "-O", "^metadata_csum,uninit_bg"]),
+    ("ext4 with meta_bg", &["-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode"]),
+    ("ext4 with sparse_super2", &["-t", "ext4", "-b", "4096", "-O", "sparse_super2,^resize_inode"]),
+    ("ext4 without 64bit, flex_bg and journal", &["-t", "ext4", "-b", "4096", "-O", "^64bit,^flex_bg,^has_journal"]),
+];
+
 /// What was done to a device.
 #[derive(Clone, Debug)]
 pub enum Record {
-    Write { offset: u64, data: Block },
+    Write {
+        offset: u64,
+        data: Block,
+    },
     Flush,
     /// A mark of the test's, to tell what was promised by then.
     Mark(u64),
@@ -131,7 +156,10 @@ pub fn try_mount(mut disk: Disk, read_only: bool) -> (Disk, Result<Ext4>) {
 }
 
 fn block_size_of(plan: &Plan) -> u64 {
-    plan.steps.iter().find_map(|s| if let Step::Write { data, .. } = s { Some(data.len() as u64) } else { None }).unwrap_or(0)
+    plan.steps
+        .iter()
+        .find_map(|s| if let Step::Write { data, .. } = s { Some(data.len() as u64) } else { None })
+        .unwrap_or(0)
 }
 
 /// Does what a plan says; false if the device failed.
@@ -279,20 +307,19 @@ impl Host {
 
     /// Writes as a page cache would: whole blocks, what was not there as zeros.
     pub fn write_as(&mut self, ino: Ino, offset: u64, data: &[u8], how: Allocate) -> Result<()> {
-        let size = self.block_size();
         let by = self.by();
         if let Some(inline) = self.run(|fs| fs.take_inline(ino, by))? {
             self.write_blocks(ino, 0, &inline, how, inline.len() as u64)?;
         }
         let old = self.run(|fs| fs.attributes(ino))?.size;
-        let _ = size;
-        self.write_blocks(ino, offset, data, how, old)?;
-        let end = offset + data.len() as u64;
-        if end > old {
-            self.run(|fs| fs.grow(ino, end, by))?;
+        let written = self.write_blocks(ino, offset, data, how, old);
+        if written.is_err() {
+            // Blocks that were found before there was no more room.
+            let now = self.run(|fs| fs.attributes(ino))?.size;
+            self.truncate(ino, now)?;
         }
         self.housekeeping();
-        Ok(())
+        written
     }
 
     fn write_blocks(&mut self, ino: Ino, offset: u64, data: &[u8], how: Allocate, old_size: u64) -> Result<()> {
@@ -300,7 +327,7 @@ impl Host {
         let by = self.by();
         let (mut at, end) = (offset / size, (offset + data.len() as u64).div_ceil(size));
         while at < end {
-            let got = self.run(|fs| fs.map_for_write(ino, at, end - at, how, by))?;
+            let got = self.run(|fs| fs.map_and_grow(ino, at, end - at, offset + data.len() as u64, how, by))?;
             let (start, unwritten) = match got.run.place {
                 Place::Blocks(start) => (start, false),
                 Place::Unwritten(start) => (start, true),
@@ -322,7 +349,7 @@ impl Host {
             }
             self.disk.write(start * size, &buffer);
             if unwritten {
-                self.run(|fs| fs.written(ino, at, got.run.count))?;
+                self.run(|fs| fs.written_and_grow(ino, at, got.run.count, offset + data.len() as u64, by))?;
             }
             at += got.run.count;
         }
