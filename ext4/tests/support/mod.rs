@@ -120,6 +120,8 @@ pub struct Host {
     pub fs: Ext4,
     pub disk: Disk,
     pub now: i64,
+    /// What the file system held after each commit, if that is recorded. The device gets a mark for each.
+    pub moments: Option<Vec<model::Model>>,
 }
 
 pub const NEW_FILE: NewInode<'static> = NewInode {
@@ -181,11 +183,11 @@ pub fn carry_out(disk: &mut Disk, block_size: u64, plan: &Plan) -> bool {
 impl Host {
     pub fn mount(disk: Disk) -> Self {
         let (disk, fs) = try_mount(disk, false);
-        Self { fs: fs.unwrap(), disk, now: 1_700_000_000 }
+        Self { fs: fs.unwrap(), disk, now: 1_700_000_000, moments: None }
     }
     pub fn mount_read_only(disk: Disk) -> Self {
         let (disk, fs) = try_mount(disk, true);
-        Self { fs: fs.unwrap(), disk, now: 1_700_000_000 }
+        Self { fs: fs.unwrap(), disk, now: 1_700_000_000, moments: None }
     }
     pub fn by(&mut self) -> By {
         self.now += 1;
@@ -224,8 +226,12 @@ impl Host {
         }
     }
     pub fn commit(&mut self) {
-        if let Some(plan) = self.fs.begin_commit().unwrap() {
-            self.carry_out(plan);
+        let Some(plan) = self.fs.begin_commit().unwrap() else { return };
+        self.carry_out(plan);
+        if let Some(mut moments) = self.moments.take() {
+            moments.push(model::Model::read(self).unwrap());
+            self.disk.mark(moments.len() as u64 - 1);
+            self.moments = Some(moments);
         }
     }
     pub fn checkpoint(&mut self) {

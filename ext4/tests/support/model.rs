@@ -1,7 +1,7 @@
 //! A file system in memory that does the same operations, to compare with.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc as Rc;
 
 use aurora_ext4::*;
 
