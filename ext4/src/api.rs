@@ -185,11 +185,30 @@ impl Ext4 {
     /// Finds or makes room for a write: the run begins at `first`, covers `count` blocks or less, and is no hole.
     /// Contents in the inode have to be moved out first: [`Error::NotSupported`], see `take_inline`.
     pub fn map_for_write(&mut self, ino: Ino, first: u64, count: u64, how: Allocate, by: By) -> Result<WriteRun> {
-        self.change(|fs| fs.do_map_for_write(ino, first, count, how, by))
+        self.map_and_grow(ino, first, count, 0, how, by)
+    }
+    /// [`map_for_write`](Self::map_for_write), and in the same transaction the file's size becomes `size`, as far as the
+    /// run reaches and is not unwritten. So a crash leaves no blocks beyond the end of a file, which e2fsck(8) would
+    /// complain of.
+    pub fn map_and_grow(
+        &mut self,
+        ino: Ino,
+        first: u64,
+        count: u64,
+        size: u64,
+        how: Allocate,
+        by: By,
+    ) -> Result<WriteRun> {
+        self.change(|fs| fs.do_map_for_write(ino, (first, count), size, how, by))
     }
     /// Says that unwritten blocks have their contents on the device. What is not unwritten there stays.
     pub fn written(&mut self, ino: Ino, first: u64, count: u64) -> Result<()> {
-        while self.change(|fs| fs.do_written(ino, first, count))? == Progress::More {}
+        self.written_and_grow(ino, first, count, 0, By::default())
+    }
+    /// [`written`](Self::written), and in the same transaction the file's size becomes `size`, as far as these blocks
+    /// reach, if it was smaller.
+    pub fn written_and_grow(&mut self, ino: Ino, first: u64, count: u64, size: u64, by: By) -> Result<()> {
+        while self.change(|fs| fs.do_written(ino, (first, count), size, by))? == Progress::More {}
         Ok(())
     }
     /// Sets the size after a write beyond the end, without touching blocks; never makes a file shorter. The caller has

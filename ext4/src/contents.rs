@@ -88,8 +88,8 @@ impl Ext4 {
     pub(crate) fn do_map_for_write(
         &mut self,
         ino: Ino,
-        first: u64,
-        count: u64,
+        (first, count): (u64, u64),
+        size: u64,
         how: Allocate,
         by: By,
     ) -> Result<WriteRun> {
@@ -101,11 +101,13 @@ impl Ext4 {
             return Err(Error::NotSupported);
         }
         let (run, fresh) = self.allocate_at(&mut inode, first, count.max(1), how, by)?;
-        if fresh {
+        let written = matches!(run.place, Place::Blocks(_));
+        let grown = written && self.grow_to(&mut inode, first + run.count, size, by)?;
+        if fresh || grown {
             self.put_inode(&mut inode, true)?;
-            if matches!(run.place, Place::Blocks(_)) {
-                self.attempt.ordered.push(ino);
-            }
+        }
+        if fresh && written {
+            self.attempt.ordered.push(ino);
         }
         Ok(WriteRun { run, fresh })
     }
@@ -144,15 +146,30 @@ impl Ext4 {
         }
     }
 
-    pub(crate) fn do_written(&mut self, ino: Ino, first: u64, count: u64) -> Result<Progress> {
-        let mut inode = self.inode(ino)?;
-        if !inode.has(InodeFlags::EXTENTS) || !inode.has_blocks() {
-            return Ok(Progress::Done);
+    /// Makes a file longer, up to the end of a block and to a size.
+    fn grow_to(&mut self, inode: &mut Inode, end: u64, size: u64, by: By) -> Result<bool> {
+        let size = size.min(end << self.layout.block_bits);
+        if size <= inode.size {
+            return Ok(false);
         }
-        let by = By { privileged: true, ..By::default() };
+        inode.size = size;
+        inode.mtime = by.now;
+        inode.ctime = by.now;
+        self.note_large_file(size)?;
+        Ok(true)
+    }
+
+    pub(crate) fn do_written(&mut self, ino: Ino, (first, count): (u64, u64), size: u64, by: By) -> Result<Progress> {
+        let mut inode = self.inode(ino)?;
+        let end = first.saturating_add(count).min(MAX_BLOCKS);
+        let all = By { privileged: true, ..by };
         let before = inode.root;
-        let progress = self.convert_extents(&mut inode, first, first.saturating_add(count), false, by)?;
-        if inode.root != before || self.attempt_blocks() > 0 {
+        let mut progress = Progress::Done;
+        if inode.has(InodeFlags::EXTENTS) && inode.has_blocks() {
+            progress = self.convert_extents(&mut inode, first, end, false, all)?;
+        }
+        let grown = progress == Progress::Done && self.grow_to(&mut inode, end, size, by)?;
+        if grown || inode.root != before || self.attempt_blocks() > 0 {
             self.put_inode(&mut inode, true)?;
         }
         Ok(progress)

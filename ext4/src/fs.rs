@@ -65,7 +65,7 @@ impl Ext4 {
         longest.resize(crate::bytes::index(layout.groups), u32::MAX);
         Self {
             layout,
-            cache: Cache { limit: CACHE_LIMIT, ..Cache::default() },
+            cache: Cache::with_limit(CACHE_LIMIT),
             attempt: Attempt::default(),
             running: Transaction::default(),
             tid: 1,

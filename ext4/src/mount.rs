@@ -5,7 +5,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::bytes::{le16, le32, low32, put16, put32, slice, to_u64, to_usize};
-use crate::checksum::crc32c;
 use crate::error::{Error, Result, corrupt};
 use crate::fs::Ext4;
 use crate::journal::replay::Replay;
@@ -239,7 +238,7 @@ impl Ext4 {
         let (has_journal, file) = (self.journal.is_some(), self.layout.orphan_file != 0);
         let (clean, now) = (self.was_clean, low32(self.now.sec.cast_unsigned()));
         let (blocks, inodes) = (self.free_blocks, self.free_inodes);
-        let (wide, checksums) = (self.layout.wide(), self.layout.checksums());
+        let wide = self.layout.wide();
         let (place, at) = self.layout.superblock_place();
         let (data, _) = self.cache.seal(place).ok_or(Error::Busy)?;
         let sb = data.get_mut(at..).unwrap_or(&mut []);
@@ -272,10 +271,7 @@ impl Ext4 {
         put32(sb, field::INCOMPAT, incompat);
         put16(sb, field::STATE, state);
         put32(sb, field::WTIME, now);
-        if checksums {
-            let sum = crc32c(!0, slice(sb, 0, field::CHECKSUM));
-            put32(sb, field::CHECKSUM, sum);
-        }
+        self.layout.seal(sb);
         let data = self.cache.newest(place).ok_or(Error::Busy)?.clone();
         Ok(Step::Write { block: place, data })
     }

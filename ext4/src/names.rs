@@ -6,7 +6,7 @@ use crate::error::{Error, Result, corrupt};
 use crate::fs::Ext4;
 use crate::inode::{Inode, encode_device};
 use crate::superblock::RoCompat;
-use crate::types::{Attributes, By, FileType, Ino, InodeFlags, NewInode, Progress, Rename, SetXattr, Unlinked};
+use crate::types::{Attributes, By, FileType, Ino, InodeFlags, NewInode, Progress, Rename, Unlinked};
 
 /// How many names an inode has at most.
 const MAX_LINKS: u16 = 65000;
@@ -58,10 +58,10 @@ impl Ext4 {
             FileType::Fifo | FileType::Socket => {}
         }
         self.put_inode(&mut inode, true)?;
-        for (name, value) in new.xattrs {
-            self.change_attribute(&mut inode, name, Some(value), SetXattr::Any, by)?;
+        if !new.xattrs.is_empty() {
+            self.set_first_attributes(&mut inode, new.xattrs, by)?;
+            self.put_inode(&mut inode, true)?;
         }
-        self.put_inode(&mut inode, true)?;
         Ok(inode)
     }
 

@@ -170,29 +170,14 @@ impl Ext4 {
         }
         put32(sb, field::FREE_INODES, crate::bytes::low32(inodes));
         put32(sb, field::WTIME, crate::bytes::low32(now.sec.cast_unsigned()));
-        put32(
-            sb,
-            0x274,
-            u32::from_le_bytes([
-                crate::bytes::low8(crate::bytes::high32(now.sec.cast_unsigned())),
-                u8_at(sb, 0x275),
-                u8_at(sb, 0x276),
-                u8_at(sb, 0x277),
-            ]),
-        );
         self.running.blocks.entry(place).or_insert(1);
         Ok(())
     }
 
     fn seal_superblock(&mut self) {
         let (place, at) = self.layout.superblock_place();
-        let checksums = self.layout.checksums();
-        if let Some((data, _)) = self.cache.seal(place)
-            && checksums
-        {
-            let sb = data.get_mut(at..).unwrap_or(&mut []);
-            let sum = crc32c(!0, slice(sb, 0, field::CHECKSUM));
-            put32(sb, field::CHECKSUM, sum);
+        if let Some((data, _)) = self.cache.seal(place) {
+            self.layout.seal(data.get_mut(at..).unwrap_or(&mut []));
         }
     }
 

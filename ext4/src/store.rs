@@ -101,6 +101,9 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
+    pub(crate) fn with_limit(limit: u64) -> Self {
+        Self { limit, ..Self::default() }
+    }
     pub(crate) fn len(&self) -> u64 {
         to_u64(self.entries.len())
     }

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::bytes::{index, le16, le32, slice, to_usize, u8_at};
+use crate::bytes::{index, le16, le32, put32, slice, u8_at};
 use crate::checksum::crc32c;
 use crate::error::{Error, Result, corrupt};
 
@@ -16,7 +16,6 @@ pub(crate) const MAGIC: u16 = 0xef53;
 
 /// Offsets of the fields that change.
 pub(crate) mod field {
-    pub(crate) const INODES: usize = 0x00;
     pub(crate) const FREE_BLOCKS_LO: usize = 0x0c;
     pub(crate) const FREE_INODES: usize = 0x10;
     pub(crate) const MTIME: usize = 0x2c;
@@ -27,6 +26,9 @@ pub(crate) mod field {
     pub(crate) const RO_COMPAT: usize = 0x64;
     pub(crate) const LAST_ORPHAN: usize = 0xe8;
     pub(crate) const FREE_BLOCKS_HI: usize = 0x158;
+    /// Of a feature that never came to be: free as long as there is no such inode.
+    pub(crate) const SNAPSHOT_INODE: usize = 0x180;
+    pub(crate) const SNAPSHOT_ID: usize = 0x184;
     pub(crate) const ERROR_COUNT: usize = 0x194;
     pub(crate) const FIRST_ERROR_TIME: usize = 0x198;
     pub(crate) const FIRST_ERROR_BLOCK: usize = 0x1a0;
@@ -182,6 +184,7 @@ pub(crate) struct Layout {
     pub(crate) hash_unsigned: bool,
     pub(crate) journal_inode: u32,
     pub(crate) orphan_file: u32,
+    balance: Balance,
 }
 
 impl Layout {
@@ -253,6 +256,7 @@ impl Layout {
             hash_unsigned: flags & 2 != 0,
             journal_inode: le32(sb, 0xe0),
             orphan_file: if compat.contains(Compat::ORPHAN_FILE) { le32(sb, 0x280) } else { 0 },
+            balance: Balance::new(),
         };
         layout.sane(sb, device_bytes)
     }
@@ -289,6 +293,25 @@ impl Layout {
             return Err(Error::Unsupported("a journal on another device".to_owned()));
         }
         Ok(self)
+    }
+
+    /// Makes a superblock's checksum right, without changing it if possible.
+    ///
+    /// The checksum is in the second sector, and what changes is in the first. Were both written and the power cut in
+    /// between, no tool would take the superblock any more. So an unused word of the first sector is chosen in such a
+    /// way that the checksum stays what it was: then either version of the first sector goes with it.
+    pub(crate) fn seal(&self, sb: &mut [u8]) {
+        if !self.checksums() {
+            return;
+        }
+        let sum = |sb: &[u8]| crc32c(!0, slice(sb, 0, field::CHECKSUM));
+        if le32(sb, field::SNAPSHOT_INODE) == 0 {
+            put32(sb, field::SNAPSHOT_ID, 0);
+            let off = sum(sb) ^ le32(sb, field::CHECKSUM);
+            put32(sb, field::SNAPSHOT_ID, self.balance.word(off));
+        }
+        let sum = sum(sb);
+        put32(sb, field::CHECKSUM, sum);
     }
 
     pub(crate) fn has(&self, feature: Incompat) -> bool {
@@ -385,6 +408,41 @@ impl Layout {
     }
 }
 
+/// What to put into a word so that the checksum changes by given bits: the checksum is linear in the word.
+#[derive(Clone, Debug)]
+struct Balance([u32; 32]);
+
+impl Balance {
+    fn new() -> Self {
+        let after = field::CHECKSUM - field::SNAPSHOT_ID - 4;
+        let zeros = [0u8; SIZE];
+        let rest = slice(&zeros, 0, after);
+        // Pairs of a change of the checksum and the word that makes it; eliminated until each pair has one bit.
+        let mut pairs = [(0u32, 0u32); 32];
+        for (bit, pair) in pairs.iter_mut().enumerate() {
+            let word = 1u32 << bit;
+            let change = crc32c(crc32c(0, &word.to_le_bytes()), rest);
+            *pair = (change, word);
+        }
+        for bit in 0..32usize {
+            let mask = 1u32 << bit;
+            let Some(found) = pairs.iter().skip(bit).position(|(change, _)| change & mask != 0) else { continue };
+            pairs.swap(bit, bit + found);
+            let Some(&pivot) = pairs.get(bit) else { continue };
+            for (number, pair) in pairs.iter_mut().enumerate() {
+                if number != bit && pair.0 & mask != 0 {
+                    *pair = (pair.0 ^ pivot.0, pair.1 ^ pivot.1);
+                }
+            }
+        }
+        Self(pairs.map(|(_, word)| word))
+    }
+
+    fn word(&self, change: u32) -> u32 {
+        self.0.iter().enumerate().filter(|(bit, _)| change & (1 << bit) != 0).fold(0, |sum, (_, word)| sum ^ word)
+    }
+}
+
 fn is_power_of(number: u32, base: u32) -> bool {
     let mut power = base;
     while power < number {
@@ -405,7 +463,22 @@ pub(crate) fn descriptor_offset(layout: &Layout, group: u32) -> usize {
     index(group % layout.descriptors_per_block()).saturating_mul(layout.descriptor_size)
 }
 
-/// The largest number of blocks a host can count as bytes.
-pub(crate) fn fits(count: u64) -> usize {
-    to_usize(count)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    #[test]
+    fn a_superblock_changes_without_its_checksum() {
+        let mut sb = vec![0x5au8; SIZE];
+        put32(&mut sb, field::SNAPSHOT_INODE, 0);
+        let sum = crc32c(!0, &sb[..field::CHECKSUM]);
+        let balance = Balance::new();
+        sb[0x0c] = 17;
+        sb[0x1d0] = 99;
+        put32(&mut sb, field::SNAPSHOT_ID, 0);
+        let off = crc32c(!0, &sb[..field::CHECKSUM]) ^ sum;
+        put32(&mut sb, field::SNAPSHOT_ID, balance.word(off));
+        assert_eq!(crc32c(!0, &sb[..field::CHECKSUM]), sum);
+    }
 }

@@ -5,14 +5,17 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::acl;
-use crate::bytes::{le16, le32, low32, put, put8, put16, put32, short, slice, to_u64, to_usize, u8_at, word};
+use crate::bytes::{le16, le32, put, put8, put16, put32, short, slice, u8_at, word};
 use crate::error::{Error, Result, corrupt};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::store::Kind;
+use crate::superblock::Compat;
 use crate::types::{BlockRange, By, Ino, InodeFlags, SetXattr};
 
 const MAGIC: u32 = 0xea02_0000;
+/// Where the superblock says that there are attributes.
+const COMPAT: usize = 0x5c;
 const BLOCK_HEADER: usize = 32;
 const ENTRY: usize = 16;
 /// How many inodes share a block at most.
@@ -153,6 +156,38 @@ fn build_block(size: usize, all: &[Attribute]) -> Vec<u8> {
     data
 }
 
+/// Sets or removes an attribute among those in the inode and those in the block.
+fn arrange(
+    inner: &mut Vec<Attribute>,
+    outer: &mut Vec<Attribute>,
+    room: (usize, usize),
+    (name, value): (&[u8], Option<&[u8]>),
+    how: SetXattr,
+) -> Result<()> {
+    let (index, rest) = split(name)?;
+    if join(index, rest).is_none() {
+        return Err(Error::NotSupported);
+    }
+    let is_it = |a: &Attribute| a.index == index && a.name == rest;
+    match (how, inner.iter().chain(outer.iter()).any(is_it)) {
+        (SetXattr::Create, true) => return Err(Error::Exists),
+        (SetXattr::Replace, false) => return Err(Error::NoData),
+        _ => {}
+    }
+    inner.retain(|a| !is_it(a));
+    outer.retain(|a| !is_it(a));
+    let Some(value) = value else { return Ok(()) };
+    if value.len() > room.1 {
+        return Err(Error::NoSpace);
+    }
+    let value = if index == 2 || index == 3 { acl::to_disk(value)? } else { value.to_vec() };
+    inner.push(Attribute { index, name: rest.to_vec(), value });
+    if !fits(inner, room.0) {
+        outer.extend(inner.pop());
+    }
+    if fits(outer, room.1) { Ok(()) } else { Err(Error::NoSpace) }
+}
+
 /// The order of a block's entries.
 fn order(a: &Attribute) -> (u8, usize, Vec<u8>) {
     (a.index, a.name.len(), a.name.clone())
@@ -228,39 +263,38 @@ impl Ext4 {
         how: SetXattr,
         by: By,
     ) -> Result<()> {
-        let (index, rest) = split(name)?;
-        if join(index, rest).is_none() {
-            return Err(Error::NotSupported);
-        }
-        let value = match value {
-            Some(value) if index == 2 || index == 3 => Some(acl::to_disk(value)?),
-            Some(value) => Some(value.to_vec()),
-            None => None,
-        };
-        if value.as_ref().is_some_and(|v| to_u64(v.len()) > self.layout.bytes()) {
-            return Err(Error::NoSpace);
-        }
         let (mut inner, mut outer) = (self.inner_attributes(inode)?, self.outer_attributes(inode)?);
-        let is_it = |a: &Attribute| a.index == index && a.name == rest;
-        let exists = inner.iter().chain(&outer).any(is_it);
-        match (how, exists) {
-            (SetXattr::Create, true) => return Err(Error::Exists),
-            (SetXattr::Replace, false) => return Err(Error::NoData),
-            _ => {}
-        }
         let before = (inner.clone(), outer.clone());
-        inner.retain(|a| !is_it(a));
-        outer.retain(|a| !is_it(a));
-        if let Some(value) = value {
-            let new = Attribute { index, name: rest.to_vec(), value };
-            let room = self.inode_tail(inode).len().saturating_sub(4);
-            inner.push(new);
-            if !fits(&inner, room) {
-                outer.extend(inner.pop());
-            }
-            if !fits(&outer, self.layout.block_size - BLOCK_HEADER) {
-                return Err(Error::NoSpace);
-            }
+        let room = self.attribute_room(inode);
+        arrange(&mut inner, &mut outer, room, (name, value), how)?;
+        self.store_attributes(inode, before, (inner, outer), by)
+    }
+
+    /// Gives a new inode the attributes it has from the start; the caller writes the inode.
+    pub(crate) fn set_first_attributes(&mut self, inode: &mut Inode, all: &[(&[u8], &[u8])], by: By) -> Result<()> {
+        let (mut inner, mut outer) = (Vec::new(), Vec::new());
+        let room = self.attribute_room(inode);
+        for (name, value) in all {
+            arrange(&mut inner, &mut outer, room, (name, Some(value)), SetXattr::Any)?;
+        }
+        self.store_attributes(inode, (Vec::new(), Vec::new()), (inner, outer), by)
+    }
+
+    /// Room for attributes in an inode, and in a block.
+    fn attribute_room(&self, inode: &Inode) -> (usize, usize) {
+        (self.inode_tail(inode).len().saturating_sub(4), self.layout.block_size - BLOCK_HEADER)
+    }
+
+    fn store_attributes(
+        &mut self,
+        inode: &mut Inode,
+        before: (Vec<Attribute>, Vec<Attribute>),
+        (inner, mut outer): (Vec<Attribute>, Vec<Attribute>),
+        by: By,
+    ) -> Result<()> {
+        let compat = self.super32(COMPAT)?;
+        if compat & Compat::EXT_ATTR.bits() == 0 {
+            self.edit_super(|sb| put32(sb, COMPAT, compat | Compat::EXT_ATTR.bits()))?;
         }
         if inner != before.0 {
             self.store_inner(inode, &inner)?;
@@ -289,6 +323,7 @@ impl Ext4 {
             return self.release_attributes(inode);
         }
         let data = build_block(self.layout.block_size, all);
+        let hash = le32(&data, 12);
         if let Some(block) = self.find_shared(inode.xattr_block, &data)? {
             self.release_attributes(inode)?;
             let shared = self.edit(block, Kind::Xattr)?;
@@ -310,6 +345,7 @@ impl Ext4 {
             self.charge(inode, 1);
         }
         self.edit(inode.xattr_block, Kind::Xattr)?.copy_from_slice(&data);
+        self.shared.insert(hash, inode.xattr_block);
         Ok(())
     }
 
@@ -364,18 +400,4 @@ impl Ext4 {
     pub(crate) fn mutable(&self, inode: &Inode) -> Result<()> {
         if inode.has(InodeFlags::IMMUTABLE) { Err(Error::NotPermitted) } else { Ok(()) }
     }
-
-    /// How many inodes say they share a block of attributes, as the block says.
-    pub(crate) fn sharers(&mut self, block: u64) -> Result<u32> {
-        Ok(le32(&*self.get(block, Kind::Xattr)?, 4))
-    }
-}
-
-/// Lengths as the format has them.
-pub(crate) fn value_size(size: usize) -> u32 {
-    low32(to_u64(size))
-}
-/// And back.
-pub(crate) fn value_length(size: u32) -> usize {
-    to_usize(u64::from(size))
 }
