@@ -109,7 +109,7 @@ fn survive(name: &str, options: &[&str], seed: u64) {
     let (mut done, mut told) = (0, 0);
     let mut since: Vec<&Record> = Vec::new();
     let mut most = 0;
-    for cut in cuts {
+    for (nth, cut) in cuts.into_iter().enumerate() {
         for record in &all[done..cut] {
             match record {
                 Record { disk: 1, offset, bytes } if !bytes.is_empty() => told = *offset as usize / SECTOR,
@@ -148,6 +148,7 @@ fn look_at(path: &Path, state: &[u8], told: usize, what: &str) {
     let e2fsck = setup::program(&["e2fsck"], "e2fsprogs").expect("e2fsprogs");
     let checked = Command::new(e2fsck).arg("-fn").arg(path).output().expect("e2fsck");
     assert!(checked.status.success(), "{what}: e2fsck complains:\n{}", String::from_utf8_lossy(&checked.stdout));
+    let _ = fs::remove_file(path);
 }
 
 #[test]
