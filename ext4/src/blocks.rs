@@ -3,8 +3,6 @@
 //! What always holds: no block is given out that is the file system's own, whatever a bitmap says, nor one that was freed
 //! in a transaction that is not durable yet.
 
-use alloc::vec::Vec;
-
 use crate::bytes::{index, low32, to_u64};
 use crate::error::{Error, Result, corrupt};
 use crate::fs::Ext4;
@@ -241,13 +239,6 @@ impl Ext4 {
     pub(crate) fn attempt_is_large(&self) -> bool {
         let limit = self.largest_transaction() / 4;
         self.attempt_blocks() >= limit.clamp(12, 256) || to_u64(self.attempt.freed.len()) >= 128
-    }
-
-    /// Marks all of some blocks of a bitmap by kind, for tests of what is reachable.
-    pub(crate) fn bitmap_bits(&mut self, number: u32) -> Result<Vec<bool>> {
-        let count = self.layout.group_blocks(number);
-        let map = self.block_bitmap(number)?;
-        Ok((0..count).map(|at| bit(&map, at)).collect())
     }
 
     /// A fresh metadata block of an inode.

@@ -428,25 +428,28 @@ impl Ext4 {
         Ok(())
     }
 
-    /// Runs of all blocks that hold contents, for checks: through `visit`, which says whether to go on.
-    pub(crate) fn content_runs(&mut self, inode: &Inode, from: u64) -> Result<Option<(u64, BlockRange)>> {
-        if !inode.has_blocks() {
-            return Ok(None);
-        }
+    /// The first run of blocks at or after a logical block, and whether it is written.
+    pub(crate) fn content_run(&mut self, inode: &Inode, from: u64) -> Result<Option<(u64, BlockRange, bool)>> {
         if inode.has(InodeFlags::EXTENTS) {
             let extent = self.extent_at_or_after(inode, from)?;
-            return Ok(extent.map(|e| (e.logical, BlockRange { start: e.physical, count: e.count })));
+            let run = |e: Extent| (e.logical, BlockRange { start: e.physical, count: e.count }, !e.unwritten);
+            return Ok(extent.map(run));
         }
         let mut at = from;
         let end = self.max_pointer_blocks();
         while at < end {
             let mapped = self.map_pointer(inode, at, end - at)?;
             if let Place::Blocks(start) = mapped.place {
-                return Ok(Some((at, BlockRange { start, count: mapped.count })));
+                return Ok(Some((at, BlockRange { start, count: mapped.count }, true)));
             }
             at += mapped.count;
         }
         Ok(None)
+    }
+
+    /// Allocates blocks for contents at a logical block; the caller writes the inode.
+    pub(crate) fn allocate_contents(&mut self, inode: &mut Inode, first: u64, count: u64, by: By) -> Result<Run> {
+        Ok(self.allocate_at(inode, first, count, Allocate::Written, by)?.0)
     }
 }
 

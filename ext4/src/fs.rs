@@ -117,6 +117,18 @@ impl Ext4 {
         Ok(le32(&block, at + field))
     }
 
+    /// How many blocks are free, as the superblock says.
+    pub(crate) fn super64_free_blocks(&mut self) -> Result<u64> {
+        let high = if self.layout.wide() { u64::from(self.super32(field::FREE_BLOCKS_HI)?) << 32 } else { 0 };
+        Ok(u64::from(self.super32(field::FREE_BLOCKS_LO)?) | high)
+    }
+
+    /// Whether the image was not unmounted.
+    pub(crate) fn needs_recovery(&mut self) -> Result<bool> {
+        let flag = crate::superblock::Incompat::NEEDS_RECOVERY.bits();
+        Ok(self.super32(field::INCOMPAT)? & flag != 0)
+    }
+
     /// Changes the superblock.
     pub(crate) fn edit_super(&mut self, edit: impl FnOnce(&mut [u8])) -> Result<()> {
         let (block, at) = self.layout.superblock_place();

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec;
 
-use crate::bytes::{clear, high16, index, le16, le32, low16, put16, slice, to_usize};
+use crate::bytes::{high16, index, le16, le32, low16, put16, slice, to_usize};
 use crate::checksum::{crc16, crc32c, crc32c_without};
 use crate::error::{Result, corrupt};
 use crate::fs::Ext4;
@@ -149,12 +149,6 @@ pub(crate) fn find_bit(map: &[u8], from: u64, end: u64, value: bool) -> Option<u
         }
     }
     None
-}
-
-/// How many bits below `end` are set.
-pub(crate) fn count_bits(map: &[u8], end: u64) -> u64 {
-    let whole: u64 = slice(map, 0, to_usize(end / 8)).iter().map(|b| u64::from(b.count_ones())).sum();
-    whole + (end / 8 * 8..end).filter(|&at| bit(map, at)).count() as u64
 }
 
 impl Ext4 {
@@ -303,10 +297,4 @@ impl Ext4 {
         let within = number % per_block;
         Ok((table + u64::from(number / per_block), index(within) * self.layout.inode_size, within))
     }
-}
-
-/// Zeroes the part of a bitmap's block that describes nothing, before bits for what is not there are set.
-pub(crate) fn clear_bitmap(map: &mut [u8]) {
-    let len = map.len();
-    clear(map, 0, len);
 }

@@ -1,6 +1,6 @@
 //! Inodes: from and to their place in a table.
 
-use crate::bytes::{high16, high32, index, le16, le32, low16, low32, put, put16, put32, slice, u8_at};
+use crate::bytes::{high16, high32, le16, le32, low16, low32, put, put16, put32, slice};
 use crate::checksum::{crc32c, crc32c_without};
 use crate::error::{Error, Result, corrupt};
 use crate::fs::Ext4;
@@ -409,11 +409,6 @@ impl Ext4 {
     }
 }
 
-/// The bits of a number of links; a directory with more than fit has 1.
-pub(crate) fn links_of(count: u32) -> u16 {
-    low16(count)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,9 +434,4 @@ mod tests {
             assert_eq!(decode_device(old, new), device);
         }
     }
-}
-
-/// The byte of a short name, to keep `u8_at` and `index` in one place.
-pub(crate) fn root_byte(inode: &Inode, at: u32) -> u8 {
-    u8_at(&inode.root, index(at))
 }

@@ -42,11 +42,13 @@ mod acl;
 mod api;
 mod blocks;
 mod bytes;
+mod check;
 mod checksum;
 mod contents;
 mod dir;
 mod error;
 mod extent;
+mod format;
 mod fs;
 mod group;
 mod ialloc;
@@ -62,7 +64,9 @@ mod superblock;
 mod types;
 mod xattr;
 
+pub use check::{Check, Problem};
 pub use error::{Corruption, Error, Result};
+pub use format::{FormatOptions, Formatting};
 pub use fs::Ext4;
 pub use mount::{MountOptions, MountStep, Mounting};
 pub use types::{

@@ -3,14 +3,15 @@
 //! They are a list through the inodes' times of deletion that begins in the superblock, or in a file of their numbers
 //! (`orphan_file`), whichever the image has. What does not fit in the file goes on the list.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::bytes::{le32, put32, to_u64};
+use crate::bytes::{le32, put32};
 use crate::error::{Result, corrupt};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::store::Kind;
-use crate::superblock::{RoCompat, field};
+use crate::superblock::field;
 use crate::types::{By, Ino, Place, Progress};
 
 /// At the end of each block of the file of orphans.
@@ -125,20 +126,18 @@ impl Ext4 {
         Ok(progress)
     }
 
-    /// Says in the superblock whether the file of orphans may have some.
-    pub(crate) fn set_orphan_present(&mut self, present: bool) -> Result<()> {
-        if self.layout.orphan_file == 0 {
-            return Ok(());
+    /// All orphans.
+    pub(crate) fn all_orphans(&mut self) -> Result<BTreeSet<Ino>> {
+        let mut all = BTreeSet::new();
+        let mut at = self.super32(field::LAST_ORPHAN)?;
+        while at != 0 && at <= self.layout.inodes && all.insert(at) {
+            at = self.any_inode(at)?.dtime;
         }
-        self.edit_super(|sb| {
-            let flag = RoCompat::ORPHAN_PRESENT.bits();
-            let flags = le32(sb, field::RO_COMPAT);
-            put32(sb, field::RO_COMPAT, if present { flags | flag } else { flags & !flag });
-        })
-    }
-
-    /// Bytes of the file of orphans, for checks.
-    pub(crate) fn orphan_file_blocks(&mut self) -> Result<u64> {
-        Ok(to_u64(self.orphan_blocks()?.len()))
+        for (block, kind) in self.orphan_blocks()? {
+            let data = self.get(block, kind)?;
+            let slots = data.get(..data.len().saturating_sub(8)).unwrap_or(&[]);
+            all.extend(slots.chunks_exact(4).map(|slot| le32(slot, 0)).filter(|&ino| ino != 0));
+        }
+        Ok(all)
     }
 }

@@ -259,11 +259,6 @@ impl Ext4 {
         to_u64(self.attempt.changed.len())
     }
 
-    /// Whether a block is in memory.
-    pub(crate) fn has_block(&self, block: u64) -> bool {
-        self.attempt.changed.contains_key(&block) || self.cache.entries.contains_key(&block)
-    }
-
     /// Notes that blocks are free, to be used again once that is durable.
     pub(crate) fn note_freed(&mut self, range: BlockRange, metadata: bool) {
         if metadata {

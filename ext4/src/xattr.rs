@@ -382,6 +382,14 @@ impl Ext4 {
         Ok(())
     }
 
+    /// How many inodes use a block of attributes, as it says.
+    pub(crate) fn sharers(&mut self, block: u64) -> Result<u32> {
+        if !self.is_data(block, 1) {
+            return Err(corrupt("attribute block: a place beyond the device", block));
+        }
+        Ok(le32(&*self.get(block, Kind::Xattr)?, 4))
+    }
+
     /// Contents in the inode that are in an attribute.
     pub(crate) fn inline_rest(&mut self, inode: &Inode) -> Result<Vec<u8>> {
         let all = self.inner_attributes(inode)?;

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 
 use super::entry;
 use super::hash::{Hash, Hasher};
-use crate::bytes::{low32, to_u64, to_usize};
-use crate::error::{Error, Result, corrupt};
+use crate::bytes::{low32, to_u64};
+use crate::error::{Result, corrupt};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::superblock::Compat;
@@ -120,21 +120,6 @@ impl Ext4 {
         }
         emit(found, from, END, out);
         Ok(())
-    }
-
-    /// Every name and inode of a directory, for checks.
-    pub(crate) fn all_names(&mut self, dir: &Inode, from: u64) -> Result<(Vec<DirEntry>, u64)> {
-        if !dir.is_dir() {
-            return Err(Error::NotDirectory);
-        }
-        let out = self.do_read_dir(dir.ino, from, 4096)?;
-        let next = out.last().map_or(END, |e| e.next);
-        Ok((out, next))
-    }
-
-    /// What a list's positions are bounded by.
-    pub(crate) fn dir_bytes(&self, dir: &Inode) -> usize {
-        to_usize(dir.size)
     }
 }
 

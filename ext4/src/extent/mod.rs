@@ -13,7 +13,7 @@ use crate::error::{Result, corrupt};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::store::Kind;
-use crate::types::{Block, Place};
+use crate::types::Place;
 use node::{Extent, Node};
 
 /// The deepest tree there can be.
@@ -91,7 +91,7 @@ impl Ext4 {
         Ok(Mapped { count: count.min(next.saturating_sub(logical)).max(1), place: Place::Hole })
     }
 
-    /// All blocks of the tree itself that are on the way, to visit a whole tree.
+    /// The extent at a logical block, or the first after it.
     pub(crate) fn extent_at_or_after(&mut self, inode: &Inode, logical: u64) -> Result<Option<Extent>> {
         let path = self.extent_path(inode, logical)?;
         let Some(leaf) = path.last() else { return Ok(None) };
@@ -122,9 +122,4 @@ fn next_logical(path: &[Level]) -> Option<u64> {
         let next = level.at.map_or(0, |at| at + 1);
         (next < level.node.entries()).then(|| u64::from(level.node.logical(next)))
     })
-}
-
-/// A block of the tree as it is.
-pub(crate) fn as_node(data: Block) -> Node {
-    Node::Block(data)
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::format::{self, Tag};
 use super::{Checkpoint, Committing, Journal, Logged};
-use crate::bytes::{high32, low32, put_be32, short, slice, to_u64, word};
+use crate::bytes::{high32, low32, put_be32, slice, to_u64, word};
 use crate::error::{Error, Result};
 use crate::fs::Ext4;
 use crate::types::{Block, Plan, PlanId, Step, Tid, Timestamp};
@@ -118,11 +118,11 @@ impl Journal {
 
 impl Ext4 {
     pub(crate) fn do_begin_commit(&mut self) -> Result<Option<Plan>> {
-        if self.committing.is_some() {
-            return Err(Error::Busy);
-        }
         if self.running.is_empty() || self.aborted {
             return Ok(None);
+        }
+        if self.committing.is_some() {
+            return Err(Error::Busy);
         }
         let estimate = to_u64(self.running.blocks.len()) + to_u64(self.running.revoked.len()) / 32 + 16;
         let room = self.journal.as_ref().is_none_or(|journal| journal.has_room(estimate + estimate / 16));
@@ -194,7 +194,9 @@ impl Ext4 {
     }
 
     pub(crate) fn do_begin_checkpoint(&mut self) -> Result<Option<Plan>> {
-        let aborted = self.aborted;
+        if self.aborted {
+            return Ok(None);
+        }
         // A commit that begins with a check-point is one already.
         if self.committing.as_ref().is_some_and(|c| c.checkpoints) {
             return Err(Error::Busy);
@@ -204,7 +206,7 @@ impl Ext4 {
         if journal.checkpoint.is_some() {
             return Err(Error::Busy);
         }
-        if journal.logged.is_empty() || aborted {
+        if journal.logged.is_empty() {
             return Ok(None);
         }
         if in_flight {
@@ -292,7 +294,11 @@ impl Ext4 {
 
     /// The last plan: an empty log, and a superblock that says so.
     pub(crate) fn final_plan(&mut self) -> Result<Plan> {
-        let orphans = self.layout.orphan_file != 0 && self.any_orphan()?.is_some();
+        let orphans = match self.any_orphan() {
+            Err(error @ Error::Missing(_)) => return Err(error),
+            // Of a damaged list nobody knows.
+            orphans => orphans.is_ok_and(|ino| ino.is_some()) || self.damage.is_some(),
+        };
         let mut steps = Vec::new();
         if let Some(journal) = &mut self.journal {
             let (place, sequence) = (journal.superblock_place(), journal.sequence);
@@ -305,10 +311,5 @@ impl Ext4 {
         steps.push(Step::Flush);
         let id = self.next_plan();
         Ok(Plan { id, steps, ordered: Vec::new(), freed: Vec::new(), commits: None })
-    }
-
-    /// How many bits a length in a commit has; lengths are below a quarter of the log.
-    pub(crate) fn log_length(length: usize) -> u16 {
-        short(length)
     }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::Journal;
 use super::format::{self, Tag, field};
-use crate::bytes::{be32, to_u64};
+use crate::bytes::be32;
 use crate::error::{Result, corrupt};
 use crate::fs::{Ext4, Redirect};
 use crate::store::Kind;
@@ -180,10 +180,5 @@ impl Replay {
             out.insert(*block, Redirect { at, escaped: copy.tag.escaped });
         }
         Ok(out)
-    }
-
-    /// How many blocks the log has for their places.
-    pub(crate) fn count(&self) -> u64 {
-        to_u64(self.valid().count())
     }
 }
