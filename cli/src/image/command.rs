@@ -32,6 +32,32 @@ pub enum ImageCommand {
         #[arg(short, long, default_value = "image.cpio.gz")]
         output: PathBuf,
     },
+    /// Make a disk image with ext4 on it, where a machine's changes stay
+    #[command(
+        after_help = "Examples:\n  aurora image create disk.img --size 1G\n  aurora run --root disk.img -- busybox sh\n  \
+                            aurora image create empty.img --size 100M --empty"
+    )]
+    Create {
+        /// The new image
+        image: PathBuf,
+        /// How large; it takes only as much room as is used
+        #[arg(long, default_value = "1G", value_parser = crate::link::parse_size)]
+        size: u64,
+        /// What is on it: a declaration, a directory or an archive; image/base.list if nothing is said
+        #[arg(long, value_name = "LIST|DIR|CPIO", conflicts_with = "empty")]
+        from: Option<PathBuf>,
+        /// Nothing is on it
+        #[arg(long)]
+        empty: bool,
+        /// The volume's name
+        #[arg(long, default_value = "aurora")]
+        label: String,
+    },
+    /// Check a disk image; the exit status is 1 if something is wrong with it
+    Check {
+        /// The image, which no machine may be using
+        image: PathBuf,
+    },
     /// Make an archive of what is on a disk image
     #[command(after_help = "Example:\n  aurora image export disk.img -o backup.cpio.gz")]
     Export {
@@ -105,6 +131,19 @@ pub fn run(command: &ImageCommand) -> Result<()> {
             let image = image.as_deref().map_or_else(super::base, read)?;
             super::iso::make(&image.to_cpio(), command_line, output)
         }
+        ImageCommand::Create { image, size, from, empty, label } => {
+            let tree = match (from, empty) {
+                (_, true) => Image::default(),
+                (Some(from), _) => read_tree(from)?,
+                (None, _) => super::base()?,
+            };
+            let mut disk = DiskImage::create(image, *size, label)?;
+            disk.add(&tree)?;
+            disk.finish()?;
+            ui::say(&format!("{}: {} files on {} MiB", image.display(), tree.entries.len(), size >> 20));
+            Ok(())
+        }
+        ImageCommand::Check { image } => check(image),
         ImageCommand::Export { image, output } => write(&DiskImage::open(image, true)?.tree()?, output),
         ImageCommand::Import { from, image } => {
             let tree = read_tree(from)?;
@@ -139,6 +178,14 @@ fn read_tree(from: &Path) -> Result<Image> {
         image.declare(from)?;
     }
     Ok(image)
+}
+
+fn check(path: &Path) -> Result<()> {
+    let problems = DiskImage::open(path, true)?.check()?;
+    problems.iter().for_each(|problem| println!("{problem}"));
+    ensure!(problems.is_empty(), "{}: {} problems", path.display(), problems.len());
+    ui::say(&format!("{}: clean", path.display()));
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Image> {

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aurora_ext4::{
-    Allocate, AttributeChange, Attributes, By, Device, Error, Ext4, FileType, Ino,
+    Allocate, AttributeChange, Attributes, By, Check, Device, Error, Ext4, FileType, FormatOptions, Formatting, Ino,
     MountOptions, MountStep, Mounting, NewInode, Place, Plan, Progress, Step, Timestamp,
 };
 
@@ -42,7 +42,43 @@ fn carry_out(file: &File, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow!("the host gives no entropy: {e}"))?;
+    Ok(bytes)
+}
+
 impl DiskImage {
+    /// Makes a new, empty image of `size` bytes.
+    pub fn create(path: &Path, size: u64, label: &str) -> Result<Self> {
+        let cannot = || format!("cannot make {}", path.display());
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).with_context(cannot)?;
+        file.set_len(size).with_context(cannot)?;
+        let mut uuid: [u8; 16] = random()?;
+        uuid[6] = uuid[6] & 0x0f | 0x40;
+        uuid[8] = uuid[8] & 0x3f | 0x80;
+        let options = FormatOptions {
+            device_bytes: size,
+            block_size: 4096,
+            uuid,
+            hash_seed: random()?,
+            label: label.into(),
+            bytes_per_inode: 16384,
+            reserved_percent: 0,
+            journal_blocks: None,
+            zeroed: true,
+            now: now(),
+            uid: 0,
+            gid: 0,
+        };
+        let mut formatting = Formatting::new(&options).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+        while let Some(plan) = formatting.next_plan().map_err(|e| anyhow!("{}: {e}", path.display()))? {
+            carry_out(&file, &plan)?;
+        }
+        Self::mount(file, path, false)
+    }
+
     /// Opens an image; what a crash left in its journal is brought to its place first, or seen through if it is only to
     /// be read.
     pub fn open(path: &Path, read_only: bool) -> Result<Self> {
@@ -132,6 +168,13 @@ impl DiskImage {
         }
         self.file.sync_all()?;
         Ok(())
+    }
+
+    /// What e2fsck(8) would complain about.
+    pub fn check(&mut self) -> Result<Vec<String>> {
+        let mut check = Check::new(&self.ext4);
+        while self.attempt(|ext4| check.step(ext4))? == Progress::More {}
+        Ok(check.problems().iter().map(|problem| problem.text.clone()).collect())
     }
 
     /// The contents of a file, by its path.
