@@ -5,6 +5,7 @@ use iced_x86::{Mnemonic as M, OpKind, Register};
 use super::Lowering;
 use crate::op::{Op, Run, slot};
 use crate::vector::arithmetic::*;
+use crate::vector::crypto::{self, *};
 use crate::vector::float::{self, Shape, arithmetic_handler};
 use crate::vector::shuffle::*;
 use crate::vector::{Kind, handler, moves, state, strings};
@@ -22,7 +23,8 @@ impl Lowering<'_> {
             return Some(run);
         }
         let kind = self.vector_kind()?;
-        integer(self.insn.mnemonic(), kind).or_else(|| rearrangement(self.insn.mnemonic(), kind))
+        let mnemonic = self.insn.mnemonic();
+        integer(mnemonic, kind).or_else(|| rearrangement(mnemonic, kind)).or_else(|| cipher(mnemonic, kind))
     }
 
     fn is_xmm(&self, i: u32) -> bool {
@@ -43,7 +45,7 @@ impl Lowering<'_> {
         }
         Some(match self.insn.op_kind(1) {
             OpKind::Memory if mmx => Kind::MmxMem,
-            OpKind::Memory if self.op.aux == 16 => Kind::XmmMem,
+            OpKind::Memory if self.op.aux == 16 && !self.is_hash() => Kind::XmmMem,
             OpKind::Memory => Kind::XmmNarrow,
             OpKind::Register if self.is_gpr(1) => return None,
             OpKind::Register if mmx => Kind::MmxReg,
@@ -51,6 +53,12 @@ impl Lowering<'_> {
             _ if mmx => Kind::MmxImm,
             _ => Kind::XmmImm,
         })
+    }
+
+    /// SHA-NI's operands need not be aligned on AMD's processors.
+    fn is_hash(&self) -> bool {
+        let hashes = [M::Sha1nexte, M::Sha1msg1, M::Sha1msg2, M::Sha1rnds4, M::Sha256msg1, M::Sha256msg2];
+        hashes.contains(&self.insn.mnemonic())
     }
 
     fn vector_move(&mut self) -> Option<Run> {
@@ -248,6 +256,8 @@ impl Lowering<'_> {
             M::Pblendvb => self.variable_blend(1),
             M::Blendvps => self.variable_blend(4),
             M::Blendvpd => self.variable_blend(8),
+            M::Sha256rnds2 if from_memory => crypto::sha256_rounds_mem,
+            M::Sha256rnds2 => crypto::sha256_rounds_reg,
             M::Ptest if from_memory => moves::ptest_mem,
             M::Ptest => moves::ptest_reg,
             M::Maskmovdqu | M::Maskmovq => self.masked_store(),
@@ -343,4 +353,10 @@ fn rearrangement(mnemonic: M, kind: Kind) -> Option<Run> {
         Packsswb Packuswb Packssdw Packusdw Pshufd Pshufw Pshuflw Pshufhw Pshufb Palignr Shufps Shufpd
         Pblendw Blendps Blendpd Insertps Movddup Movshdup Movsldup Movhlps Movlhps Pinsrb Pinsrw Pinsrd Pinsrq
         Pmovsxbw Pmovsxbd Pmovsxbq Pmovsxwd Pmovsxwq Pmovsxdq Pmovzxbw Pmovzxbd Pmovzxbq Pmovzxwd Pmovzxwq Pmovzxdq)
+}
+
+fn cipher(mnemonic: M, kind: Kind) -> Option<Run> {
+    table!(mnemonic, kind;
+        Aesenc Aesenclast Aesdec Aesdeclast Aesimc Aeskeygenassist Pclmulqdq
+        Sha1nexte Sha1msg1 Sha1msg2 Sha1rnds4 Sha256msg1 Sha256msg2)
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod arithmetic;
 pub(crate) mod convert;
+pub(crate) mod crypto;
 pub(crate) mod float;
 pub(crate) mod lanes;
 pub(crate) mod moves;

@@ -151,6 +151,9 @@ fn is_tested(insn: &Instruction) -> bool {
                 | F::PREFETCHW
                 | F::CLFSH
                 | F::CET_IBT
+                | F::AES
+                | F::PCLMULQDQ
+                | F::SHA
         )
     });
     let left_out = matches!(
