@@ -83,7 +83,7 @@ impl Both {
             for i in 0..PAGE as usize {
                 let (x, y) = (self.host.page(page)[i], self.bpe.page(slot)[i]);
                 let addr = DATA + page * PAGE + i as u64;
-                if x != y && !free.contains(&addr.wrapping_sub(operand)) {
+                if x != y && !free.iter().any(|part| part.contains(&addr.wrapping_sub(operand))) {
                     found.get_or_insert_with(|| format!("byte {x:02x} at {addr:x}, got {y:02x}"));
                 }
             }

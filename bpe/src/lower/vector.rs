@@ -8,7 +8,7 @@ use crate::vector::arithmetic::*;
 use crate::vector::crypto::{self, *};
 use crate::vector::float::{self, Shape, arithmetic_handler};
 use crate::vector::shuffle::*;
-use crate::vector::{Kind, handler, moves, state, strings};
+use crate::vector::{Kind, handler, moves, state, strings, xsave};
 
 impl Lowering<'_> {
     /// The handler, with what it needs filled in; `None` if the instruction is not of this family.
@@ -308,6 +308,11 @@ impl Lowering<'_> {
             M::Fxsave | M::Fxsave64 => state::fxsave,
             M::Fxrstor | M::Fxrstor64 => state::fxrstor,
             M::Emms => state::emms,
+            M::Xsave | M::Xsave64 => xsave::xsave,
+            M::Xsaveopt | M::Xsaveopt64 => xsave::xsaveopt,
+            M::Xsavec | M::Xsavec64 => xsave::xsavec,
+            M::Xrstor | M::Xrstor64 => xsave::xrstor,
+            M::Xgetbv => xsave::xgetbv,
             _ => return None,
         })
     }

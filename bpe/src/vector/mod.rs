@@ -12,6 +12,7 @@ pub(crate) mod moves;
 pub(crate) mod shuffle;
 pub(crate) mod state;
 pub(crate) mod strings;
+pub(crate) mod xsave;
 
 use crate::core::Core;
 use crate::op::{Flow, Op, Run, Stop};

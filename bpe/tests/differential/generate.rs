@@ -154,6 +154,9 @@ fn is_tested(insn: &Instruction) -> bool {
                 | F::AES
                 | F::PCLMULQDQ
                 | F::SHA
+                | F::XSAVE
+                | F::XSAVEOPT
+                | F::XSAVEC
         )
     });
     let left_out = matches!(
@@ -172,6 +175,7 @@ fn is_tested(insn: &Instruction) -> bool {
             | M::Rdtsc
             | M::Rdtscp
             | M::Rdpmc
+            | M::Xgetbv
             | M::Rsm
             | M::Sgdt
             | M::Sidt
@@ -410,7 +414,31 @@ fn operand_data(r: &mut Random, insn: &Instruction, size: usize) -> Vec<u8> {
         // A bit that is reserved on every processor.
         data[27] = 0x80;
     }
+    if matches!(insn.mnemonic(), M::Xrstor | M::Xrstor64) {
+        extended_state(r, &mut data);
+    }
     data
+}
+
+/// Instructions of an area for all of the state beyond the general-purpose registers.
+pub fn is_extended_state(insn: &Instruction) -> bool {
+    use M::*;
+    matches!(insn.mnemonic(), Xsave | Xsave64 | Xsaveopt | Xsaveopt64 | Xsavec | Xsavec64 | Xrstor | Xrstor64)
+}
+
+/// Makes random bytes an area `XRSTOR` takes, most of the time.
+fn extended_state(r: &mut Random, data: &mut [u8]) {
+    if !r.one_in(8) {
+        data[26..28].fill(0);
+    }
+    let format: u64 = r.pick(&[0, 0, 0, 1 << 63 | 3, 1 << 63 | 1, 1 << 63 | 2, 1 << 63, 3]);
+    let present = r.next() & 3 | if r.one_in(16) { 1 << 60 } else { 0 };
+    data[512..].fill(0);
+    data[512..520].copy_from_slice(&present.to_le_bytes());
+    data[520..528].copy_from_slice(&format.to_le_bytes());
+    if r.one_in(10) {
+        data[528 + r.below(48) as usize] = 1;
+    }
 }
 
 /// Splits what goes across pages; leaves out what has no page.
@@ -468,6 +496,7 @@ fn place_memory(
     let size = insn.memory_size().size() as u64;
     let size = match insn.mnemonic() {
         M::Fxsave | M::Fxsave64 | M::Fxrstor | M::Fxrstor64 => 512,
+        _ if is_extended_state(&insn) => 576,
         M::Fnsave | M::Frstor => 108,
         M::Fnstenv | M::Fldenv => 28,
         M::Fbld | M::Fbstp => 10,
@@ -475,6 +504,9 @@ fn place_memory(
         _ => size.max(1),
     };
     let mut target = data_address(r, size);
+    if is_extended_state(&insn) && !r.one_in(4) {
+        target &= !63;
+    }
     if insn.segment_prefix() == Register::GS {
         target = target.wrapping_sub(super::layout::GS_BASE);
     }
@@ -569,6 +601,11 @@ fn place_strings(r: &mut Random, insn: &Instruction, state: &mut State) {
         if !masked {
             state.gpr[1] = r.below(20);
         }
+    }
+    if is_extended_state(insn) {
+        // Components the processor has and we have not are not asked for.
+        state.gpr[0] &= !0xffff_ffff | 3;
+        state.gpr[2] &= !0xffff_ffff;
     }
     if matches!(insn.mnemonic(), M::Div | M::Idiv) && !r.one_in(4) {
         // Quotients that fit, more often.

@@ -48,7 +48,7 @@ pub struct Answer {
 
 impl V86 {
     /// Boots it with these files of the host, at these paths, besides busybox.
-    pub fn start(files: &[(&Path, &str)]) -> Result<Self> {
+    pub fn start(files: &[(PathBuf, String)]) -> Result<Self> {
         let page = PageServer::start(project::root().join("bench/v86"), site(files)?, 0)?;
         let streams = StreamServer::start()?;
         let command_line = COMMAND_LINE.replace(' ', "%20").replace('=', "%3D");
@@ -117,7 +117,7 @@ pub fn version() -> Option<String> {
 }
 
 /// What the page needs besides itself.
-fn site(files: &[(&Path, &str)]) -> Result<HashMap<String, Vec<u8>>> {
+fn site(files: &[(PathBuf, String)]) -> Result<HashMap<String, Vec<u8>>> {
     let package = setup::npm()?.join("v86/build");
     let firmware = debian::package("seabios")?;
     let kernel = debian::i386_package(&debian::i386_current("linux-image-686")?)?;
