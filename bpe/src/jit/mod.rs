@@ -73,6 +73,11 @@ const SLOTS: u32 = 64;
 /// How often a function is translated anew because more of it has become hot.
 const MOST_VERSIONS: u8 = 6;
 
+/// Where addresses of programs end.
+const END_OF_SPACE: u64 = 1 << 47;
+/// No branch leads farther than this from the page its cluster begins in.
+const FARTHEST_BRANCH: u64 = 4 << 30;
+
 /// What a function's code points into: call-outs, the hub's map and its entries' offsets.
 type Kept = (CallOuts, Option<Box<[u8]>>, Option<Box<[i64]>>);
 
@@ -185,7 +190,7 @@ impl Jit {
         let entry = self.entries.get(&at.0)?;
         let base = rip.wrapping_sub(entry.offset as u64);
         // Branches of a program at the end of its space might leave that: the interpreter knows what they do.
-        if base >> 46 != 0 {
+        if base >= END_OF_SPACE - FARTHEST_BRANCH {
             return None;
         }
         let functions = &self.clusters.get(&entry.cluster)?.functions;
