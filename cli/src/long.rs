@@ -1,6 +1,8 @@
 //! `aurora test --long`: the tests that take longer than a person wants to wait. Each leaves its report in
 //! `tests/reports/`: commit, seed, duration, result.
 
+mod memory;
+
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,16 +28,18 @@ struct Outcome {
     text: String,
 }
 
-const TESTS: [Test; 3] = [
+const TESTS: [Test; 4] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
+    Test { name: "memory", about: "A worker whose program makes new code for 30 minutes, in Node", run: memory::run },
     Test { name: "fuzz", about: "System calls at random from inside, 30 minutes on hosted", run: fuzz },
 ];
 
 /// Runs the long tests, or those named.
 pub fn run(only: &[String]) -> Result<()> {
     if let Some(unknown) = only.iter().find(|n| TESTS.iter().all(|t| t.name != **n)) {
-        bail!("no long test is called {unknown}: there are boot, differential and fuzz");
+        let names = TESTS.map(|test| test.name).join(", ");
+        bail!("no long test is called {unknown}: there are {names}");
     }
     let mut failed = Vec::new();
     for test in TESTS.iter().filter(|t| only.is_empty() || only.iter().any(|n| n == t.name)) {

@@ -338,7 +338,9 @@ impl Lowering<'_> {
             M::Hlt | M::Cli | M::Sti | M::In | M::Out | M::Lgdt | M::Lidt | M::Lldt | M::Ltr | M::Lmsw | M::Clts => {
                 system::general_protection
             }
-            M::Invlpg | M::Invd | M::Wbinvd | M::Rdmsr | M::Wrmsr | M::Rdpmc | M::Swapgs | M::Xsetbv => system::general_protection,
+            M::Invlpg | M::Invd | M::Wbinvd | M::Rdmsr | M::Wrmsr | M::Rdpmc | M::Swapgs | M::Xsetbv => {
+                system::general_protection
+            }
             M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw | M::Sysret | M::Sysretq => system::general_protection,
             _ => return None,
         })

@@ -142,8 +142,7 @@ pub(crate) fn xrstor(core: &mut Core, op: &Op) -> Flow {
     }
     if asked & X87 != 0 {
         let from = if present & X87 != 0 { &new } else { &initial };
-        (fx.fcw, fx.fsw, fx.ftw, fx.fop, fx.fip, fx.fdp) =
-            (from.fcw, from.fsw, from.ftw, from.fop, from.fip, from.fdp);
+        (fx.fcw, fx.fsw, fx.ftw, fx.fop, fx.fip, fx.fdp) = (from.fcw, from.fsw, from.ftw, from.fop, from.fip, from.fdp);
         fx.st = from.st;
     }
     core.set_fx_image(&fx);
