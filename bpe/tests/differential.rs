@@ -15,6 +15,8 @@ mod generate;
 mod guest;
 #[path = "differential/host.rs"]
 mod host;
+#[path = "differential/kept.rs"]
+mod kept;
 #[path = "differential/layout.rs"]
 mod layout;
 #[path = "differential/random.rs"]
@@ -94,6 +96,24 @@ impl Both {
     }
 }
 
+/// What failures of this test are kept as.
+const KIND: &str = "instructions";
+
+fn case_of(kept: &kept::Kept) -> Option<Case> {
+    let insn = generate::decode(&kept.code)?;
+    Some(Case { bytes: kept.code.clone(), insn, state: kept.state.clone(), data: kept.data.clone() })
+}
+
+/// The same failure with all plain that does not matter; `None` if it does not fail from memory as every test has it.
+fn minimise(both: &mut Both, case: Case) -> Option<kept::Kept> {
+    let whole = kept::Kept { code: case.bytes, state: case.state, data: case.data, ..kept::Kept::default() };
+    let mut fails = |kept: &kept::Kept| {
+        both.fill(&mut Random(1));
+        case_of(kept).is_some_and(|case| both.run(&case).is_some())
+    };
+    fails(&whole).then(|| kept::plainer(whole.clone(), fails))
+}
+
 #[test]
 fn every_form_of_bmi_and_adx_is_among_those_tried() {
     use iced_x86::Code;
@@ -114,6 +134,12 @@ fn every_instruction_does_what_the_real_processor_does() {
     let templates = generate::templates();
     let mut both = Both { host: host::Host::new(), bpe: guest::Bpe::new() };
     let mut failures: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for (name, kept) in kept::all(KIND) {
+        both.fill(&mut Random(1));
+        if let Some(what) = case_of(&kept).and_then(|case| both.run(&case)) {
+            failures.insert(name, (1, format!("kept: {what}")));
+        }
+    }
     let mut ran = 0u64;
     let mut number = seed.wrapping_sub(1);
     while ran < cases {
@@ -126,8 +152,11 @@ fn every_instruction_does_what_the_real_processor_does() {
         let Some(case) = generate::case(&mut r, &template) else { continue };
         ran += 1;
         if let Some(what) = both.run(&case) {
-            let entry =
-                failures.entry(format!("{:?}", case.insn.code())).or_insert((0, format!("seed {number}: {what}")));
+            let name = format!("{:?}", case.insn.code());
+            let entry = failures.entry(name.clone()).or_insert_with(|| {
+                let path = minimise(&mut both, case).map(|kept| kept::keep(KIND, &name, &kept));
+                (0, format!("seed {number}, kept as {path:?}: {what}"))
+            });
             entry.0 += 1;
         }
     }

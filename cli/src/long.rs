@@ -45,9 +45,11 @@ pub fn run(only: &[String]) -> Result<()> {
     for test in TESTS.iter().filter(|t| only.is_empty() || only.iter().any(|n| n == t.name)) {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_secs());
         ui::say(&format!("{}: {}", test.name, test.about));
+        // What is changed while it runs is not what ran.
+        let commit = commit()?;
         let start = Instant::now();
         let outcome = (test.run)(seed)?;
-        report(test, seed, start.elapsed(), &outcome)?;
+        report(test, seed, &commit, start.elapsed(), &outcome)?;
         if !outcome.passed {
             failed.push(test.name);
         }
@@ -58,13 +60,13 @@ pub fn run(only: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn report(test: &Test, seed: u64, duration: Duration, outcome: &Outcome) -> Result<()> {
+fn report(test: &Test, seed: u64, commit: &str, duration: Duration, outcome: &Outcome) -> Result<()> {
     let folder = project::root().join("tests/reports");
     std::fs::create_dir_all(&folder)?;
     let result = if outcome.passed { "passed" } else { "failed" };
     let mut text = format!("# {}: {}\n\n", test.name, test.about);
     writeln!(text, "| commit | seed | duration | result |\n|---|---|---|---|")?;
-    writeln!(text, "| {} | {seed} | {:.1} s | {result} |\n", commit()?, duration.as_secs_f64())?;
+    writeln!(text, "| {commit} | {seed} | {:.1} s | {result} |\n", duration.as_secs_f64())?;
     writeln!(text, "```\n{}\n```", outcome.text.trim_end())?;
     let path = folder.join(format!("{}.md", test.name));
     project::write_whole(&path, text.as_bytes())?;

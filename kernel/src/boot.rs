@@ -40,6 +40,7 @@ struct CommandLine {
     quiet: bool,
     console: Option<String>,
     trace: bool,
+    profile: bool,
     /// `NAME=value` words the kernel has no use for: init's environment, as on Linux.
     environment: Vec<Vec<u8>>,
 }
@@ -52,6 +53,7 @@ impl CommandLine {
                 Some(("init", path)) => options.init = Some(path.to_string()),
                 Some(("console", name)) => options.console = Some(name.to_string()),
                 Some(("trace", "syscalls")) => options.trace = true,
+                None if word == "profile" => options.profile = true,
                 None if word == "link" => options.link = true,
                 None if word == "quiet" => options.quiet = true,
                 // A name with a dot is a module's parameter.
@@ -149,6 +151,7 @@ impl Kernel {
             current: AtomicU64::new(0),
             current_call: AtomicU64::new(0),
             trace: AtomicBool::new(options.trace),
+            profile: options.profile,
             clock_offset: AtomicI64::new(0),
             stop: Mutex::default(),
             memory,

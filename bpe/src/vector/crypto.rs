@@ -191,6 +191,13 @@ fn sha256_rounds(cdgh: u128, abef: u128, words: u128) -> u128 {
     build::<u32, 16>(|i| lanes[i])
 }
 
+/// `SHA256RNDS2` for translated code.
+pub(crate) extern "C" fn sha256_rounds_pure(operands: *mut [u128; 3], _: u32) {
+    // SAFETY: as for any [`super::Pure`].
+    let operands = unsafe { &mut *operands };
+    operands[0] = sha256_rounds(operands[0], operands[1], operands[2]);
+}
+
 /// `SHA256RNDS2` between registers; the words are in XMM0.
 pub(crate) fn sha256_rounds_reg(core: &mut Core, op: &Op) -> Flow {
     let value = sha256_rounds(core.xmm(op.dst), core.xmm(op.src), core.xmm(0));

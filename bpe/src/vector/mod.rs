@@ -152,6 +152,27 @@ fn mmx_imm<O: Vector>(core: &mut Core, op: &Op) -> Flow {
     Ok(())
 }
 
+/// An operation as translated code calls it: on two vectors, the first of which becomes the result, what is in XMM0, and
+/// the immediate.
+pub(crate) type Pure = extern "C" fn(*mut [u128; 3], u32);
+
+extern "C" fn pure<O: Vector>(operands: *mut [u128; 3], imm: u32) {
+    // SAFETY: translated code passes the exchange's operands, which nobody else uses meanwhile.
+    let operands = unsafe { &mut *operands };
+    operands[0] = O::apply::<16>(operands[0], operands[1], imm as u8);
+}
+
+/// What there is of an operation.
+pub(crate) struct Forms {
+    pub(crate) handler: fn(Kind) -> Run,
+    pub(crate) pure: Pure,
+}
+
+/// All of `O`.
+pub(crate) fn forms<O: Vector>() -> Forms {
+    Forms { handler: handler::<O>, pure: pure::<O> }
+}
+
 /// The handler of `O` with its source where `kind` says.
 pub(crate) fn handler<O: Vector>(kind: Kind) -> Run {
     match kind {

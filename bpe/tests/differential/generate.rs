@@ -103,7 +103,7 @@ impl Template {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Instruction> {
+pub fn decode(bytes: &[u8]) -> Option<Instruction> {
     let insn = Decoder::with_ip(64, bytes, CODE + ENTRY, DecoderOptions::NONE).decode();
     (!insn.is_invalid()).then_some(insn)
 }

@@ -17,6 +17,7 @@ mod ports;
 mod trace;
 
 use alloc::boxed::Box;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -100,6 +101,11 @@ impl<H: Host> VirtualMachine<H> {
         if let Some(engine) = self.host.engine() {
             self.processor.lock().restart_translation(engine);
         }
+    }
+
+    /// From now on whatever is translated is checked against the interpreter.
+    fn check_translations(&self) {
+        self.processor.lock().check_translations(true);
     }
 
     /// What it runs in.
@@ -219,6 +225,10 @@ impl<H: Host> Machine for VirtualMachine<H> {
 
     fn entropy(&self, buffer: &mut [u8]) {
         self.host.entropy(buffer);
+    }
+
+    fn statistics(&self) -> String {
+        self.processor.lock().statistics().to_string()
     }
 
     fn port_write(&self, port: Port, bytes: &[u8]) -> usize {
