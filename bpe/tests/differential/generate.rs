@@ -151,6 +151,8 @@ fn is_tested(insn: &Instruction) -> bool {
                 | F::PREFETCHW
                 | F::CLFSH
                 | F::CET_IBT
+                | F::CET_SS
+                | F::PREFETCHWT1
                 | F::AES
                 | F::PCLMULQDQ
                 | F::SHA
@@ -199,7 +201,6 @@ fn is_tested(insn: &Instruction) -> bool {
             | M::Frichop
             | M::Frint2
             | M::Fstpnce
-            | M::Reservednop
             | M::Storeall
             | M::Loadall
     );
@@ -214,10 +215,8 @@ fn is_tested(insn: &Instruction) -> bool {
     announced && !left_out && !loads_segment && !far && !(0..operands).any(special)
 }
 
-/// Every form, once.
-pub fn templates() -> Vec<Template> {
-    let mut seen = HashSet::new();
-    let mut out = Vec::new();
+/// Every form the decoder knows, with bytes that are it.
+fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
     for (map, vex) in [(0, false), (1, false), (2, false), (3, false), (2, true), (3, true)] {
         for opcode in 0..=255 {
             for prefix in [0, 0x66, 0xf3, 0xf2] {
@@ -225,20 +224,44 @@ pub fn templates() -> Vec<Template> {
                     for modrm in 0..=255 {
                         let code = Code::INVALID;
                         let mut t = Template { code, memory: false, prefix, wide, map, opcode, modrm, vex };
-                        let Some(insn) = decode(&encode(&t, modrm, 0, &[0; 12])) else { continue };
+                        let bytes = encode(&t, modrm, 0, &[0; 12]);
+                        let Some(insn) = decode(&bytes) else { continue };
                         // Address forms are chosen later; a direct address shows the operand is memory.
                         t.code = insn.code();
                         t.memory = has_memory(&insn);
-                        let branch = insn.flow_control() != iced_x86::FlowControl::Next;
-                        let prefixed_branch = branch && (prefix == 0x66 || prefix != 0 && insn.is_loopcc());
-                        if is_tested(&insn) && !prefixed_branch && seen.insert((t.code, t.memory, prefix)) {
-                            out.push(t);
-                        }
+                        each(t, &insn, bytes);
                     }
                 }
             }
         }
     }
+}
+
+/// Every form that is tested, once.
+pub fn templates() -> Vec<Template> {
+    let mut seen = HashSet::new();
+    let mut out = Vec::new();
+    forms(|t, insn, _| {
+        let branch = insn.flow_control() != iced_x86::FlowControl::Next;
+        let prefixed_branch = branch && (t.prefix == 0x66 || t.prefix != 0 && insn.is_loopcc());
+        if is_tested(insn) && !prefixed_branch && seen.insert((t.code, t.memory, t.prefix)) {
+            out.push(t);
+        }
+    });
+    out
+}
+
+/// The forms that are not tested, once each.
+#[allow(dead_code, reason = "only one of the tests needs it")]
+pub fn untested() -> Vec<(Instruction, Vec<u8>)> {
+    let tested: HashSet<Code> = templates().iter().map(|t| t.code).collect();
+    let mut seen = HashSet::new();
+    let mut out = Vec::new();
+    forms(|t, insn, bytes| {
+        if !tested.contains(&t.code) && seen.insert((t.code, t.memory)) {
+            out.push((*insn, bytes[..insn.len()].to_vec()));
+        }
+    });
     out
 }
 
@@ -428,8 +451,10 @@ pub fn is_extended_state(insn: &Instruction) -> bool {
 
 /// Makes random bytes an area `XRSTOR` takes, most of the time.
 fn extended_state(r: &mut Random, data: &mut [u8]) {
-    if !r.one_in(8) {
-        data[26..28].fill(0);
+    data[26..28].fill(0);
+    if r.one_in(8) {
+        // A bit that is reserved on every processor.
+        data[27] = 0x80;
     }
     let format: u64 = r.pick(&[0, 0, 0, 1 << 63 | 3, 1 << 63 | 1, 1 << 63 | 2, 1 << 63, 3]);
     let present = r.next() & 3 | if r.one_in(16) { 1 << 60 } else { 0 };
