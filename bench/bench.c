@@ -261,6 +261,64 @@ static struct result t_memcpy(void)
     return r;
 }
 
+/* Sizes as programs have them: mostly small, some of a page and more. */
+static size_t some_size(uint64_t i)
+{
+    uint32_t x = (uint32_t)(i * 2654435761u) >> 8;
+    return x % 16 < 12 ? x >> 4 & 127 : x % 16 < 15 ? x >> 4 & 1023 : x >> 4 & 8191;
+}
+
+static struct result t_memset(void)
+{
+    struct result r = {0, 0, 0};
+    const size_t area = 1 << 16;
+    char *a = calloc(1, area + 8192);
+    uint64_t n = scaled(12000000), i;
+    double t;
+    if (!a) die("malloc");
+    t = now();
+    for (i = 0; i < n; i++) {
+        memset(a + (i * 24001 & (area - 1)), (int)i, some_size(i));
+        BARRIER(a);
+    }
+    r.sec = now() - t;
+    r.ops = (double)n;
+    for (i = 0; i < area; i++) r.check = r.check * 31 + (unsigned char)a[i];
+    free(a);
+    return r;
+}
+
+static struct result t_strlen(void)
+{
+    struct result r = {0, 0, 0};
+    const size_t area = 1 << 18;
+    char *a = malloc(area + 1);
+    uint64_t n = scaled(20000000), i;
+    size_t at = 0;
+    double t;
+    if (!a) die("malloc");
+    for (i = 0; at < area; i++) {
+        size_t len = some_size(i);
+        if (len > area - at - 1) len = area - at - 1;
+        memset(a + at, 'a' + (int)(i % 26), len);
+        a[at + len] = 0;
+        at += len + 1;
+    }
+    a[area] = 0;
+    t = now();
+    for (i = 0, at = 0; i < n; i++) {
+        size_t len;
+        BARRIER(a);
+        len = strlen(a + at);
+        r.check += len ^ i;
+        at = at + len + 1 < area ? at + len + 1 : 0;
+    }
+    r.sec = now() - t;
+    r.ops = (double)n;
+    free(a);
+    return r;
+}
+
 /* ------------------------------------------------------------------- sha256 */
 
 static const uint32_t K256[64] = {
@@ -857,6 +915,8 @@ static const struct test { const char *name, *unit, *group; struct result (*fn)(
     {"collatz", "steps",    "cpu", t_collatz},
     {"chase",   "loads",    "cpu", t_chase},
     {"memcpy",  "MiB",      "cpu", t_memcpy},
+    {"memset",  "calls",    "cpu", t_memset},
+    {"strlen",  "calls",    "cpu", t_strlen},
     {"sha256",  "MiB",      "cpu", t_sha256},
     {"nbody",   "steps",    "cpu", t_nbody},
     {"mandel",  "iters",    "cpu", t_mandel},

@@ -151,6 +151,7 @@ impl Core {
             _ => self.tlb.read(addr, 1, self.asid),
         };
         if let Some(p) = hit {
+            self.note_page(p);
             return Ok(p);
         }
         let found = self.walk(addr, access)?;
@@ -162,6 +163,7 @@ impl Core {
         let host = self.memory.window().wrapping_add(found.frame.0 as usize);
         let writable = found.flags.contains(PageFlags::WRITE | PageFlags::DIRTY) && !code;
         self.tlb.fill(addr, self.asid, host, writable);
+        self.note_page(host);
         Ok(host.wrapping_add((addr % PAGE_SIZE) as usize))
     }
 

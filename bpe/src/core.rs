@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use aurora_machine::{Exception, FxState, PhysAddr, PhysMemory, Trap, UserContext};
 
+use crate::check::Journal;
 use crate::flags::{Flags, STATUS};
 use crate::jit::Exchange;
 use crate::op::{Op, RSP, Stop, slot};
@@ -54,6 +55,8 @@ pub(crate) struct Core {
     pub(crate) memory: Arc<PhysMemory>,
     /// What translated code and we tell each other.
     pub(crate) exchange: Exchange,
+    /// Pages as they were before a stretch of translated code that is checked.
+    pub(crate) journal: Option<Journal>,
 }
 
 impl Core {
@@ -73,6 +76,7 @@ impl Core {
             tlb: Tlb::new(),
             memory,
             exchange: Exchange::new(),
+            journal: None,
         }
     }
 

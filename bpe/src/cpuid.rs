@@ -1,24 +1,40 @@
 //! What `CPUID` says. Only what works is announced.
 
+use crate::vector::xsave::{AREA, COMPONENTS};
+
 /// The brand string.
 pub(crate) const BRAND: &str = "Aurora BPE/U";
 /// glibc looks at the features only of vendors it knows, and its dynamic linker then refuses every program; so this is the
 /// vendor whose rules we follow where the two differ.
 const VENDOR: &[u8; 12] = b"AuthenticAMD";
 
-const HIGHEST: u32 = 7;
+const HIGHEST: u32 = 0xd;
 const HIGHEST_EXTENDED: u32 = 0x8000_0008;
 
 /// Family 17h (Zen), so that programs which look take it for something modern.
 const SIGNATURE: u32 = 0x0080_0f11;
 /// FPU, TSC, CX8, CMOV, CLFSH, MMX, FXSR, SSE, SSE2.
 const FEATURES_EDX: u32 = 1 | 1 << 4 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26;
-/// SSE3, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, RDRAND, hypervisor.
-const FEATURES_ECX: u32 = 1 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 30 | 1 << 31;
+/// SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, OSXSAVE, RDRAND, hypervisor.
+const FEATURES_ECX: u32 = 1
+    | 1 << 1
+    | 1 << 9
+    | 1 << 13
+    | 1 << 19
+    | 1 << 20
+    | 1 << 22
+    | 1 << 23
+    | 1 << 25
+    | 1 << 26
+    | 1 << 27
+    | 1 << 30
+    | 1 << 31;
+/// XSAVEOPT, XSAVEC, XGETBV of what is in use.
+const XSAVE_EAX: u32 = 1 | 1 << 1 | 1 << 2;
 /// Cache lines of 64 bytes.
 const LINE: u32 = 8 << 8;
-/// BMI1, BMI2, REP MOVSB and STOSB are fast, RDSEED, ADX.
-const STRUCTURED_EBX: u32 = 1 << 3 | 1 << 8 | 1 << 9 | 1 << 18 | 1 << 19;
+/// BMI1, BMI2, REP MOVSB and STOSB are fast, RDSEED, ADX, SHA.
+const STRUCTURED_EBX: u32 = 1 << 3 | 1 << 8 | 1 << 9 | 1 << 18 | 1 << 19 | 1 << 29;
 /// SYSCALL, NX, RDTSCP, long mode.
 const EXTENDED_EDX: u32 = 1 << 11 | 1 << 20 | 1 << 27 | 1 << 29;
 /// LAHF in 64-bit mode, LZCNT.
@@ -43,6 +59,8 @@ pub(crate) fn leaf(leaf: u32, subleaf: u32) -> [u32; 4] {
         (0, _) => [HIGHEST, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
         (1, _) => [SIGNATURE, LINE | 1 << 16, FEATURES_ECX, FEATURES_EDX],
         (7, 0) => [0, STRUCTURED_EBX, 0, 0],
+        (0xd, 0) => [COMPONENTS as u32, AREA as u32, AREA as u32, 0],
+        (0xd, 1) => [XSAVE_EAX, AREA as u32, 0, 0],
         (0x8000_0000, _) => [HIGHEST_EXTENDED, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
         (0x8000_0001, _) => [SIGNATURE, 0, EXTENDED_ECX, EXTENDED_EDX],
         (0x8000_0002..=0x8000_0004, _) => {

@@ -9,7 +9,7 @@ use aurora_machine::{PAGE_SIZE, PhysAddr, Trap};
 
 use crate::blocks::{Block, Blocks, FOREVER, PATIENCE};
 use crate::core::Core;
-use crate::jit::{Place, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_INTERPRET, STOP_OP, Source, stop_of};
+use crate::jit::{Outcome, Place, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_INTERPRET, STOP_OP, Source, stop_of};
 use crate::op::Op;
 use crate::processor::{Environment, Processor};
 
@@ -51,7 +51,11 @@ impl Processor {
             block.patience.set(PATIENCE << (2 * waited));
             return None;
         }
-        self.translate(at);
+        if !self.translate(at) {
+            block.waited.set(waited + 1);
+            block.patience.set(PATIENCE << (2 * waited));
+            return None;
+        }
         let place = self.verified(at);
         if place.is_none() {
             block.patience.set(FOREVER);
@@ -59,19 +63,22 @@ impl Processor {
         place
     }
 
-    fn translate(&mut self, at: PhysAddr) {
+    /// Whether the time had come.
+    fn translate(&mut self, at: PhysAddr) -> bool {
         let rip = self.core.rip;
         let page = rip & !(PAGE_SIZE - 1);
-        let Some(mut jit) = self.jit.take() else { return };
+        let Some(mut jit) = self.jit.take() else { return true };
         let known = core::mem::take(&mut jit.seen);
         let eager = self.eager;
         let mut source = Guest { core: &mut self.core, blocks: &self.blocks, seen: &known, page, eager };
-        let frames = jit.translate(at, (rip - page) as i64, &mut source);
+        let outcome = jit.translate(at, (rip - page) as i64, &mut source);
         jit.seen = known;
         self.jit = Some(jit);
-        for frame in frames {
-            self.mark_code(frame);
+        if let Outcome::Translated(frames) = &outcome {
+            self.statistics.made += 1;
+            frames.iter().for_each(|&frame| self.mark_code(frame));
         }
+        !matches!(outcome, Outcome::Later)
     }
 
     /// The translation at `at`, where RIP is, if all its pages are mapped here as they were.
@@ -93,7 +100,13 @@ impl Processor {
         Some(place)
     }
 
-    /// Runs translated code until it leaves off. `Ok` means go on at RIP.
+    /// Runs translated code. `Ok` means go on at RIP.
+    #[inline(always)]
+    pub(crate) fn translated(&mut self, place: Place, env: &mut dyn Environment) -> Result<(), Trap> {
+        if self.checking { self.run_checked(place, env) } else { self.run_translated(place, env) }
+    }
+
+    /// The same, whatever [`Processor::check_translations`] said.
     pub(crate) fn run_translated(&mut self, place: Place, env: &mut dyn Environment) -> Result<(), Trap> {
         let Some(jit) = &self.jit else { return Ok(()) };
         let core = &mut *self.core;
@@ -103,6 +116,8 @@ impl Processor {
         // Translated code reaches the state by its address.
         let _ = (&raw mut *core).expose_provenance();
         jit.run(place);
+        self.statistics.translated += core.fuel.saturating_sub(core.exchange.fuel.max(0) as u64);
+        self.statistics.left(core.exchange.stop);
         core.fuel = core.exchange.fuel.max(0) as u64;
         core.flags = core.exchange.lazy.flags(&core.regs);
         core.rip = core.exchange.rip;
@@ -165,6 +180,10 @@ impl Source for Guest<'_> {
 
     fn has_run(&self, at: PhysAddr) -> bool {
         self.eager || self.blocks.find(at).is_some()
+    }
+
+    fn is_eager(&self) -> bool {
+        self.eager
     }
 
     fn seen_targets(&mut self, at: i64) -> Vec<i64> {

@@ -15,6 +15,7 @@ extern crate std;
 
 mod access;
 mod blocks;
+mod check;
 mod core;
 mod cpuid;
 mod decode;
@@ -26,6 +27,7 @@ mod lower;
 mod op;
 mod ops;
 mod processor;
+mod statistics;
 mod tlb;
 mod vector;
 mod width;
@@ -33,3 +35,4 @@ mod x87;
 
 pub use jit::Engine;
 pub use processor::{Environment, Processor};
+pub use statistics::Statistics;

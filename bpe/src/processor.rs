@@ -14,6 +14,7 @@ use crate::jit::Engine;
 use crate::jit::Jit;
 use crate::op::{Op, Stop, slot};
 use crate::ops::system;
+use crate::statistics::Statistics;
 use crate::tlb::ASIDS;
 
 /// What a processor takes from the machine around it.
@@ -50,12 +51,14 @@ pub struct Processor {
     last_stamp: u64,
     /// `PhysMemory::code_writes` when blocks were last known to be right.
     code_writes: u64,
-    retired: u64,
+    pub(crate) statistics: Statistics,
     /// The next instruction is executed alone, outside any block.
     pub(crate) stepping: bool,
     pub(crate) jit: Option<Jit>,
     /// Everything is translated before it runs.
     pub(crate) eager: bool,
+    /// What translated code does the interpreter does again.
+    pub(crate) checking: bool,
 }
 
 // SAFETY: the raw pointers inside are to guest memory, which `PhysMemory` shares between threads, and to blocks the
@@ -75,10 +78,11 @@ impl Processor {
             next_asid: 1,
             next_stamp: 1,
             last_stamp: STAMPS,
-            retired: 0,
+            statistics: Statistics::default(),
             stepping: false,
             jit: None,
             eager: false,
+            checking: false,
         }
     }
 
@@ -112,7 +116,7 @@ impl Processor {
         self.stepping = false;
         let trap = self.execute(env);
         self.core.store_context(cpu);
-        self.retired += *fuel - self.core.fuel;
+        self.statistics.retired += *fuel - self.core.fuel;
         *fuel = self.core.fuel;
         trap
     }
@@ -139,7 +143,13 @@ impl Processor {
 
     /// Instructions retired so far.
     pub fn retired(&self) -> u64 {
-        self.retired
+        self.statistics.retired
+    }
+
+    /// How programs were run so far.
+    pub fn statistics(&self) -> Statistics {
+        let (modules, bytes) = self.jit.as_ref().map_or((0, 0), Jit::size);
+        Statistics { modules, bytes, ..self.statistics }
     }
 
     /// The processor's name, the same as `CPUID` gives.
@@ -232,7 +242,7 @@ impl Processor {
                         }
                     }
                     if let Some(place) = self.known_translation() {
-                        if let Err(trap) = self.run_translated(place, env) {
+                        if let Err(trap) = self.translated(place, env) {
                             return trap;
                         }
                         continue;
@@ -252,7 +262,7 @@ impl Processor {
                 if patience == 0
                     && let Some(place) = self.hot(block)
                 {
-                    if let Err(trap) = self.run_translated(place, env) {
+                    if let Err(trap) = self.translated(place, env) {
                         return trap;
                     }
                     continue;

@@ -1,6 +1,7 @@
 //! `aurora bench`: how long things take.
 
 pub mod cpu;
+pub mod v86;
 
 use std::collections::HashMap;
 use std::io::Read as _;

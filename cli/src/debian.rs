@@ -87,6 +87,61 @@ pub fn whole_package(name: &str) -> Result<Package> {
     unpacked(name.to_owned())?.with_context(|| format!("apt-get brought no {name}"))
 }
 
+/// A whole package for 32-bit PCs. The host's apt need not know that architecture, and does not learn of it: these lists
+/// are our own.
+pub fn i386_package(name: &str) -> Result<Package> {
+    let _lock = project::lock("packages")?;
+    let called = format!("{name}-i386");
+    let folder = project::made("packages")?.join(&called);
+    let root = folder.join("root");
+    if !root.is_dir() {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        let bring = || {
+            let mut apt = i386("apt-get")?;
+            apt.current_dir(&folder).args(["-qq", "download", name]);
+            ui::run_quietly(&format!("downloading {name} for i386"), &mut apt)
+        };
+        if bring().is_err() {
+            // It fails if any source has nothing for this architecture; whether all is there shows when it is fetched.
+            let _ = ui::run_quietly("making package lists for i386", i386("apt-get")?.args(["-qq", "update"]));
+            bring()?;
+        }
+        unpack(name, &folder, &root)?;
+    }
+    unpacked(called)?.with_context(|| format!("apt-get brought no {name}"))
+}
+
+/// What the package that only names the current version of another, such as a kernel's, depends on first.
+pub fn i386_current(name: &str) -> Result<String> {
+    let ask = || -> Result<Option<String>> {
+        let said = answer(i386("apt-cache")?.args(["depends", name])).unwrap_or_default();
+        Ok(said.lines().find_map(|l| Some(l.trim_start().strip_prefix("Depends: ")?.to_owned())))
+    };
+    if let Some(found) = ask()? {
+        return Ok(found);
+    }
+    let _ = ui::run_quietly("making package lists for i386", i386("apt-get")?.args(["-qq", "update"]));
+    ask()?.with_context(|| format!("Debian has no {name} for i386"))
+}
+
+/// One of apt's programs with lists of i386's packages.
+fn i386(program: &str) -> Result<Command> {
+    let folder = project::made("apt-i386")?;
+    for part in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(folder.join(part))?;
+    }
+    let mut apt = Command::new(program);
+    for option in ["APT::Architecture=i386", "APT::Architectures=i386", "APT::Sandbox::User=root"] {
+        apt.args(["-o", option]);
+    }
+    for (option, path) in [("Dir::State", ""), ("Dir::State::lists", "lists"), ("Dir::Cache", "cache")] {
+        apt.arg("-o").arg(format!("{option}={}", folder.join(path).display()));
+    }
+    apt.args(["-o", "Dir::State::status=/dev/null"]);
+    Ok(apt)
+}
+
 /// These packages and all they depend on, each once; without those whose names have a `-` before them, and what only those
 /// depend on.
 pub fn with_dependencies(names: &[&str]) -> Result<BTreeSet<String>> {
@@ -142,6 +197,11 @@ fn download(name: &str, folder: &Path, root: &Path) -> Result<()> {
         ui::run_quietly("updating the package lists", Command::new("apt-get").args(["-qq", "update"]))?;
         download()?;
     }
+    unpack(name, folder, root)
+}
+
+/// Unpacks the archive in `folder`.
+fn unpack(name: &str, folder: &Path, root: &Path) -> Result<()> {
     let deb = fs::read_dir(folder)?
         .filter_map(|e| Some(e.ok()?.path()))
         .find(|p| p.extension().is_some_and(|e| e == "deb"))

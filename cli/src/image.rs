@@ -290,6 +290,14 @@ impl Image {
         Ok(())
     }
 
+    /// The contents of the file at a path.
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        match &self.entries.get(path.trim_start_matches('/').as_bytes())?.member {
+            Member::File(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// The archive.
     pub fn to_cpio(&self) -> Vec<u8> {
         let mut writer = Writer::default();

@@ -14,6 +14,7 @@ pub mod link;
 pub mod long;
 pub mod machines;
 pub mod pc;
+pub mod profile;
 pub mod project;
 pub mod run;
 pub mod serve;

@@ -1,6 +1,8 @@
 //! `aurora test --long`: the tests that take longer than a person wants to wait. Each leaves its report in
 //! `tests/reports/`: commit, seed, duration, result.
 
+mod memory;
+
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,24 +28,28 @@ struct Outcome {
     text: String,
 }
 
-const TESTS: [Test; 3] = [
+const TESTS: [Test; 4] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
+    Test { name: "memory", about: "A worker whose program makes new code for 30 minutes, in Node", run: memory::run },
     Test { name: "fuzz", about: "System calls at random from inside, 30 minutes on hosted", run: fuzz },
 ];
 
 /// Runs the long tests, or those named.
 pub fn run(only: &[String]) -> Result<()> {
     if let Some(unknown) = only.iter().find(|n| TESTS.iter().all(|t| t.name != **n)) {
-        bail!("no long test is called {unknown}: there are boot, differential and fuzz");
+        let names = TESTS.map(|test| test.name).join(", ");
+        bail!("no long test is called {unknown}: there are {names}");
     }
     let mut failed = Vec::new();
     for test in TESTS.iter().filter(|t| only.is_empty() || only.iter().any(|n| n == t.name)) {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_secs());
         ui::say(&format!("{}: {}", test.name, test.about));
+        // What is changed while it runs is not what ran.
+        let commit = commit()?;
         let start = Instant::now();
         let outcome = (test.run)(seed)?;
-        report(test, seed, start.elapsed(), &outcome)?;
+        report(test, seed, &commit, start.elapsed(), &outcome)?;
         if !outcome.passed {
             failed.push(test.name);
         }
@@ -54,13 +60,13 @@ pub fn run(only: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn report(test: &Test, seed: u64, duration: Duration, outcome: &Outcome) -> Result<()> {
+fn report(test: &Test, seed: u64, commit: &str, duration: Duration, outcome: &Outcome) -> Result<()> {
     let folder = project::root().join("tests/reports");
     std::fs::create_dir_all(&folder)?;
     let result = if outcome.passed { "passed" } else { "failed" };
     let mut text = format!("# {}: {}\n\n", test.name, test.about);
     writeln!(text, "| commit | seed | duration | result |\n|---|---|---|---|")?;
-    writeln!(text, "| {} | {seed} | {:.1} s | {result} |\n", commit()?, duration.as_secs_f64())?;
+    writeln!(text, "| {commit} | {seed} | {:.1} s | {result} |\n", duration.as_secs_f64())?;
     writeln!(text, "```\n{}\n```", outcome.text.trim_end())?;
     let path = folder.join(format!("{}.md", test.name));
     project::write_whole(&path, text.as_bytes())?;

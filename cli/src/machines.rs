@@ -17,6 +17,7 @@ use clap::ValueEnum;
 
 use crate::link::Client;
 
+pub(crate) use browser::Chromium;
 pub(crate) use qemu::arguments as qemu_arguments;
 
 /// A machine programs can run on.

@@ -15,7 +15,7 @@ use crate::image::{self, Image, Root};
 use crate::link::{self, Event, Session, Spawn, Status, Stream, errno_text};
 use crate::machines::{Boot, Kind, Running};
 use crate::terminal::{self, RawMode};
-use crate::ui;
+use crate::{profile, ui};
 
 /// Exit status when the machine, not the program, failed.
 pub const MACHINE_FAILED: u8 = 125;
@@ -35,6 +35,7 @@ Examples:
   aurora run -- busybox sh -c 'uname -srm; ps'
   seq 1 100 | aurora run --machine qemu -- busybox awk '{ s += $1 } END { print s }'
   aurora run --file ./a.out=/bin/a.out --trace syscalls -- a.out
+  aurora run --machine node --profile -- busybox gzip -c /bin/busybox >/dev/null
   aurora run --seed 1 -- busybox sh -c 'echo $RANDOM'";
 
 /// Run a program in a machine
@@ -59,6 +60,12 @@ pub struct RunArgs {
     /// What to trace, on standard error
     #[arg(long, value_parser = ["syscalls"])]
     pub trace: Option<String>,
+    /// Tell on standard error where the program spent its time: each function's share, and how much was translated
+    #[arg(long)]
+    pub profile: bool,
+    /// Execute whatever is translated a second time by the interpreter, and panic where they differ: slow
+    #[arg(long)]
+    pub check: bool,
     /// Stop the machine after this many seconds, with status 124
     #[arg(long, value_name = "S")]
     pub timeout: Option<f64>,
@@ -72,16 +79,20 @@ pub struct RunArgs {
 
 impl RunArgs {
     fn boot(&self) -> Result<Boot> {
-        let trace = self.trace.as_ref().map_or(String::new(), |what| format!(" trace={what}"));
         let root_disk = self.root.as_ref().filter(|path| image::is_disk(path));
         ensure!(
             root_disk.is_none() || self.file.is_empty(),
             "--file puts files into archives; a disk image is changed from inside"
         );
-        let root = if root_disk.is_some() { " root=/dev/vda" } else { "" };
+        let mut words = vec!["link".to_owned()];
+        words.extend(root_disk.map(|_| "root=/dev/vda".to_owned()));
+        words.extend(self.trace.iter().map(|what| format!("trace={what}")));
+        for (word, wanted) in [("quiet", self.trace.is_none()), ("profile", self.profile), ("check", self.check)] {
+            words.extend(wanted.then(|| word.to_owned()));
+        }
         Ok(Boot {
             archive: if root_disk.is_some() { Vec::new() } else { self.archive()? },
-            command_line: format!("link{root}{}{trace}", if self.trace.is_some() { "" } else { " quiet" }),
+            command_line: words.join(" "),
             recording: None,
             disks: root_disk.into_iter().chain(&self.disk).cloned().collect(),
             memory: self.memory,
@@ -126,9 +137,16 @@ pub fn run(arguments: &RunArgs) -> Result<u8> {
         ensure!(kind == Kind::Hosted, "--seed needs --machine hosted: the others have no virtual time");
         return run_repeatable(arguments, seed);
     }
-    let mut running = Running::start(kind, arguments.boot()?, START)?;
+    let boot = arguments.boot()?;
+    let archive = arguments.profile.then(|| boot.archive.clone());
+    let mut running = Running::start(kind, boot, START)?;
     match converse(arguments, &running) {
-        Ok(status) => Ok(status),
+        Ok(status) => {
+            if let Some(archive) = archive {
+                eprint!("{}", profile::tables(&profile::collect(&running), &Image::from_archive(archive)?));
+            }
+            Ok(status)
+        }
         Err(error) => bail!("{}", running.explain(&error)),
     }
 }

@@ -36,7 +36,7 @@ fn lines(file: &object::File<'_>) -> Vec<String> {
 }
 
 /// As a person writes it, without the hash, and not too long.
-fn short(name: &str) -> String {
+pub(crate) fn short(name: &str) -> String {
     let mut name = format!("{:#}", rustc_demangle::demangle(name));
     if let Some((at, _)) = name.char_indices().nth(LONGEST) {
         name.truncate(at);

@@ -45,6 +45,7 @@ struct CommandLine {
     root: Option<String>,
     /// `ro`.
     read_only: bool,
+    profile: bool,
     /// `NAME=value` words the kernel has no use for: init's environment, as on Linux.
     environment: Vec<Vec<u8>>,
 }
@@ -59,6 +60,7 @@ impl CommandLine {
                 Some(("trace", "syscalls")) => options.trace = true,
                 Some(("root", path)) => options.root = Some(path.trim_start_matches("/dev/").to_string()),
                 None if word == "ro" => options.read_only = true,
+                None if word == "profile" => options.profile = true,
                 None if word == "link" => options.link = true,
                 None if word == "quiet" => options.quiet = true,
                 // A name with a dot is a module's parameter.
@@ -193,6 +195,7 @@ impl Kernel {
             current: AtomicU64::new(0),
             current_call: AtomicU64::new(0),
             trace: AtomicBool::new(options.trace),
+            profile: options.profile,
             clock_offset: AtomicI64::new(0),
             stop: Mutex::default(),
             memory,

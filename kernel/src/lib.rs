@@ -81,6 +81,8 @@ pub struct Kernel {
     /// Its system call, as [`task::Thread::call`] has it.
     current_call: core::sync::atomic::AtomicU64,
     trace: AtomicBool,
+    /// Whether it is counted where programs run.
+    pub(crate) profile: bool,
     /// What clock_settime(2) added to the machine's real time, in nanoseconds.
     clock_offset: AtomicI64,
     stop: Mutex<Option<Next>>,

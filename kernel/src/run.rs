@@ -13,6 +13,7 @@ use crate::syscall::{self, Gate};
 use crate::task::exit::thread_ended;
 use crate::task::frame::{Interrupted, Life, deliver};
 use crate::task::process::WaitStatus;
+use crate::task::profile::Samples;
 use crate::task::scheduler::yield_now;
 use crate::task::trace::{Event, FILTERED, Resume, StopKind, TRACED, call_stop, event_stop};
 use crate::task::{SigInfo, Signal, Thread, unhandled};
@@ -58,7 +59,11 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
             let spent = kernel.machine.now().since(since) * u64::from(TIMED);
             thread.system_ns.fetch_add(spent, Ordering::Relaxed);
         }
-        let trap = kernel.machine.run(&mut cpu, space.root(), kernel.scheduler.slice_end());
+        let mut until = kernel.scheduler.slice_end();
+        if kernel.profile {
+            until = Samples::next(kernel.machine.now(), until);
+        }
+        let trap = kernel.machine.run(&mut cpu, space.root(), until);
         drop(space);
         if thread.traps.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED) {
             timed = Some((kernel.machine.now(), kernel.scheduler.switches()));
@@ -69,6 +74,9 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
             Trap::Exception(exception) => raise(&thread, &cpu, signal_of(exception, &cpu)),
             Trap::Int80 => interrupted = system_call(&thread, &mut cpu, Gate::Aurora).await,
             Trap::Interrupted => {
+                if kernel.profile {
+                    thread.process.samples.count(cpu.rip);
+                }
                 thread.process.check_processor_time();
                 yield_now().await;
             }

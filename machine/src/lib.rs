@@ -33,6 +33,7 @@ pub use paging::{Cursor, Mapping, PageFlags, PageTable, SpaceId};
 pub use time::Instant;
 pub use trap::{Access, Exception, PageFault, Trap};
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -89,6 +90,11 @@ pub trait Machine: Send + Sync + 'static {
     /// there is only `fx`.
     fn extended_features(&self) -> u64 {
         0
+    }
+
+    /// What the machine can say of how it ran programs, lines for people: nothing where a processor of silicon did.
+    fn statistics(&self) -> String {
+        String::new()
     }
 
     /// The screen, where there is one.

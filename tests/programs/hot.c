@@ -152,6 +152,208 @@ static NOINLINE void rewritten(void)
     printf("%016llx\n", (unsigned long long)sum);
 }
 
+/* Three tasks with stacks of their own that give way to one another from within their recursion, as goroutines do. */
+#define TASKS 3
+static void *task_stack[TASKS];
+static uint64_t task_sum[TASKS];
+static int task_now;
+
+/* Saves what a call must keep, and the stack; goes on with the other one. */
+void switch_stack(void **from, void **to);
+__asm__(".text\n"
+        "switch_stack:\n"
+        "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+        "mov %rsp, (%rdi)\n"
+        "mov (%rsi), %rsp\n"
+        "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+        "ret\n");
+
+static void give_way(void)
+{
+    int from = task_now;
+    task_now = (task_now + 1) % TASKS;
+    switch_stack(&task_stack[from], &task_stack[task_now]);
+}
+
+static NOINLINE uint64_t working(uint64_t depth, uint64_t task)
+{
+    uint64_t r;
+    if (depth % 7 == task) give_way();
+    r = depth == 0 ? task : working(depth - 1, task) * 31 + depth;
+    if (depth % 5 == task) give_way();
+    return r;
+}
+
+static void run_task(void)
+{
+    int task = task_now, i;
+    for (i = 0; i < 200; i++) task_sum[task] = task_sum[task] * 31 + working((uint64_t)(250 + i % 3), (uint64_t)task);
+    /* Who is done keeps giving way until the first is. */
+    while (task != 0) give_way();
+}
+
+static NOINLINE void switches(void)
+{
+    static uint64_t stacks[TASKS][32768] __attribute__((aligned(16)));
+    int i;
+    for (i = 1; i < TASKS; i++) {
+        uint64_t *top = &stacks[i][32768 - 8];
+        top[6] = (uint64_t)(uintptr_t)run_task;
+        task_stack[i] = top;
+    }
+    run_task();
+    for (i = 0; i < TASKS; i++) printf("%016llx ", (unsigned long long)task_sum[i]);
+    printf("\n");
+}
+
+/* What code does that is taken away, or replaced by the kernel or another process, once it is hot. */
+static volatile uintptr_t fault_rip, fault_addr;
+
+static void noted(int signal, siginfo_t *info, void *context)
+{
+    (void)signal;
+    fault_rip = (uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    fault_addr = (uintptr_t)info->si_addr;
+    siglongjmp(back, 1);
+}
+
+/* lea eax, [rdi + n]; ret */
+static void code_that_adds(uint8_t *at, uint8_t n)
+{
+    const uint8_t code[] = {0x8d, 0x87, n, 0, 0, 0, 0xc3};
+    memcpy(at, code, sizeof code);
+}
+
+static NOINLINE int run_often(uint8_t *at)
+{
+    int sum = 0, i;
+    for (i = 0; i < 3000; i++) sum = sum * 3 + ((int (*)(int))(void *)at)(i);
+    return sum;
+}
+
+/* Whether calling it faults right there. */
+static NOINLINE int faults_at(uint8_t *at)
+{
+    if (sigsetjmp(back, 1) != 0) return fault_rip == (uintptr_t)at && fault_addr == (uintptr_t)at;
+    ((int (*)(int))(void *)at)(1);
+    return -1;
+}
+
+static NOINLINE void replaced(void)
+{
+    struct sigaction action = {.sa_sigaction = noted, .sa_flags = SA_SIGINFO};
+    int file = open("replaced", O_RDWR | O_CREAT | O_TRUNC, 0700), pipes[2], i;
+    uint8_t buffer[7], *code, *shared;
+    const int all = PROT_READ | PROT_WRITE | PROT_EXEC;
+    sigaction(SIGSEGV, &action, NULL);
+    if (ftruncate(file, 4096) != 0 || pipe(pipes) != 0) exit(1);
+    code = mmap(NULL, 4096, all, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    shared = mmap(NULL, 4096, all, MAP_SHARED, file, 0);
+    code_that_adds(code, 1);
+    code_that_adds(shared, 1);
+    for (i = 2; i < 8; i++) {
+        printf("%d %d;", run_often(code), run_often(shared));
+        code_that_adds(buffer, (uint8_t)i);
+        /* read(2) into code; write(2) into the file it is mapped from */
+        if (write(pipes[1], buffer, 7) != 7 || read(pipes[0], code, 7) != 7 || pwrite(file, buffer, 7, 0) != 7) exit(1);
+    }
+    printf("\n");
+    for (i = 0; i < 4; i++) {
+        printf("%d", run_often(code));
+        mprotect(code, 4096, PROT_READ | PROT_WRITE);
+        printf(" %d", faults_at(code));
+        code_that_adds(code, (uint8_t)(10 + i));
+        mprotect(code, 4096, PROT_READ | PROT_EXEC);
+        printf(" %d", run_often(code));
+        munmap(code, 4096);
+        printf(" %d", faults_at(code));
+        mmap(code, 4096, all, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        code_that_adds(code, (uint8_t)(20 + i));
+        printf(" %d\n", run_often(code));
+    }
+    /* another process changes what this one is running */
+    code_that_adds(shared, 0);
+    if (fork() == 0) {
+        usleep(20000);
+        shared[2] = 100;
+        _exit(0);
+    }
+    while (((int (*)(int))(void *)shared)(1) == 1) {}
+    printf("%d\n", ((int (*)(int))(void *)shared)(1));
+}
+
+/* Stores across the end of what may be written leave everything as it was, however hot they are. */
+static NOINLINE void store_8(uint8_t *at) { *(volatile uint64_t *)at = 0x1122334455667788ull; }
+static NOINLINE void store_4(uint8_t *at) { *(volatile uint32_t *)at = 0x99aabbcc; }
+static NOINLINE void store_2(uint8_t *at) { *(volatile uint16_t *)at = 0xddee; }
+static NOINLINE void store_16(uint8_t *at) { __asm__ volatile("pcmpeqd %%xmm0, %%xmm0; movups %%xmm0, (%0)" ::"r"(at) : "xmm0", "memory"); }
+static NOINLINE void add_8(uint8_t *at) { __asm__ volatile("lock addq $77, (%0)" ::"r"(at) : "memory"); }
+static NOINLINE void swap_8(uint8_t *at) { __asm__ volatile("mov $5, %%eax; xchg %%rax, (%0)" ::"r"(at) : "rax", "memory"); }
+static NOINLINE void push_8(uint8_t *at)
+{
+    __asm__ volatile("mov %%rsp, %%r11; lea 8(%0), %%rsp; push $-1; mov %%r11, %%rsp" ::"r"(at) : "r11", "memory");
+}
+
+static NOINLINE void crossing(void)
+{
+    static uint8_t alternate[65536];
+    void (*const all[])(uint8_t *) = {store_8, store_4, store_2, store_16, add_8, swap_8, push_8};
+    const size_t bytes[] = {8, 4, 2, 16, 8, 8, 8};
+    struct sigaction action = {.sa_sigaction = noted, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate};
+    uint8_t *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    volatile size_t which;
+    volatile int i, faulted, changed;
+    sigaltstack(&stack, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+    for (which = 0; which < 7; which++) {
+        for (i = 0; i < 2000; i++) all[which](page + 256);
+        memset(page, 0x5a, 4096);
+        mprotect(page + 4096, 4096, PROT_NONE);
+        for (i = faulted = 0; i < 40; i++) {
+            uint8_t *at = page + 4096 - 1 - (size_t)i % (bytes[which] - 1);
+            if (sigsetjmp(back, 1) == 0) all[which](at);
+            else faulted += fault_addr == (uintptr_t)page + 4096 || fault_addr == (uintptr_t)at;
+        }
+        for (i = changed = 0; i < 4096; i++) changed += page[i] != 0x5a;
+        printf("%d %d\n", faulted, changed);
+        mprotect(page + 4096, 4096, PROT_READ | PROT_WRITE);
+    }
+}
+
+/* A repeated instruction that faults goes on where it was. */
+static uint8_t *repeated_page;
+static volatile uint64_t repeated_left, repeated_at;
+
+static void mend_page(int signal, siginfo_t *info, void *context)
+{
+    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+    (void)signal;
+    repeated_left = (uint64_t)regs[REG_RCX];
+    repeated_at = (uint64_t)regs[REG_RDI] - (uint64_t)(uintptr_t)repeated_page;
+    mprotect((void *)((uintptr_t)info->si_addr & ~4095ul), 4096, PROT_READ | PROT_WRITE);
+}
+
+static NOINLINE void repeated(void)
+{
+    struct sigaction action = {.sa_sigaction = mend_page, .sa_flags = SA_SIGINFO};
+    static uint8_t from[8192];
+    int i, step;
+    sigaction(SIGSEGV, &action, NULL);
+    repeated_page = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (i = 0; i < 8192; i++) from[i] = (uint8_t)(i * 7 + i / 256);
+    for (i = 0; i < 1000; i++) {
+        uint8_t *to = repeated_page + 4096 - i % 3000;
+        void *source = from, *target = to;
+        size_t count = 5000;
+        step = i % 100 == 99;
+        if (step) mprotect(repeated_page + 4096, 4096, PROT_READ);
+        __asm__ volatile("rep movsb" : "+S"(source), "+D"(target), "+c"(count)::"memory");
+        if (memcmp(to, from, 5000) != 0 || count != 0) printf("wrong\n");
+        if (step) printf("%llu %llu\n", (unsigned long long)repeated_left, (unsigned long long)repeated_at);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -161,6 +363,10 @@ int main(int argc, char **argv)
     else if (!strcmp(what, "fault")) deepest_fault();
     else if (!strcmp(what, "interrupted")) interrupted();
     else if (!strcmp(what, "rewritten")) rewritten();
+    else if (!strcmp(what, "switches")) switches();
+    else if (!strcmp(what, "replaced")) replaced();
+    else if (!strcmp(what, "crossing")) crossing();
+    else if (!strcmp(what, "repeated")) repeated();
     else return 2;
     return 0;
 }

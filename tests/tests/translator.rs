@@ -12,6 +12,8 @@ mod compare;
 mod generate;
 #[path = "../../bpe/tests/differential/host.rs"]
 mod host;
+#[path = "../../bpe/tests/differential/kept.rs"]
+mod kept;
 #[path = "../../bpe/tests/differential/layout.rs"]
 mod layout;
 #[path = "../../bpe/tests/differential/random.rs"]
@@ -123,23 +125,61 @@ fn one_process(all: &[Ran], name: &str) -> Vec<(Outcome, u64)> {
     bytes.chunks_exact(ANSWER).map(decode).collect()
 }
 
-fn check(all: &[Ran], name: &str) {
+/// What Node makes differently of a case, in words.
+fn difference(ran: &Ran, outcome: &Outcome, sum: u64) -> Option<String> {
+    let memory = || (sum != ran.sum && ran.sequence.memory_counts).then(|| "memory differs".to_string());
+    ran.sequence.difference(&ran.outcome, outcome).or_else(memory)
+}
+
+fn check(host: &Host, all: Vec<Ran>, name: &str) {
     let mut failures: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    for (ran, (outcome, sum)) in all.iter().zip(in_node(all, name)) {
-        let found = ran.sequence.difference(&ran.outcome, &outcome);
-        let memory = (sum != ran.sum && ran.sequence.memory_counts).then(|| "memory differs".to_string());
-        if let Some(what) = found.or(memory) {
-            let entry = failures.entry(ran.sequence.name(&what)).or_insert_with(|| {
-                (0, format!("seed {}: expected {what}\n{}before {:x?}", ran.seed, ran.sequence, ran.sequence.state))
-            });
-            entry.0 += 1;
+    let (answers, count) = (in_node(&all, name), all.len());
+    for (ran, (outcome, sum)) in all.into_iter().zip(answers) {
+        let Some(what) = difference(&ran, &outcome, sum) else { continue };
+        let kind = ran.sequence.name(&what);
+        if let Some(known) = failures.get_mut(&kind) {
+            known.0 += 1;
+            continue;
         }
+        let text = format!("seed {}: expected {what}\n{}before {:x?}", ran.seed, ran.sequence, ran.sequence.state);
+        let small = minimise(host, ran);
+        let path = kept::keep(KIND, &kind.replace(' ', "-"), &small.sequence.kept(small.seed));
+        failures.insert(kind, (1, format!("kept as {path:?}\n{}from {text}", small.sequence)));
     }
-    eprintln!("{name}: {} cases", all.len());
+    eprintln!("{name}: {count} cases from seed {}", setting("AURORA_SEED", 1));
     for (name, (count, first)) in failures.iter().take(20) {
         eprintln!("{name}: {count} times, first {first}");
     }
     assert!(failures.is_empty(), "{} kinds of failures", failures.len());
+}
+
+/// What failures of this test are kept as.
+const KIND: &str = "sequences";
+
+/// A case that fails, with instructions taken away as long as it does: all that can go by themselves, from the end, as
+/// many together as can, and again.
+fn minimise(host: &Host, mut ran: Ran) -> Ran {
+    loop {
+        let variants = |all: Vec<Sequence>| -> Vec<(Ran, bool)> {
+            let all: Vec<Ran> = all.into_iter().filter_map(|s| on_silicon(host, ran.seed, s)).collect();
+            let answers = in_node(&all, "variants");
+            let fails = |(ran, (outcome, sum)): (Ran, (Outcome, u64))| {
+                let fails = difference(&ran, &outcome, sum).is_some();
+                (ran, fails)
+            };
+            all.into_iter().zip(answers).map(fails).collect()
+        };
+        let mut removed: Vec<Sequence> = Vec::new();
+        for n in (0..ran.sequence.len()).rev() {
+            let from = removed.last().unwrap_or(&ran.sequence);
+            removed.extend(from.without(n));
+        }
+        let singles: Vec<Sequence> = (0..ran.sequence.len()).filter_map(|n| ran.sequence.without(n)).collect();
+        // The most together come last among those, and alone is better than nothing.
+        let together = variants(removed).into_iter().filter(|v| v.1).next_back();
+        let Some((smaller, _)) = together.or_else(|| variants(singles).into_iter().find(|v| v.1)) else { return ran };
+        ran = smaller;
+    }
 }
 
 /// Makes cases from consecutive seeds.
@@ -155,12 +195,15 @@ fn cases(host: &Host, name: &str, count: u64, make: impl Fn(&mut Random, &[Templ
             all.extend(on_silicon(host, seed, sequence));
         }
     }
-    check(&all, name);
+    check(host, all, name);
 }
 
 #[test]
 fn every_form_and_random_sequences_do_translated_what_the_real_processor_does() {
     let host = Host::new();
+    let kept = kept::all(KIND).into_iter();
+    let kept = kept.filter_map(|(_, kept)| on_silicon(&host, kept.memory, Sequence::of_kept(&kept))).collect();
+    check(&host, kept, "kept");
     cases(&host, "instructions", setting("AURORA_CASES", 30_000), |r, templates| {
         let template = r.pick(templates);
         generate::case(r, &template).and_then(Sequence::of_one)

@@ -163,6 +163,8 @@ pub(crate) trait Source {
     fn copy(&self, at: PhysAddr, out: &mut [u8]);
     /// Whether the interpreter has a block that begins there.
     fn has_run(&self, at: PhysAddr) -> bool;
+    /// Whether everything is to be translated at once.
+    fn is_eager(&self) -> bool;
     /// Where the indirect jump or call at this offset went so far.
     fn seen_targets(&mut self, at: i64) -> Vec<i64>;
 }

@@ -46,6 +46,8 @@ pub(crate) mod signature {
     pub(crate) const ENTER: u32 = 8;
     /// What a translated function gives, from nothing.
     pub(crate) const RETURNED: u32 = 9;
+    /// A [`crate::vector::Pure`].
+    pub(crate) const PURE: u32 = 10;
 }
 
 /// Addresses, and table slots of our functions.
@@ -59,6 +61,7 @@ pub(crate) struct Layout {
     pub(crate) xmm: u32,
     pub(crate) mxcsr: u32,
     pub(crate) wide: u32,
+    pub(crate) operands: u32,
     pub(crate) lazy: u32,
     pub(crate) rip: u32,
     pub(crate) fuel: u32,

@@ -281,6 +281,8 @@ fn order<W: Width>(a: u64, b: u64) -> u64 {
 pub(crate) struct Exchange {
     /// A 16-byte operand on its way.
     pub(crate) wide: [u8; 16],
+    /// Operands of a [`crate::vector::Pure`].
+    pub(crate) operands: [u128; 3],
     pub(crate) lazy: Lazy,
     /// Where translated code left off; all ones when `stop` says why it stopped.
     pub(crate) rip: u64,
@@ -296,7 +298,16 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     pub(crate) const fn new() -> Self {
-        Self { wide: [0; 16], lazy: Lazy { a: 1, b: 0, c: 0, o: 0, kind: 0 }, rip: 0, fuel: 0, key: 0, stop: 0, op: 0 }
+        Self {
+            wide: [0; 16],
+            operands: [0; 3],
+            lazy: Lazy { a: 1, b: 0, c: 0, o: 0, kind: 0 },
+            rip: 0,
+            fuel: 0,
+            key: 0,
+            stop: 0,
+            op: 0,
+        }
     }
 }
 

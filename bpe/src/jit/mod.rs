@@ -73,6 +73,11 @@ const SLOTS: u32 = 64;
 /// How often a function is translated anew because more of it has become hot.
 const MOST_VERSIONS: u8 = 6;
 
+/// Where addresses of programs end.
+const END_OF_SPACE: u64 = 1 << 47;
+/// No branch leads farther than this from the page its cluster begins in.
+const FARTHEST_BRANCH: u64 = 4 << 30;
+
 /// What a function's code points into: call-outs, the hub's map and its entries' offsets.
 type Kept = (CallOuts, Option<Box<[u8]>>, Option<Box<[i64]>>);
 
@@ -104,6 +109,16 @@ struct Entry {
     offset: i64,
     slot: u32,
     number: u32,
+}
+
+/// What came of a request to translate.
+pub(crate) enum Outcome {
+    /// There is nothing to translate.
+    Nothing,
+    /// It belongs to a function that is, and has to be hotter for that to be done anew.
+    Later,
+    /// The code in these frames was.
+    Translated(Vec<PhysAddr>),
 }
 
 /// A translated place to go to: what the entrance takes.
@@ -154,6 +169,11 @@ impl Jit {
         })
     }
 
+    /// Modules there are, and their bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.clusters.len(), self.bytes)
+    }
+
     /// Runs translated code from `place` on; [`Exchange`] says how that ended.
     pub(crate) fn run(&self, place: Place) {
         // SAFETY: the engine put a function of this type into the slot, and the place is one of ours.
@@ -185,7 +205,7 @@ impl Jit {
         let entry = self.entries.get(&at.0)?;
         let base = rip.wrapping_sub(entry.offset as u64);
         // Branches of a program at the end of its space might leave that: the interpreter knows what they do.
-        if base >> 46 != 0 {
+        if base >= END_OF_SPACE - FARTHEST_BRANCH {
             return None;
         }
         let functions = &self.clusters.get(&entry.cluster)?.functions;
@@ -230,8 +250,7 @@ impl Jit {
     }
 
     /// Translates the function at `at` and those it calls. `offset` is the place in its page, from which all is counted.
-    /// Returns the frames whose code was translated; none if there was nothing to translate.
-    pub(crate) fn translate(&mut self, at: PhysAddr, offset: i64, source: &mut dyn Source) -> Vec<PhysAddr> {
+    pub(crate) fn translate(&mut self, at: PhysAddr, offset: i64, source: &mut dyn Source) -> Outcome {
         let (version, old) = self.around(at).unwrap_or_default();
         let mut roots = vec![offset];
         if version > 0 && version < MOST_VERSIONS {
@@ -241,21 +260,43 @@ impl Jit {
                 roots.push(offset);
             }
         }
+        let eager = source.is_eager();
         let mut discovery = Discovery { source, info: InstructionInfoFactory::new(), frames: BTreeMap::new() };
-        let mut functions = match discovery.function(&roots) {
-            Some(mut function) => {
-                function::settle_first(&mut function);
-                vec![function]
-            }
-            None => return Vec::new(),
-        };
+        let Some(mut function) = discovery.function(&roots) else { return Outcome::Nothing };
+        if version == 0 && !eager && self.belongs(&function, &discovery.frames) {
+            return Outcome::Later;
+        }
+        function::settle_first(&mut function);
+        let mut functions = vec![function];
         self.add_callees(&mut functions, &mut discovery);
         let frames = discovery.frames;
         if !frames.contains_key(&(offset & !(PAGE_SIZE as i64 - 1))) {
-            return Vec::new();
+            return Outcome::Nothing;
         }
         let changed = frames.values().copied().collect();
-        if self.install(&functions, frames, version + 1) { changed } else { Vec::new() }
+        if self.install(&functions, frames, version + 1) { Outcome::Translated(changed) } else { Outcome::Nothing }
+    }
+
+    /// Whether most of `found` is translated already as one function: then it is a part of that which had not run yet, such
+    /// as an instruction's code in an interpreter's loop. From now on it counts as that function's.
+    fn belongs(&mut self, found: &Function, frames: &BTreeMap<i64, PhysAddr>) -> bool {
+        let Some((&page, frame)) = frames.iter().next() else { return false };
+        let ids: Vec<u32> =
+            frames.values().flat_map(|f| self.by_frame.range((f.0, 0)..=(f.0, u32::MAX))).map(|&(_, id)| id).collect();
+        for id in ids.into_iter().collect::<BTreeSet<u32>>().into_iter().rev() {
+            let Some(cluster) = self.clusters.get_mut(&id) else { continue };
+            let Some((&theirs, _)) = cluster.frames.iter().find(|(_, f)| *f == frame) else { continue };
+            let moved = theirs - page;
+            for function in &mut cluster.functions {
+                let known = |at: i64| function.ranges.iter().any(|&(from, to)| (from..to).contains(&(at + moved)));
+                let shared: usize = found.blocks.iter().filter(|b| known(b.at)).map(|b| b.insns.len()).sum();
+                if 2 * shared > found.size() {
+                    function.ranges.extend(ranges(found).iter().map(|&(from, to)| (from + moved, to + moved)));
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Takes in what the functions call, if that has run and is not translated yet, or is small: a call inside a cluster is
@@ -446,6 +487,7 @@ fn layout(core: &Core, jumps: &[Jump]) -> Layout {
         xmm: fx + offset_of!(FxState, xmm) as u32,
         mxcsr: fx + offset_of!(FxState, mxcsr) as u32,
         wide: exchange + offset_of!(Exchange, wide) as u32,
+        operands: exchange + offset_of!(Exchange, operands) as u32,
         lazy: exchange + offset_of!(Exchange, lazy) as u32,
         rip: exchange + offset_of!(Exchange, rip) as u32,
         fuel: exchange + offset_of!(Exchange, fuel) as u32,

@@ -56,6 +56,7 @@ fn types() -> TypeSection {
     add(&[I32, I32], &[I32]);
     add(&[I32, I32, I64], &[]);
     add(&[], &[I64, I64]);
+    add(&[I32, I32], &[]);
     types
 }
 

@@ -34,7 +34,8 @@ pub(crate) fn calculates(insn: &Instruction) -> bool {
 /// Whether the interpreter may change MXCSR by it: anything that has to do with vectors might raise an exception.
 pub(crate) fn may_change_mxcsr(insn: &Instruction) -> bool {
     let vector = |i: u32| insn.op_kind(i) == OpKind::Register && !insn.op_register(i).is_gpr();
-    (0..insn.op_count()).any(vector) || matches!(insn.mnemonic(), M::Ldmxcsr | M::Fxrstor | M::Fxrstor64)
+    (0..insn.op_count()).any(vector)
+        || matches!(insn.mnemonic(), M::Ldmxcsr | M::Fxrstor | M::Fxrstor64 | M::Xrstor | M::Xrstor64)
 }
 
 /// Whether what it writes of a vector register is all of it.

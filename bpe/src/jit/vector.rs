@@ -5,11 +5,14 @@
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{Ieee64, Lane, ValType};
 
-use super::emit::{Clean, Emitter, Instruction as Write, Temp};
+use super::emit::{Clean, Emitter, Instruction as Write, Temp, at};
 use super::float;
+use super::layout::signature;
 use super::lazy::{Kind, Setter};
 use super::memory::{VECTOR, type_of};
 use super::translate::width;
+use crate::lower::vector::{is_hash, pure};
+use crate::vector::Pure;
 
 /// Whether there is a translation.
 pub(super) fn is_translated(insn: &Instruction) -> bool {
@@ -70,6 +73,8 @@ enum Family {
     Insert,
     PickLane,
     Test,
+    /// What the engine has nothing for: a function of ours.
+    Pure(Pure),
 }
 
 macro_rules! table {
@@ -161,13 +166,21 @@ fn family(insn: &Instruction) -> Option<Family> {
         M::Pinsrb | M::Pinsrw | M::Pinsrd | M::Pinsrq => Family::Insert,
         M::Pextrb | M::Pextrw | M::Pextrd | M::Pextrq if gpr(0) => Family::PickLane,
         M::Ptest => Family::Test,
+        _ if is_pure(insn) => Family::Pure(pure(insn)?),
         _ => return None,
     })
 }
 
+/// Whether a function of ours could have its operands: one XMM register, and another or memory we can load into one.
+fn is_pure(insn: &Instruction) -> bool {
+    let xmm = |i: u32| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_xmm();
+    let memory = insn.op_count() > 1 && insn.op_kind(1) == OpKind::Memory;
+    insn.op_count() > 1 && xmm(0) && (xmm(1) || memory && matches!(insn.memory_size().size(), 4 | 8 | 16))
+}
+
 /// Whether a 16-byte memory operand may be anywhere.
 fn is_unaligned(insn: &Instruction) -> bool {
-    matches!(insn.mnemonic(), M::Movups | M::Movupd | M::Movdqu | M::Lddqu)
+    matches!(insn.mnemonic(), M::Movups | M::Movupd | M::Movdqu | M::Lddqu) || is_hash(insn)
 }
 
 impl Emitter<'_> {
@@ -232,6 +245,7 @@ impl Emitter<'_> {
             Family::Insert => self.insert_lane(insn),
             Family::PickLane => self.pick_lane(insn),
             Family::Test => self.test_vector(insn),
+            Family::Pure(function) => self.pure(insn, function),
         }
     }
 
@@ -499,6 +513,31 @@ impl Emitter<'_> {
         self.pop_register(insn.op0_register());
     }
 
+    /// Calls a function of ours, which is slower than an instruction of the engine's and much faster than the interpreter.
+    fn pure(&mut self, insn: &Instruction, function: Pure) {
+        match insn.op_kind(1) {
+            OpKind::Memory if insn.memory_size().size() < 16 => self.push_narrow_vector(insn, width(insn, 1)),
+            _ => self.push_vector(insn, 1),
+        }
+        let source = self.take(ValType::V128);
+        let to = insn.op0_register();
+        let place = self.layout.operands;
+        self.i().i32_const(0);
+        self.push_xmm(to);
+        self.i().v128_store(at(place)).i32_const(0);
+        self.get(source);
+        self.i().v128_store(at(place + 16));
+        if reads_first(insn) {
+            self.i().i32_const(0);
+            self.push_xmm(Register::XMM0);
+            self.i().v128_store(at(place + 32));
+        }
+        self.i().i32_const(place as i32).i32_const(i32::from(immediate_or_zero(insn)));
+        self.i().i32_const(function as usize as i32).call_indirect(0, signature::PURE);
+        self.i().i32_const(0).v128_load(at(place));
+        self.pop_vector(to);
+    }
+
     fn test_vector(&mut self, insn: &Instruction) {
         let b = self.take_vector(insn, 1);
         if !self.flags_needed {
@@ -523,6 +562,11 @@ impl Emitter<'_> {
             self.i().f32_const((value as f32).into());
         }
     }
+}
+
+/// Whether XMM0 is an operand nobody names.
+fn reads_first(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), M::Sha256rnds2 | M::Pblendvb | M::Blendvps | M::Blendvpd)
 }
 
 /// Which bytes a shuffle takes: below 16 from the destination, the others from the source.

@@ -1,6 +1,6 @@
 //! Lowering of everything but vectors and x87.
 
-use iced_x86::{Code, ConditionCode, Mnemonic as M, OpKind, Register};
+use iced_x86::{Code, ConditionCode, Instruction, Mnemonic as M, OpKind, Register};
 
 use super::{Form, Lowering};
 use crate::op::{Op, RBX, Run, slot};
@@ -316,6 +316,8 @@ impl Lowering<'_> {
                 system::nop
             }
             M::Prefetch | M::Prefetchw | M::Prefetchwt1 | M::Prefetchnta => system::nop,
+            // AMD's processors have nothing where Intel's have another NOP.
+            M::Reservednop if is_0f0d(self.insn) => system::invalid,
             M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Reservednop => system::nop,
             M::Syscall => system::syscall,
             M::Int => system::int,
@@ -338,7 +340,9 @@ impl Lowering<'_> {
             M::Hlt | M::Cli | M::Sti | M::In | M::Out | M::Lgdt | M::Lidt | M::Lldt | M::Ltr | M::Lmsw | M::Clts => {
                 system::general_protection
             }
-            M::Invlpg | M::Invd | M::Wbinvd | M::Rdmsr | M::Wrmsr | M::Rdpmc | M::Swapgs => system::general_protection,
+            M::Invlpg | M::Invd | M::Wbinvd | M::Rdmsr | M::Wrmsr | M::Rdpmc | M::Swapgs | M::Xsetbv => {
+                system::general_protection
+            }
             M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw | M::Sysret | M::Sysretq => system::general_protection,
             _ => return None,
         })
@@ -366,4 +370,9 @@ fn selector(register: Register) -> u64 {
         Register::SS => system::USER_SS,
         _ => 0,
     }
+}
+
+fn is_0f0d(insn: &Instruction) -> bool {
+    use Code as C;
+    matches!(insn.code(), C::Reservednop_rm16_r16_0F0D | C::Reservednop_rm32_r32_0F0D | C::Reservednop_rm64_r64_0F0D)
 }

@@ -2,7 +2,7 @@
 
 mod bmi;
 mod integer;
-mod vector;
+pub(crate) mod vector;
 mod x87;
 
 use alloc::vec::Vec;

@@ -1,13 +1,14 @@
 //! Lowering of MMX and SSE.
 
-use iced_x86::{Mnemonic as M, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 
 use super::Lowering;
 use crate::op::{Op, Run, slot};
 use crate::vector::arithmetic::*;
+use crate::vector::crypto::{self, *};
 use crate::vector::float::{self, Shape, arithmetic_handler};
-use crate::vector::shuffle::*;
-use crate::vector::{Kind, handler, moves, state, strings};
+use crate::vector::shuffle::{self, *};
+use crate::vector::{Forms, Kind, Pure, forms, handler, moves, state, strings, xsave};
 
 impl Lowering<'_> {
     /// The handler, with what it needs filled in; `None` if the instruction is not of this family.
@@ -22,7 +23,8 @@ impl Lowering<'_> {
             return Some(run);
         }
         let kind = self.vector_kind()?;
-        integer(self.insn.mnemonic(), kind).or_else(|| rearrangement(self.insn.mnemonic(), kind))
+        let forms = operation(self.insn.mnemonic(), self.insn.op_kind(1) == OpKind::Register)?;
+        Some((forms.handler)(kind))
     }
 
     fn is_xmm(&self, i: u32) -> bool {
@@ -43,7 +45,7 @@ impl Lowering<'_> {
         }
         Some(match self.insn.op_kind(1) {
             OpKind::Memory if mmx => Kind::MmxMem,
-            OpKind::Memory if self.op.aux == 16 => Kind::XmmMem,
+            OpKind::Memory if self.op.aux == 16 && !is_hash(self.insn) => Kind::XmmMem,
             OpKind::Memory => Kind::XmmNarrow,
             OpKind::Register if self.is_gpr(1) => return None,
             OpKind::Register if mmx => Kind::MmxReg,
@@ -248,6 +250,8 @@ impl Lowering<'_> {
             M::Pblendvb => self.variable_blend(1),
             M::Blendvps => self.variable_blend(4),
             M::Blendvpd => self.variable_blend(8),
+            M::Sha256rnds2 if from_memory => crypto::sha256_rounds_mem,
+            M::Sha256rnds2 => crypto::sha256_rounds_reg,
             M::Ptest if from_memory => moves::ptest_mem,
             M::Ptest => moves::ptest_reg,
             M::Maskmovdqu | M::Maskmovq => self.masked_store(),
@@ -298,29 +302,58 @@ impl Lowering<'_> {
             M::Fxsave | M::Fxsave64 => state::fxsave,
             M::Fxrstor | M::Fxrstor64 => state::fxrstor,
             M::Emms => state::emms,
+            M::Xsave | M::Xsave64 => xsave::xsave,
+            M::Xsaveopt | M::Xsaveopt64 => xsave::xsaveopt,
+            M::Xsavec | M::Xsavec64 => xsave::xsavec,
+            M::Xrstor | M::Xrstor64 => xsave::xrstor,
+            M::Xgetbv => xsave::xgetbv,
             _ => return None,
         })
     }
 }
 
 macro_rules! table {
-    ($mnemonic:expr, $kind:expr; $($m:ident)*) => {
+    ($mnemonic:expr; $($m:ident)*) => {
         match $mnemonic {
-            $(M::$m => Some(handler::<$m>($kind)),)*
+            $(M::$m => Some(forms::<$m>()),)*
             _ => None,
         }
     };
 }
 
-fn integer(mnemonic: M, kind: Kind) -> Option<Run> {
+/// What `insn` does to two vectors, if that is all it does.
+fn operation(mnemonic: M, from_register: bool) -> Option<Forms> {
+    integer(mnemonic).or_else(|| rearrangement(mnemonic, from_register)).or_else(|| cipher(mnemonic))
+}
+
+/// The same for translated code, XMM0 being a third operand of some.
+pub(crate) fn pure(insn: &Instruction) -> Option<Pure> {
+    Some(match insn.mnemonic() {
+        M::Sha256rnds2 => crypto::sha256_rounds_pure,
+        M::Pblendvb => shuffle::blend_pure::<1>,
+        M::Blendvps => shuffle::blend_pure::<4>,
+        M::Blendvpd => shuffle::blend_pure::<8>,
+        mnemonic => operation(mnemonic, insn.op_kind(1) == OpKind::Register)?.pure,
+    })
+}
+
+/// Operands of SHA-NI need not be aligned on AMD's processors.
+pub(crate) fn is_hash(insn: &Instruction) -> bool {
+    matches!(
+        insn.mnemonic(),
+        M::Sha1nexte | M::Sha1msg1 | M::Sha1msg2 | M::Sha1rnds4 | M::Sha256msg1 | M::Sha256msg2 | M::Sha256rnds2
+    )
+}
+
+fn integer(mnemonic: M) -> Option<Forms> {
     match mnemonic {
-        M::Andps | M::Andpd => return Some(handler::<Pand>(kind)),
-        M::Andnps | M::Andnpd => return Some(handler::<Pandn>(kind)),
-        M::Orps | M::Orpd => return Some(handler::<Por>(kind)),
-        M::Xorps | M::Xorpd => return Some(handler::<Pxor>(kind)),
+        M::Andps | M::Andpd => return Some(forms::<Pand>()),
+        M::Andnps | M::Andnpd => return Some(forms::<Pandn>()),
+        M::Orps | M::Orpd => return Some(forms::<Por>()),
+        M::Xorps | M::Xorpd => return Some(forms::<Pxor>()),
         _ => {}
     }
-    table!(mnemonic, kind;
+    table!(mnemonic;
         Paddb Paddw Paddd Paddq Psubb Psubw Psubd Psubq Paddsb Paddsw Paddusb Paddusw Psubsb Psubsw Psubusb Psubusw
         Pmullw Pmulld Pmulhw Pmulhuw Pmulhrsw Pmuludq Pmuldq Pavgb Pavgw Pmaddwd Pmaddubsw Psadbw Mpsadbw Phminposuw
         Pminub Pminuw Pminud Pminsb Pminsw Pminsd Pmaxub Pmaxuw Pmaxud Pmaxsb Pmaxsw Pmaxsd
@@ -329,18 +362,24 @@ fn integer(mnemonic: M, kind: Kind) -> Option<Run> {
         Psllw Pslld Psllq Psrlw Psrld Psrlq Psraw Psrad Pslldq Psrldq)
 }
 
-fn rearrangement(mnemonic: M, kind: Kind) -> Option<Run> {
+fn rearrangement(mnemonic: M, from_register: bool) -> Option<Forms> {
     match mnemonic {
-        M::Unpcklps => return Some(handler::<Punpckldq>(kind)),
-        M::Unpckhps => return Some(handler::<Punpckhdq>(kind)),
-        M::Unpcklpd => return Some(handler::<Punpcklqdq>(kind)),
-        M::Unpckhpd => return Some(handler::<Punpckhqdq>(kind)),
-        M::Insertps if kind == Kind::XmmReg => return Some(handler::<InsertpsReg>(kind)),
+        M::Unpcklps => return Some(forms::<Punpckldq>()),
+        M::Unpckhps => return Some(forms::<Punpckhdq>()),
+        M::Unpcklpd => return Some(forms::<Punpcklqdq>()),
+        M::Unpckhpd => return Some(forms::<Punpckhqdq>()),
+        M::Insertps if from_register => return Some(forms::<InsertpsReg>()),
         _ => {}
     }
-    table!(mnemonic, kind;
+    table!(mnemonic;
         Punpcklbw Punpcklwd Punpckldq Punpcklqdq Punpckhbw Punpckhwd Punpckhdq Punpckhqdq
         Packsswb Packuswb Packssdw Packusdw Pshufd Pshufw Pshuflw Pshufhw Pshufb Palignr Shufps Shufpd
         Pblendw Blendps Blendpd Insertps Movddup Movshdup Movsldup Movhlps Movlhps Pinsrb Pinsrw Pinsrd Pinsrq
         Pmovsxbw Pmovsxbd Pmovsxbq Pmovsxwd Pmovsxwq Pmovsxdq Pmovzxbw Pmovzxbd Pmovzxbq Pmovzxwd Pmovzxwq Pmovzxdq)
+}
+
+fn cipher(mnemonic: M) -> Option<Forms> {
+    table!(mnemonic;
+        Aesenc Aesenclast Aesdec Aesdeclast Aesimc Aeskeygenassist Pclmulqdq
+        Sha1nexte Sha1msg1 Sha1msg2 Sha1rnds4 Sha256msg1 Sha256msg2)
 }

@@ -5,12 +5,14 @@
 
 pub(crate) mod arithmetic;
 pub(crate) mod convert;
+pub(crate) mod crypto;
 pub(crate) mod float;
 pub(crate) mod lanes;
 pub(crate) mod moves;
 pub(crate) mod shuffle;
 pub(crate) mod state;
 pub(crate) mod strings;
+pub(crate) mod xsave;
 
 use crate::core::Core;
 use crate::op::{Flow, Op, Run, Stop};
@@ -148,6 +150,27 @@ fn mmx_imm<O: Vector>(core: &mut Core, op: &Op) -> Flow {
     let value = O::apply::<8>(core.mmx(op.dst).into(), u128::from(op.imm as u8), op.imm as u8);
     core.set_mmx(op.dst, value as u64);
     Ok(())
+}
+
+/// An operation as translated code calls it: on two vectors, the first of which becomes the result, what is in XMM0, and
+/// the immediate.
+pub(crate) type Pure = extern "C" fn(*mut [u128; 3], u32);
+
+extern "C" fn pure<O: Vector>(operands: *mut [u128; 3], imm: u32) {
+    // SAFETY: translated code passes the exchange's operands, which nobody else uses meanwhile.
+    let operands = unsafe { &mut *operands };
+    operands[0] = O::apply::<16>(operands[0], operands[1], imm as u8);
+}
+
+/// What there is of an operation.
+pub(crate) struct Forms {
+    pub(crate) handler: fn(Kind) -> Run,
+    pub(crate) pure: Pure,
+}
+
+/// All of `O`.
+pub(crate) fn forms<O: Vector>() -> Forms {
+    Forms { handler: handler::<O>, pure: pure::<O> }
 }
 
 /// The handler of `O` with its source where `kind` says.

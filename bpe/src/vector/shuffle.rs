@@ -121,3 +121,10 @@ pub(crate) fn blend_variable(a: u128, b: u128, mask: u128, bytes: u16) -> u128 {
     };
     a & !mask | b & mask
 }
+
+/// The same for translated code.
+pub(crate) extern "C" fn blend_pure<const BYTES: u16>(operands: *mut [u128; 3], _: u32) {
+    // SAFETY: as for any [`super::Pure`].
+    let operands = unsafe { &mut *operands };
+    operands[0] = blend_variable(operands[0], operands[1], operands[2], BYTES);
+}

@@ -7,7 +7,7 @@ use crate::op::{Flow, Op};
 use crate::x87::control;
 
 /// Bits of MXCSR that may be set.
-const MXCSR_MASK: u32 = 0xffff;
+pub(super) const MXCSR_MASK: u32 = 0xffff;
 /// Bytes of the image.
 const IMAGE: usize = 512;
 /// Bytes of it that are written; the rest is the program's.

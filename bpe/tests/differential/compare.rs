@@ -54,6 +54,7 @@ fn approximately(a: f32, b: f32) -> bool {
 fn in_operand(insn: &Instruction) -> bool {
     use M::*;
     matches!(insn.mnemonic(), Fxsave | Fxsave64 | Fxrstor | Fxrstor64 | Fnsave | Frstor | Fnstenv | Fldenv)
+        || super::generate::is_extended_state(insn)
 }
 
 /// The first difference, in words.
@@ -137,14 +138,15 @@ fn x87(insn: &Instruction, host: &Outcome, bpe: &Outcome) -> Option<String> {
 }
 
 /// Bytes of a stored x87 image whose contents the two may choose: the pointers to the last instruction and operand.
-pub fn unspecified(insn: &Instruction) -> std::ops::Range<u64> {
+pub fn unspecified(insn: &Instruction) -> Vec<std::ops::Range<u64>> {
     match insn.mnemonic() {
         // MXCSR's mask, too: AMD's has a bit more.
-        M::Fxsave | M::Fxsave64 => 6..32,
+        M::Fxsave | M::Fxsave64 => vec![6..24, 28..32],
+        _ if super::generate::is_extended_state(insn) => vec![6..24, 28..32],
         M::Fnstenv | M::Fnsave => {
             let narrow = insn.memory_size().size() == 14 || insn.memory_size().size() == 94;
-            if narrow { 6..14 } else { 12..28 }
+            vec![if narrow { 6..14 } else { 12..28 }]
         }
-        _ => 0..0,
+        _ => Vec::new(),
     }
 }

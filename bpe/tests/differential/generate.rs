@@ -103,7 +103,7 @@ impl Template {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Instruction> {
+pub fn decode(bytes: &[u8]) -> Option<Instruction> {
     let insn = Decoder::with_ip(64, bytes, CODE + ENTRY, DecoderOptions::NONE).decode();
     (!insn.is_invalid()).then_some(insn)
 }
@@ -151,6 +151,14 @@ fn is_tested(insn: &Instruction) -> bool {
                 | F::PREFETCHW
                 | F::CLFSH
                 | F::CET_IBT
+                | F::CET_SS
+                | F::PREFETCHWT1
+                | F::AES
+                | F::PCLMULQDQ
+                | F::SHA
+                | F::XSAVE
+                | F::XSAVEOPT
+                | F::XSAVEC
         )
     });
     let left_out = matches!(
@@ -169,6 +177,7 @@ fn is_tested(insn: &Instruction) -> bool {
             | M::Rdtsc
             | M::Rdtscp
             | M::Rdpmc
+            | M::Xgetbv
             | M::Rsm
             | M::Sgdt
             | M::Sidt
@@ -192,7 +201,6 @@ fn is_tested(insn: &Instruction) -> bool {
             | M::Frichop
             | M::Frint2
             | M::Fstpnce
-            | M::Reservednop
             | M::Storeall
             | M::Loadall
     );
@@ -207,10 +215,8 @@ fn is_tested(insn: &Instruction) -> bool {
     announced && !left_out && !loads_segment && !far && !(0..operands).any(special)
 }
 
-/// Every form, once.
-pub fn templates() -> Vec<Template> {
-    let mut seen = HashSet::new();
-    let mut out = Vec::new();
+/// Every form the decoder knows, with bytes that are it.
+fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
     for (map, vex) in [(0, false), (1, false), (2, false), (3, false), (2, true), (3, true)] {
         for opcode in 0..=255 {
             for prefix in [0, 0x66, 0xf3, 0xf2] {
@@ -218,20 +224,44 @@ pub fn templates() -> Vec<Template> {
                     for modrm in 0..=255 {
                         let code = Code::INVALID;
                         let mut t = Template { code, memory: false, prefix, wide, map, opcode, modrm, vex };
-                        let Some(insn) = decode(&encode(&t, modrm, 0, &[0; 12])) else { continue };
+                        let bytes = encode(&t, modrm, 0, &[0; 12]);
+                        let Some(insn) = decode(&bytes) else { continue };
                         // Address forms are chosen later; a direct address shows the operand is memory.
                         t.code = insn.code();
                         t.memory = has_memory(&insn);
-                        let branch = insn.flow_control() != iced_x86::FlowControl::Next;
-                        let prefixed_branch = branch && (prefix == 0x66 || prefix != 0 && insn.is_loopcc());
-                        if is_tested(&insn) && !prefixed_branch && seen.insert((t.code, t.memory, prefix)) {
-                            out.push(t);
-                        }
+                        each(t, &insn, bytes);
                     }
                 }
             }
         }
     }
+}
+
+/// Every form that is tested, once.
+pub fn templates() -> Vec<Template> {
+    let mut seen = HashSet::new();
+    let mut out = Vec::new();
+    forms(|t, insn, _| {
+        let branch = insn.flow_control() != iced_x86::FlowControl::Next;
+        let prefixed_branch = branch && (t.prefix == 0x66 || t.prefix != 0 && insn.is_loopcc());
+        if is_tested(insn) && !prefixed_branch && seen.insert((t.code, t.memory, t.prefix)) {
+            out.push(t);
+        }
+    });
+    out
+}
+
+/// The forms that are not tested, once each.
+#[allow(dead_code, reason = "only one of the tests needs it")]
+pub fn untested() -> Vec<(Instruction, Vec<u8>)> {
+    let tested: HashSet<Code> = templates().iter().map(|t| t.code).collect();
+    let mut seen = HashSet::new();
+    let mut out = Vec::new();
+    forms(|t, insn, bytes| {
+        if !tested.contains(&t.code) && seen.insert((t.code, t.memory)) {
+            out.push((*insn, bytes[..insn.len()].to_vec()));
+        }
+    });
     out
 }
 
@@ -407,7 +437,33 @@ fn operand_data(r: &mut Random, insn: &Instruction, size: usize) -> Vec<u8> {
         // A bit that is reserved on every processor.
         data[27] = 0x80;
     }
+    if matches!(insn.mnemonic(), M::Xrstor | M::Xrstor64) {
+        extended_state(r, &mut data);
+    }
     data
+}
+
+/// Instructions of an area for all of the state beyond the general-purpose registers.
+pub fn is_extended_state(insn: &Instruction) -> bool {
+    use M::*;
+    matches!(insn.mnemonic(), Xsave | Xsave64 | Xsaveopt | Xsaveopt64 | Xsavec | Xsavec64 | Xrstor | Xrstor64)
+}
+
+/// Makes random bytes an area `XRSTOR` takes, most of the time.
+fn extended_state(r: &mut Random, data: &mut [u8]) {
+    data[26..28].fill(0);
+    if r.one_in(8) {
+        // A bit that is reserved on every processor.
+        data[27] = 0x80;
+    }
+    let format: u64 = r.pick(&[0, 0, 0, 1 << 63 | 3, 1 << 63 | 1, 1 << 63 | 2, 1 << 63, 3]);
+    let present = r.next() & 3 | if r.one_in(16) { 1 << 60 } else { 0 };
+    data[512..].fill(0);
+    data[512..520].copy_from_slice(&present.to_le_bytes());
+    data[520..528].copy_from_slice(&format.to_le_bytes());
+    if r.one_in(10) {
+        data[528 + r.below(48) as usize] = 1;
+    }
 }
 
 /// Splits what goes across pages; leaves out what has no page.
@@ -465,6 +521,7 @@ fn place_memory(
     let size = insn.memory_size().size() as u64;
     let size = match insn.mnemonic() {
         M::Fxsave | M::Fxsave64 | M::Fxrstor | M::Fxrstor64 => 512,
+        _ if is_extended_state(&insn) => 576,
         M::Fnsave | M::Frstor => 108,
         M::Fnstenv | M::Fldenv => 28,
         M::Fbld | M::Fbstp => 10,
@@ -472,6 +529,9 @@ fn place_memory(
         _ => size.max(1),
     };
     let mut target = data_address(r, size);
+    if is_extended_state(&insn) && !r.one_in(4) {
+        target &= !63;
+    }
     if insn.segment_prefix() == Register::GS {
         target = target.wrapping_sub(super::layout::GS_BASE);
     }
@@ -566,6 +626,11 @@ fn place_strings(r: &mut Random, insn: &Instruction, state: &mut State) {
         if !masked {
             state.gpr[1] = r.below(20);
         }
+    }
+    if is_extended_state(insn) {
+        // Components the processor has and we have not are not asked for.
+        state.gpr[0] &= !0xffff_ffff | 3;
+        state.gpr[2] &= !0xffff_ffff;
     }
     if matches!(insn.mnemonic(), M::Div | M::Idiv) && !r.one_in(4) {
         // Quotients that fit, more often.

@@ -26,14 +26,34 @@ pub(crate) const FLAGS: [&str; 9] = [
 ];
 
 struct Browser {
-    chromium: Owned,
+    chromium: Chromium,
     _page: PageServer,
+}
+
+/// A headless Chromium showing one page. It ends when dropped.
+pub(crate) struct Chromium(Owned);
+
+impl Chromium {
+    /// Opens `url` in a browser that knows nothing from before.
+    pub(crate) fn open(url: String) -> Result<Self> {
+        let (scratch, profile) = Scratch::new("chromium")?;
+        let mut arguments: Vec<String> = FLAGS.map(str::to_owned).to_vec();
+        arguments.extend([format!("--user-data-dir={}", profile.display()), url]);
+        let child = child::start("chromium", setup::chromium()?, arguments, scratch)?;
+        // What the browser says of itself is nobody's business, but its pipe must not fill.
+        let mut noise = child.stderr;
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while noise.read(&mut buffer).is_ok_and(|n| n > 0) {}
+        });
+        Ok(Self(child.guard))
+    }
 }
 
 impl Guard for Browser {
     fn verdict(&mut self) -> Option<String> {
         // The page ends its streams when its machine is off; the browser itself stays.
-        self.chromium.end();
+        self.chromium.0.end();
         None
     }
 }
@@ -43,7 +63,7 @@ pub(super) fn prepare() -> Result<(PathBuf, PathBuf)> {
 }
 
 pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
-    let (chromium, folder) = prepare()?;
+    let (_, folder) = prepare()?;
     let page = PageServer::start(folder, HashMap::from([("/image".to_owned(), boot.archive)]), 0)?;
     let streams = StreamServer::start()?;
     let url = format!(
@@ -53,18 +73,9 @@ pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
         megabytes(boot.memory)?,
         percent_encode(&boot.command_line)
     );
-    let (scratch, profile) = Scratch::new("chromium")?;
-    let mut arguments: Vec<String> = FLAGS.map(str::to_owned).to_vec();
-    arguments.extend([format!("--user-data-dir={}", profile.display()), url]);
-    let child = child::start("chromium", chromium, arguments, scratch)?;
-    // What the browser says of itself is nobody's business, but its pipe must not fill.
-    let mut noise = child.stderr;
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while noise.read(&mut buffer).is_ok_and(|n| n > 0) {}
-    });
+    let chromium = Chromium::open(url)?;
     let [(console, _unused), (link, to_link)] = streams.streams(timeout).context("chromium did not start")?;
-    let guard = Box::new(Browser { chromium: child.guard, _page: page });
+    let guard = Box::new(Browser { chromium, _page: page });
     Ok(Started { link: boxed(link, to_link), console: Box::new(console), guard })
 }
 

@@ -46,6 +46,7 @@ async fn release_futexes(thread: &Arc<Thread>) {
 
 fn process_ended(process: &Arc<Process>, status: WaitStatus) {
     let kernel = &process.kernel;
+    crate::task::profile::tell(process);
     drop(process.set_space(None));
     if let Some(done) = process.vfork_done.lock().take() {
         done.signal();

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod load;
 pub mod posix_timer;
 pub mod process;
+pub mod profile;
 pub mod scheduler;
 pub mod seccomp;
 pub mod signal;

@@ -78,6 +78,8 @@ pub struct Process {
     pub terminal: Mutex<Option<Arc<Tty>>>,
     /// For the leader of a session whose terminal was hung up: the group that was in the foreground.
     pub lost_foreground: Mutex<Option<Pid>>,
+    /// Where it was found running, if anybody asked.
+    pub samples: crate::task::profile::Samples,
     /// The file it executes.
     pub executable: Mutex<Option<PathRef>>,
     /// Sent to the parent at the end; 0 for none.
@@ -220,6 +222,7 @@ impl Process {
             session: inherit(|p| p.session().0),
             terminal: Mutex::new(parent.and_then(|p| p.terminal.lock().clone())),
             lost_foreground: Mutex::default(),
+            samples: crate::task::profile::Samples::default(),
             executable: Mutex::new(parent.and_then(|p| p.executable.lock().clone())),
             opens_aurora_gate: AtomicBool::new(parent.is_some_and(|p| p.opens_aurora_gate.load(Ordering::Relaxed))),
             no_new_privs: AtomicBool::new(parent.is_some_and(|p| p.no_new_privs.load(Ordering::Relaxed))),
@@ -305,6 +308,7 @@ impl Process {
     }
     /// Replaces its memory; returns what it had.
     pub fn set_space(&self, space: Option<Arc<AddressSpace>>) -> Option<Arc<AddressSpace>> {
+        self.samples.clear();
         core::mem::replace(&mut *self.space.lock(), space)
     }
     /// Job control state.

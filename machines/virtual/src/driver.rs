@@ -18,12 +18,15 @@ pub struct Driver<H> {
 
 impl<H: Host> Driver<H> {
     /// Turns the machine on. With the word `conformance` on the command line it starts no system: it runs the suite
-    /// every machine has to pass, says how that went on the console, and is off.
+    /// every machine has to pass, says how that went on the console, and is off. With `check` translated code is checked.
     pub fn boot(machine: Arc<VirtualMachine<H>>, info: BootInfo) -> Result<Self, BootError> {
         if info.command_line.split_whitespace().any(|word| word == "conformance") {
             let report = conform(machine.clone());
             machine.port_write(Port::Console, report.as_bytes());
             return Ok(Self { machine, kernel: None });
+        }
+        if info.command_line.split_whitespace().any(|word| word == "check") {
+            machine.check_translations();
         }
         let kernel = Some(Kernel::boot(machine.clone(), info)?);
         Ok(Self { machine, kernel })

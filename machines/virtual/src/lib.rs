@@ -18,6 +18,7 @@ mod ports;
 mod trace;
 
 use alloc::boxed::Box;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -105,6 +106,11 @@ impl<H: Host> VirtualMachine<H> {
         if let Some(engine) = self.host.engine() {
             self.processor.lock().restart_translation(engine);
         }
+    }
+
+    /// From now on whatever is translated is checked against the interpreter.
+    fn check_translations(&self) {
+        self.processor.lock().check_translations(true);
     }
 
     /// What it runs in.
@@ -228,6 +234,10 @@ impl<H: Host> Machine for VirtualMachine<H> {
 
     fn disks(&self) -> &[Arc<dyn BlockDevice>] {
         &self.disks
+    }
+
+    fn statistics(&self) -> String {
+        self.processor.lock().statistics().to_string()
     }
 
     fn port_write(&self, port: Port, bytes: &[u8]) -> usize {

@@ -11,7 +11,8 @@ use iced_x86::{
 };
 
 use super::compare;
-use super::generate::{Case, Template};
+use super::generate::{Case, Template, is_extended_state};
+use super::kept::Kept;
 use super::layout::{CODE, DATA, ENTRY};
 use super::random::Random;
 use super::state::{Outcome, State};
@@ -48,6 +49,48 @@ impl Sequence {
         let memory_counts = compare::unspecified(&case.insn).is_empty();
         let Case { bytes, insn, state, data } = case;
         Some(Self { bytes, state, data, memory_counts, insns, one: Some(insn) })
+    }
+
+    /// One that was kept.
+    pub fn of_kept(kept: &Kept) -> Self {
+        let Kept { code, state, data, places, .. } = kept.clone();
+        let decode = |&(at, undefined): &(u64, u64)| {
+            let bytes = &code[at as usize..];
+            (at, Decoder::with_ip(64, bytes, CODE + ENTRY + at, DecoderOptions::NONE).decode(), undefined)
+        };
+        let insns: Vec<_> = places.iter().map(decode).collect();
+        let one = (insns.len() == 1).then(|| insns[0].1);
+        let memory_counts = one.is_none_or(|insn| compare::unspecified(&insn).is_empty());
+        Self { bytes: code, state, data, memory_counts, insns, one }
+    }
+
+    /// To keep it; `memory` is the seed of what is in memory.
+    pub fn kept(&self, memory: u64) -> Kept {
+        let places = self.insns.iter().map(|&(at, _, undefined)| (at, undefined)).collect();
+        Kept { code: self.bytes.clone(), state: self.state.clone(), data: self.data.clone(), memory, places }
+    }
+
+    /// The same with nothing where instruction `n` was: `NOP`, or `CMP` where flags were defined. `None` if there is no
+    /// room for that, or nothing is there already.
+    pub fn without(&self, n: usize) -> Option<Self> {
+        let (at, insn, _) = *self.insns.get(n).filter(|_| self.one.is_none())?;
+        let defines = flags(insn.rflags_modified()) & !flags(insn.rflags_undefined()) != 0;
+        let mut nothing = vec![0x90; insn.len()];
+        if defines {
+            nothing.get_mut(..2)?.copy_from_slice(&[0x39, 0xc0]);
+        }
+        let place = at as usize..at as usize + insn.len();
+        if insn.mnemonic() == M::Int3 || self.bytes[place.clone()] == nothing[..] {
+            return None;
+        }
+        let mut kept = self.kept(0);
+        kept.code[place].copy_from_slice(&nothing);
+        Some(Self::of_kept(&kept))
+    }
+
+    /// How many instructions it has.
+    pub fn len(&self) -> usize {
+        self.insns.len()
     }
 
     /// What failures of the same kind have in common.
@@ -310,6 +353,8 @@ impl Builder<'_> {
             return false;
         }
         let odd = insn.is_string_instruction() || insn.flow_control() != FlowControl::Next;
+        // Like other images of the state it has parts that are the processor's own.
+        let left_out = left_out || is_extended_state(insn);
         if old || mmx || left_out || odd || reads_flags(insn) & self.undefined != 0 {
             return false;
         }

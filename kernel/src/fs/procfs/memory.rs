@@ -23,10 +23,15 @@ pub(super) fn statm(subject: &Subject) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn maps(subject: &Subject) -> Result<Vec<u8>, Errno> {
+    maps_of(&subject.process)
+}
+
+/// The text of a process's `maps`.
+pub(crate) fn maps_of(process: &Process) -> Result<Vec<u8>, Errno> {
     let mut text = Vec::new();
-    let Some(space) = subject.process.space() else { return Ok(text) };
-    let root = subject.process.kernel.vfs.root()?;
-    space.for_each_area(|area| text.extend_from_slice(&map_line(&subject.process, area, &root)));
+    let Some(space) = process.space() else { return Ok(text) };
+    let root = process.kernel.vfs.root()?;
+    space.for_each_area(|area| text.extend_from_slice(&map_line(process, area, &root)));
     Ok(text)
 }
 

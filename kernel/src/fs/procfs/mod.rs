@@ -12,6 +12,7 @@ mod sysrq;
 mod system;
 mod text;
 
+pub(crate) use memory::maps_of;
 pub use namespace::{CLONE_NEWUSER, Namespace, namespace_of};
 
 use alloc::format;
