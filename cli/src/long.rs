@@ -12,7 +12,7 @@ use crate::{bench, project, ui};
 /// Cases of the long differential run on the interpreter.
 const DIFFERENTIAL_CASES: u64 = 50_000_000;
 /// How long the fuzzer runs.
-const FUZZ_SECONDS: u64 = 30 * 60;
+const FUZZ_SECONDS: u64 = 2 * 60 * 60;
 
 /// One long test.
 struct Test {
@@ -29,21 +29,22 @@ struct Outcome {
 const TESTS: [Test; 3] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
-    Test { name: "fuzz", about: "System calls at random from inside, 30 minutes on hosted", run: fuzz },
+    Test { name: "fuzz", about: "System calls at random from inside, 2 hours on hosted", run: fuzz },
 ];
 
 /// Runs the long tests, or those named.
 pub fn run(only: &[String]) -> Result<()> {
     if let Some(unknown) = only.iter().find(|n| TESTS.iter().all(|t| t.name != **n)) {
-        bail!("no long test is called {unknown}: there are boot, differential and fuzz");
+        let all: Vec<&str> = TESTS.iter().map(|t| t.name).collect();
+        bail!("no long test is called {unknown}: there are {}", all.join(", "));
     }
     let mut failed = Vec::new();
     for test in TESTS.iter().filter(|t| only.is_empty() || only.iter().any(|n| n == t.name)) {
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_secs());
         ui::say(&format!("{}: {}", test.name, test.about));
-        let start = Instant::now();
+        let (start, commit) = (Instant::now(), commit()?);
         let outcome = (test.run)(seed)?;
-        report(test, seed, start.elapsed(), &outcome)?;
+        report(test, &commit, seed, start.elapsed(), &outcome)?;
         if !outcome.passed {
             failed.push(test.name);
         }
@@ -54,13 +55,13 @@ pub fn run(only: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn report(test: &Test, seed: u64, duration: Duration, outcome: &Outcome) -> Result<()> {
+fn report(test: &Test, commit: &str, seed: u64, duration: Duration, outcome: &Outcome) -> Result<()> {
     let folder = project::root().join("tests/reports");
     std::fs::create_dir_all(&folder)?;
     let result = if outcome.passed { "passed" } else { "failed" };
     let mut text = format!("# {}: {}\n\n", test.name, test.about);
     writeln!(text, "| commit | seed | duration | result |\n|---|---|---|---|")?;
-    writeln!(text, "| {} | {seed} | {:.1} s | {result} |\n", commit()?, duration.as_secs_f64())?;
+    writeln!(text, "| {commit} | {seed} | {:.1} s | {result} |\n", duration.as_secs_f64())?;
     writeln!(text, "```\n{}\n```", outcome.text.trim_end())?;
     let path = folder.join(format!("{}.md", test.name));
     project::write_whole(&path, text.as_bytes())?;
@@ -95,7 +96,8 @@ fn differential(seed: u64) -> Result<Outcome> {
 fn fuzz(seed: u64) -> Result<Outcome> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--release", "-p", "aurora-fuzz", "--test", "system_calls", "--", "--nocapture"]);
-    cargo.env("AURORA_FUZZ_SECONDS", FUZZ_SECONDS.to_string()).env("AURORA_SEED", seed.to_string());
+    let seconds = std::env::var("AURORA_FUZZ_SECONDS").unwrap_or_else(|_| FUZZ_SECONDS.to_string());
+    cargo.env("AURORA_FUZZ_SECONDS", seconds).env("AURORA_SEED", seed.to_string());
     finish(cargo)
 }
 

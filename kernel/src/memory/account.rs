@@ -25,6 +25,8 @@ pub struct MemoryControl {
     shortages: AtomicU64,
     /// Frames in page caches.
     cached: AtomicU64,
+    /// Open files.
+    files: AtomicU64,
 }
 
 impl MemoryControl {
@@ -40,6 +42,7 @@ impl MemoryControl {
             shortage: WaitQueue::new(),
             shortages: AtomicU64::new(0),
             cached: AtomicU64::new(0),
+            files: AtomicU64::new(0),
         }))
     }
 
@@ -103,6 +106,11 @@ impl MemoryControl {
         self.cached.fetch_sub(less, Ordering::Relaxed);
     }
 
+    /// Open files: descriptions, not descriptors.
+    pub fn open_files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
     /// Asks for somebody to be killed: a program needs a frame.
     pub fn report_shortage(&self) {
         self.shortages.fetch_add(1, Ordering::AcqRel);
@@ -119,6 +127,22 @@ impl MemoryControl {
 pub struct Charge {
     control: Arc<MemoryControl>,
     bytes: u64,
+}
+
+/// Kernel heap an open file takes, and the file in their count.
+pub struct FileCharge(Charge);
+
+impl From<Charge> for FileCharge {
+    fn from(charge: Charge) -> Self {
+        charge.control.files.fetch_add(1, Ordering::Relaxed);
+        Self(charge)
+    }
+}
+
+impl Drop for FileCharge {
+    fn drop(&mut self) {
+        self.0.control.files.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Charge {

@@ -238,7 +238,6 @@ pub(super) async fn umount2(cx: &mut Context<'_>, target: UserPtr<CStr>, flags: 
             return Err(Errno::EAGAIN);
         }
     }
-    cx.kernel().vfs.recent.clear();
     cx.kernel().vfs.unmount(&place, flags & MNT_DETACH != 0)?;
     Ok(0)
 }
