@@ -60,7 +60,7 @@ enum Command {
         /// The long ones, which leave reports in tests/reports
         #[arg(long, required = true)]
         long: bool,
-        /// Only these: boot, differential, fuzz
+        /// Only these
         only: Vec<String>,
     },
     /// Build the npm package aurora-os and say where it is

@@ -256,7 +256,8 @@ fn show(name: &str, event: Event) -> Result<Option<u8>> {
 }
 
 /// The world of a repeatable run: starts the program, gives it its input, turns the machine off after it.
-struct Script {
+struct Script<'a> {
+    watch: &'a mut dyn FnMut(&Event),
     session: Session,
     spawn: Spawn,
     program: Option<u32>,
@@ -268,7 +269,7 @@ struct Script {
     broken: bool,
 }
 
-impl Surroundings for Script {
+impl Surroundings for Script<'_> {
     fn exchange(&mut self, port: Port, from_machine: &[u8], to_machine: &mut Vec<u8>) {
         if port == Port::Console {
             if self.show_console {
@@ -294,6 +295,7 @@ impl Surroundings for Script {
                 session.end_input(id);
             }
             for event in &self.events[before..] {
+                (self.watch)(event);
                 match event {
                     Event::Stdout(bytes) => session.taken(id, Stream::Stdout, bytes.len() as u32),
                     Event::Stderr(bytes) => session.taken(id, Stream::Stderr, bytes.len() as u32),
@@ -310,7 +312,19 @@ impl Surroundings for Script {
 
 /// What a repeatable run did: its events and its trace.
 pub fn repeat(boot: Boot, spawn: Spawn, input: Vec<u8>, seed: u64) -> Result<(Vec<Event>, Replayed)> {
+    repeat_watched(boot, spawn, input, seed, &mut |_| {})
+}
+
+/// The same; `watch` is told every event as it comes, for a run that may not come to its end.
+pub fn repeat_watched(
+    boot: Boot,
+    spawn: Spawn,
+    input: Vec<u8>,
+    seed: u64,
+    watch: &mut dyn FnMut(&Event),
+) -> Result<(Vec<Event>, Replayed)> {
     let mut script = Script {
+        watch,
         session: Session::default(),
         spawn,
         program: None,

@@ -125,7 +125,7 @@ fn survive(name: &str, options: &[&str], seed: u64) {
         done = cut;
         let state = crash(&flushed, &since, &mut random);
         look_at(
-            &folder.join("state"),
+            &folder.join(format!("state{nth}")),
             &state,
             told,
             &format!("{name}, seed {seed}, after {cut} of {} records", all.len()),

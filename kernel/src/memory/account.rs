@@ -31,6 +31,8 @@ pub struct MemoryControl {
     dirty: AtomicU64,
     misses: Misses,
     reclaims: Mutex<Vec<Weak<dyn Reclaim>>>,
+    /// Open files.
+    files: AtomicU64,
 }
 
 /// Somebody with memory it can do without.
@@ -59,6 +61,7 @@ impl MemoryControl {
             dirty: AtomicU64::new(0),
             misses: Misses::default(),
             reclaims: Mutex::default(),
+            files: AtomicU64::new(0),
         }))
     }
 
@@ -159,6 +162,11 @@ impl MemoryControl {
         self.cached.fetch_sub(less, Ordering::Relaxed);
     }
 
+    /// Open files: descriptions, not descriptors.
+    pub fn open_files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
     /// Asks for somebody to be killed: a program needs a frame.
     pub fn report_shortage(&self) {
         self.shortages.fetch_add(1, Ordering::AcqRel);
@@ -175,6 +183,22 @@ impl MemoryControl {
 pub struct Charge {
     control: Arc<MemoryControl>,
     bytes: u64,
+}
+
+/// Kernel heap an open file takes, and the file in their count.
+pub struct FileCharge(Charge);
+
+impl From<Charge> for FileCharge {
+    fn from(charge: Charge) -> Self {
+        charge.control.files.fetch_add(1, Ordering::Relaxed);
+        Self(charge)
+    }
+}
+
+impl Drop for FileCharge {
+    fn drop(&mut self) {
+        self.0.control.files.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Charge {

@@ -249,7 +249,6 @@ pub(super) async fn umount2(cx: &mut Context<'_>, target: UserPtr<CStr>, flags: 
             return Err(Errno::EAGAIN);
         }
     }
-    cx.kernel().vfs.recent.clear();
     let lazy = flags & MNT_DETACH != 0;
     let disk = place.inode().file_system().filter(|_| !lazy);
     cx.kernel().vfs.unmount(&place, lazy)?;

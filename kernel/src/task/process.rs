@@ -276,6 +276,15 @@ impl Process {
     pub fn set_parent(&self, parent: Option<&Arc<Process>>) {
         *self.parent.lock() = parent.map_or_else(Weak::new, Arc::downgrade);
     }
+    /// Its pages as the out-of-memory killer counts them: more or less by a share of all memory, `/proc/PID/oom_score_adj`;
+    /// none for a process that shall never be killed.
+    pub fn oom_pages(&self) -> Option<i64> {
+        let adjustment = i64::from(self.oom_score_adj.load(Ordering::Relaxed));
+        let usage = self.space().map(|s| s.usage());
+        let pages = i64::try_from(usage.map_or(0, |u| u.resident + u.tables)).unwrap_or(i64::MAX);
+        let total = i64::try_from(self.kernel.memory.phys().total_frames()).unwrap_or(i64::MAX);
+        (adjustment > -1000).then(|| pages.saturating_add(total / 1000 * adjustment))
+    }
     /// Its process group.
     pub fn group(&self) -> Pid {
         Pid(self.group.load(Ordering::Relaxed))

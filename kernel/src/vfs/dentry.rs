@@ -23,6 +23,8 @@ pub struct Dentry {
     age: AtomicU64,
     /// Mounts that have this as their place.
     pub(super) mounts_here: AtomicU32,
+    /// Mounts that have this as their root.
+    pub(super) mounts_of: AtomicU32,
 }
 
 struct Place {
@@ -52,6 +54,7 @@ impl Dentry {
             removed: AtomicBool::new(false),
             age: AtomicU64::new(0),
             mounts_here: AtomicU32::new(0),
+            mounts_of: AtomicU32::new(0),
         })
     }
 
@@ -199,6 +202,18 @@ impl Recent {
     fn let_go(&self, dentry: &Dentry) {
         let gone = self.inner.lock().kept.remove(&dentry.age.load(Ordering::Relaxed));
         drop(gone);
+    }
+
+    /// Lets go what is below `root`, which nothing leads to any more: its file system goes with it.
+    pub(super) fn let_go_below(&self, root: &Arc<Dentry>) {
+        let mut gone = Vec::new();
+        self.inner.lock().kept.retain(|_, dentry| {
+            let below = root.is_ancestor_of(dentry);
+            if below {
+                gone.push(dentry.clone());
+            }
+            !below
+        });
     }
 
     /// Lets all go.

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use aurora_abi::Errno;
 
-use crate::memory::account::Charge;
+use crate::memory::account::{Charge, FileCharge};
 use crate::memory::{IoBuf, IoError};
 use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::flags::SETTABLE;
@@ -119,7 +119,7 @@ pub struct OpenFile {
     flags: AtomicU32,
     /// Told when the last descriptor is gone.
     watchers: Mutex<Vec<Weak<dyn CloseWatcher>>>,
-    _charge: Charge,
+    _charge: FileCharge,
 }
 
 /// Wants to know when an open file is closed for good: an epoll that watches it forgets it then.
@@ -160,7 +160,7 @@ impl OpenFile {
             owner: Mutex::default(),
             flags,
             watchers: Mutex::default(),
-            _charge: charge,
+            _charge: charge.into(),
         })
     }
 

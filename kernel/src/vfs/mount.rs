@@ -59,6 +59,16 @@ pub struct Mount {
     unbindable: AtomicBool,
     /// Unmounting was tried once with `MNT_EXPIRE`.
     pub expiring: AtomicBool,
+    recent: Arc<Recent>,
+}
+
+impl Drop for Mount {
+    /// The last mount takes the names the system remembers along, and with them the file system, unless files are open.
+    fn drop(&mut self) {
+        if self.root.mounts_of.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.recent.let_go_below(&self.root);
+        }
+    }
 }
 
 impl Mount {
@@ -155,7 +165,7 @@ pub struct Vfs {
     next_group: AtomicU64,
     next_namespace: AtomicU64,
     /// Recently used names.
-    pub recent: Recent,
+    pub recent: Arc<Recent>,
     /// Where what has no place is: pipes, memfds.
     nowhere: Arc<Mount>,
     first: Arc<MountNamespace>,
@@ -171,15 +181,15 @@ impl Vfs {
             flags: MountFlags::empty(),
             namespace: 0,
         };
-        let mounts = Table::default();
+        let (mounts, recent) = (Table::default(), Arc::new(Recent::new(4096)));
         let vfs = Self {
             first: Arc::new(MountNamespace { id: FIRST_NAMESPACE, table: mounts.clone() }),
             mounts,
             next_id: AtomicU64::new(1),
             next_group: AtomicU64::new(1),
             next_namespace: AtomicU64::new(FIRST_NAMESPACE + 1),
-            recent: Recent::new(4096),
-            nowhere: make(0, nothing),
+            nowhere: make(0, nothing, &recent),
+            recent,
         };
         let flags = MountFlags::empty();
         let first = New { root: Dentry::root(root), source: "none", kind, flags, namespace: FIRST_NAMESPACE };
@@ -193,7 +203,7 @@ impl Vfs {
     }
 
     fn add(&self, new: New<'_>, place: Option<PathRef>) -> Arc<Mount> {
-        let mount = make(self.next_id.fetch_add(1, Ordering::Relaxed), new);
+        let mount = make(self.next_id.fetch_add(1, Ordering::Relaxed), new, &self.recent);
         mount.move_to(place);
         self.mounts.lock().push(mount.clone());
         mount
@@ -568,7 +578,8 @@ impl Vfs {
     }
 }
 
-fn make(id: u64, new: New<'_>) -> Arc<Mount> {
+fn make(id: u64, new: New<'_>, recent: &Arc<Recent>) -> Arc<Mount> {
+    new.root.mounts_of.fetch_add(1, Ordering::AcqRel);
     Arc::new(Mount {
         id,
         root: new.root,
@@ -581,5 +592,6 @@ fn make(id: u64, new: New<'_>) -> Arc<Mount> {
         master: AtomicU64::new(0),
         unbindable: AtomicBool::new(false),
         expiring: AtomicBool::new(false),
+        recent: recent.clone(),
     })
 }

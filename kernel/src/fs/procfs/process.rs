@@ -224,13 +224,9 @@ fn oom_adj(subject: &Subject) -> Result<Vec<u8>, Errno> {
     Ok(format!("{shown}\n").into_bytes())
 }
 
-/// How likely it is killed: its share of memory in thousandths, changed by its adjustment.
 fn oom_score(subject: &Subject) -> Result<Vec<u8>, Errno> {
-    let process = &subject.process;
-    let pages = process.space().map_or(0, |s| s.usage().resident + s.usage().tables);
-    let total = process.kernel.memory.phys().total_frames().max(1);
-    let share = i64::try_from(pages * 1000 / total).unwrap_or(0);
-    let score = (share + i64::from(process.oom_score_adj.load(Ordering::Relaxed))).max(0);
+    let total = i64::try_from(subject.process.kernel.memory.phys().total_frames()).unwrap_or(i64::MAX).max(1);
+    let score = subject.process.oom_pages().map_or(0, |pages| pages.max(0) * 1000 / total);
     Ok(format!("{score}\n").into_bytes())
 }
 

@@ -23,6 +23,7 @@ pub(super) const ROOT: &[(&str, Node)] = &[
 
 const FS: &[(&str, Node)] = &[
     ("file-max", Node::Text(|_| b"9223372036854775807\n".to_vec())),
+    ("file-nr", Node::Text(|k| format!("{}\t0\t9223372036854775807\n", k.memory.open_files()).into_bytes())),
     ("nr_open", Node::Text(|_| format!("{}\n", crate::vfs::fd::MAX_FDS).into_bytes())),
     ("overflowgid", Node::Text(|_| b"65534\n".to_vec())),
     ("overflowuid", Node::Text(|_| b"65534\n".to_vec())),
