@@ -4,7 +4,7 @@
 //! A device that was flushed holds what was written before. Of what came after, any part may be there: the first writes,
 //! all but some, in another order (which for blocks means: an older or a newer version), and sectors of 512 bytes of a
 //! write alone.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 mod support;
 
@@ -104,10 +104,15 @@ fn cut(recording: &Recording, random: &mut Random) -> (Vec<u8>, u64) {
             Record::Flush => {}
             Record::Write { offset, data } => {
                 let offset = *offset as usize;
-                let certain = at < flushed || way == 0;
-                if certain || (way == 1 && random.below(2) == 0) {
-                    image[offset..offset + data.len()].copy_from_slice(data);
-                } else if way == 2 && at + 1 < end {
+                // All of it is there: flushed, of a prefix, not among the dropped, or before the one that was torn.
+                let whole = at < flushed
+                    || match way {
+                        0 => true,
+                        1 => random.below(2) == 0,
+                        2 => at + 1 < end,
+                        _ => false,
+                    };
+                if whole {
                     image[offset..offset + data.len()].copy_from_slice(data);
                 } else if way >= 2 {
                     // Some of its sectors.
