@@ -127,6 +127,14 @@ impl Client {
         self.0.send()
     }
 
+    /// Waits until the machine is gone; whether it is.
+    pub fn wait_gone(&self, timeout: Duration) -> bool {
+        let here = |state: &mut State| state.closed.is_none();
+        let state = lock(&self.0.state);
+        let waited = self.0.changed.wait_timeout_while(state, timeout, here);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed.is_some()
+    }
+
     /// Runs a program to its end with `stdin` as its input.
     pub fn output(&self, spawn: &Spawn, stdin: &[u8], timeout: Duration) -> Result<Output> {
         let deadline = Instant::now() + timeout;

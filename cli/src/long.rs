@@ -28,11 +28,14 @@ struct Outcome {
     text: String,
 }
 
-const TESTS: [Test; 4] = [
+const TESTS: [Test; 7] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
     Test { name: "memory", about: "A worker whose program makes new code for 30 minutes, in Node", run: memory::run },
     Test { name: "fuzz", about: "System calls at random from inside, 2 hours on hosted", run: fuzz },
+    Test { name: "ext4-trees", about: "ext4: long random work in every format, 200,000 names", run: ext4_trees },
+    Test { name: "ext4-power", about: "ext4: 2,000 power cuts of each recording", run: ext4_power },
+    Test { name: "ext4-damage", about: "ext4: a million damaged images", run: ext4_damage },
 ];
 
 /// Runs the long tests, or those named.
@@ -103,6 +106,26 @@ fn fuzz(seed: u64) -> Result<Outcome> {
     cargo.args(["test", "--release", "-p", "aurora-fuzz", "--test", "system_calls", "--", "--nocapture"]);
     let seconds = std::env::var("AURORA_FUZZ_SECONDS").unwrap_or_else(|_| FUZZ_SECONDS.to_string());
     cargo.env("AURORA_FUZZ_SECONDS", seconds).env("AURORA_SEED", seed.to_string());
+    finish(cargo)
+}
+
+fn ext4_trees(seed: u64) -> Result<Outcome> {
+    ext4("writing", seed, &[("AURORA_STEPS", "30000"), ("AURORA_NAMES", "200000")])
+}
+
+fn ext4_power(seed: u64) -> Result<Outcome> {
+    ext4("power", seed, &[("AURORA_STATES", "2000")])
+}
+
+fn ext4_damage(seed: u64) -> Result<Outcome> {
+    ext4("corrupt", seed, &[("AURORA_CASES", "1000000")])
+}
+
+/// One of the tests of the ext4 crate, with more to do.
+fn ext4(test: &str, seed: u64, sizes: &[(&str, &str)]) -> Result<Outcome> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--release", "-p", "aurora-ext4", "--test", test, "--", "--nocapture"]);
+    cargo.envs(sizes.iter().copied()).env("AURORA_SEED", seed.to_string());
     finish(cargo)
 }
 

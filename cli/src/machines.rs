@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::link::Client;
@@ -108,6 +108,13 @@ impl Running {
             bail!("{}", running.explain(&error));
         }
         Ok(running)
+    }
+
+    /// Turns it off when everything is on its disks.
+    pub fn turn_off(self, patience: Duration) -> Result<()> {
+        self.client.shutdown().context("the machine is gone")?;
+        ensure!(self.client.wait_gone(patience), "the machine does not turn itself off");
+        Ok(())
     }
 
     /// An error with what is known of the machine's end.

@@ -403,7 +403,7 @@ impl Ext4 {
             return Err(corrupt("symbolic link: size", u64::from(ino)));
         }
         match self.map_block(&inode, 0, 1)?.place {
-            Place::Blocks(block) => Ok(slice(&*self.get(block, Kind::Raw)?, 0, size).to_vec()),
+            Place::Blocks(block) => Ok(slice(&self.get(block, Kind::Raw)?, 0, size).to_vec()),
             _ => Err(corrupt("symbolic link: a hole", u64::from(ino))),
         }
     }

@@ -347,6 +347,8 @@ impl Ext4 {
         let (data, at) = self.edit_inode(inode.ino)?;
         inode.store(&layout, data.get_mut(at..at + size).unwrap_or(&mut []))?;
         self.attempt.touched.push((inode.ino, more));
+        // What the file system writes of its own has the newest time an operation had.
+        self.now = self.now.max(inode.ctime);
         Ok(())
     }
 

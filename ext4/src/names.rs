@@ -145,7 +145,7 @@ impl Ext4 {
         let kind = inode.kind().unwrap_or(FileType::Regular);
         self.add_name(&mut dir, name, ino, kind, by)?;
         self.touch_dir(&mut dir, by)?;
-        if inode.links == 0 {
+        if inode.links == 0 && !self.truncating.contains(&ino) {
             self.remove_orphan(&mut inode)?;
         }
         inode.links += 1;
@@ -160,7 +160,8 @@ impl Ext4 {
         }
         inode.links = if inode.is_dir() { 0 } else { inode.links - 1 };
         inode.ctime = by.now;
-        if inode.links == 0 {
+        // One that is being truncated is among the orphans already.
+        if inode.links == 0 && !self.truncating.contains(&inode.ino) {
             self.add_orphan(inode)?;
         }
         self.put_inode(inode, true)?;

@@ -144,7 +144,7 @@ impl Ext4 {
     fn pointer(&mut self, inode: &Inode, holder: Option<u64>, at: usize) -> Result<u64> {
         Ok(u64::from(match holder {
             None => le32(&inode.root, at),
-            Some(block) => le32(&*self.pointer_block(block, inode.ino)?, at),
+            Some(block) => le32(&self.pointer_block(block, inode.ino)?, at),
         }))
     }
 

@@ -464,6 +464,7 @@ pub(crate) fn descriptor_offset(layout: &Layout, group: u32) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 mod tests {
     use super::*;
     use std::vec;

@@ -372,7 +372,7 @@ impl Ext4 {
         if !self.is_data(block, 1) {
             return Err(corrupt("attribute block: a place beyond the device", u64::from(inode.ino)));
         }
-        let count = le32(&*self.get(block, Kind::Xattr)?, 4);
+        let count = le32(&self.get(block, Kind::Xattr)?, 4);
         if count > 1 {
             put32(self.edit(block, Kind::Xattr)?, 4, count - 1);
         } else {
@@ -387,7 +387,7 @@ impl Ext4 {
         if !self.is_data(block, 1) {
             return Err(corrupt("attribute block: a place beyond the device", block));
         }
-        Ok(le32(&*self.get(block, Kind::Xattr)?, 4))
+        Ok(le32(&self.get(block, Kind::Xattr)?, 4))
     }
 
     /// Contents in the inode that are in an attribute.

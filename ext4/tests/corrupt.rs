@@ -1,6 +1,6 @@
 //! Damaged images: an answer, an error or a file system that has become read-only; never a panic, a hang or memory
 //! without bound.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 mod support;
 

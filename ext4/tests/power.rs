@@ -4,7 +4,7 @@
 //! A device that was flushed holds what was written before. Of what came after, any part may be there: the first writes,
 //! all but some, in another order (which for blocks means: an older or a newer version), and sectors of 512 bytes of a
 //! write alone.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 mod support;
 
@@ -27,10 +27,30 @@ fn states() -> u64 {
     std::env::var("AURORA_STATES").ok().and_then(|s| s.parse().ok()).unwrap_or(200)
 }
 
+/// The second version of a journal's checksums, which no tool makes any more but images still have.
+const CHECKSUMS_V2: &str = "journal checksums of the second version";
+
+fn set_checksums_v2(image: &std::path::Path, data: &mut [u8]) {
+    let block: usize = oracle::debugfs(image, "bmap <8> 0").trim().parse().unwrap();
+    let sb = &mut data[block * 1024..block * 1024 + 1024];
+    // Revocations, 64 bits, checksums v2; CRC-32C.
+    sb[0x28..0x2c].copy_from_slice(&11u32.to_be_bytes());
+    sb[0x50] = 4;
+    sb[0xfc..0x100].fill(0);
+    let sum = sb.iter().fold(!0u32, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ if sum & 1 == 1 { 0x82f6_3b78 } else { 0 })
+    });
+    sb[0xfc..0x100].copy_from_slice(&sum.to_be_bytes());
+}
+
 fn record(name: &'static str, arguments: &[&str], folder: &Folder, work: impl FnOnce(&mut Host)) -> Recording {
     let image = folder.path("image");
     oracle::mke2fs(&image, 16 << 20, arguments, None);
-    let mut disk = Disk::memory(std::fs::read(&image).unwrap());
+    let mut data = std::fs::read(&image).unwrap();
+    if name == CHECKSUMS_V2 {
+        set_checksums_v2(&image, &mut data);
+    }
+    let mut disk = Disk::memory(data);
     disk.record = Some(Vec::new());
     let start = disk.read(0, disk.bytes);
     let mut host = Host::mount(disk);
@@ -44,7 +64,7 @@ fn record(name: &'static str, arguments: &[&str], folder: &Folder, work: impl Fn
 
 /// Which recordings there are: operations at random, many small files, names moved back and forth.
 fn recordings(folder: &Folder, random: &mut Random) -> Vec<Recording> {
-    let journals = [KINDS[3], KINDS[4], KINDS[6], KINDS[7]];
+    let journals = [KINDS[3], KINDS[4], KINDS[6], KINDS[7], (CHECKSUMS_V2, KINDS[4].1)];
     let mut all = Vec::new();
     for (name, arguments) in journals {
         let journal = if arguments.contains(&"1024") { "size=1" } else { "size=4" };
@@ -104,10 +124,15 @@ fn cut(recording: &Recording, random: &mut Random) -> (Vec<u8>, u64) {
             Record::Flush => {}
             Record::Write { offset, data } => {
                 let offset = *offset as usize;
-                let certain = at < flushed || way == 0;
-                if certain || (way == 1 && random.below(2) == 0) {
-                    image[offset..offset + data.len()].copy_from_slice(data);
-                } else if way == 2 && at + 1 < end {
+                // All of it is there: flushed, of a prefix, not among the dropped, or before the one that was torn.
+                let whole = at < flushed
+                    || match way {
+                        0 => true,
+                        1 => random.below(2) == 0,
+                        2 => at + 1 < end,
+                        _ => false,
+                    };
+                if whole {
                     image[offset..offset + data.len()].copy_from_slice(data);
                 } else if way >= 2 {
                     // Some of its sectors.

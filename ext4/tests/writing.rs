@@ -1,5 +1,5 @@
 //! Trees written by us, judged by e2fsck and read back.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 mod support;
 
@@ -229,4 +229,62 @@ fn a_full_disk_says_so_and_stays_right() {
         host.unmount();
         oracle::e2fsck(&image).unwrap_or_else(|said| panic!("{name}: {said}"));
     }
+}
+
+#[test]
+fn more_subdirectories_than_can_be_counted_are_one_link_and_a_file_has_65000_names_at_most() {
+    let folder = Folder::new();
+    let image = folder.path("image");
+    oracle::mke2fs(&image, 200 << 20, &["-t", "ext4", "-b", "1024", "-N", "70000"], None);
+    let mut host = Host::mount(Disk::file(&image));
+    let dir = host.make("/many", &NEW_DIR).unwrap();
+    for number in 0..65_010 {
+        let (name, by) = (format!("{number}"), host.by());
+        host.run(|fs| fs.create(dir, name.as_bytes(), &NEW_DIR, by)).unwrap();
+        host.housekeeping();
+    }
+    assert_eq!(host.run(|fs| fs.attributes(dir)).unwrap().links, 1);
+    let linked = host.make("/linked", &NEW_DIR).unwrap();
+    let file = host.make("/file", &NEW_FILE).unwrap();
+    for number in 0..64_999 {
+        let (name, by) = (format!("{number}"), host.by());
+        host.run(|fs| fs.link(file, linked, name.as_bytes(), by)).unwrap();
+        host.housekeeping();
+    }
+    let by = host.by();
+    assert_eq!(host.run(|fs| fs.link(file, linked, b"one more", by)), Err(Error::TooManyLinks));
+    host.rmdir("/many/17").unwrap();
+    assert_eq!(host.rmdir("/many"), Err(Error::NotEmpty));
+    host.unmount();
+    oracle::e2fsck(&image).unwrap_or_else(|said| panic!("{said}"));
+}
+
+#[test]
+fn the_orders_of_operations_that_leave_orphans_leave_none_behind() {
+    let folder = Folder::new();
+    let image = folder.path("image");
+    oracle::mke2fs(&image, 64 << 20, &["-t", "ext3", "-b", "1024"], None);
+    let mut host = Host::mount(Disk::file(&image));
+    let ino = host.make("/file", &NEW_FILE).unwrap();
+    for number in 0..400u64 {
+        host.write(ino, number * 30_000, b"scattered").unwrap();
+    }
+    // A truncation that takes steps, and the name goes in between.
+    let by = host.by();
+    assert_eq!(host.run(|fs| fs.truncate(ino, 0, by)).unwrap(), Progress::More);
+    let gone = host.run(|fs| fs.unlink(Ext4::ROOT, b"file", by)).unwrap();
+    host.truncate(ino, 0).unwrap();
+    host.evict(gone).unwrap();
+    // A file without a name gets one after all.
+    let unnamed = host.run(|fs| fs.create_unnamed(Ext4::ROOT, &NEW_FILE, by)).unwrap().ino;
+    let other = host.run(|fs| fs.create_unnamed(Ext4::ROOT, &NEW_FILE, by)).unwrap().ino;
+    host.write(unnamed, 0, b"named later").unwrap();
+    host.run(|fs| fs.link(unnamed, Ext4::ROOT, b"named", by)).unwrap();
+    host.evict(Unlinked { ino: other, links: 0 }).unwrap();
+    assert_eq!(host.run(|fs| fs.attributes(other)), Err(Error::Stale));
+    host.unmount();
+    oracle::e2fsck(&image).unwrap_or_else(|said| panic!("{said}"));
+    let mut host = Host::mount(Disk::file(&image));
+    let ino = host.find("/named").unwrap();
+    assert_eq!(host.read_all(ino).unwrap(), b"named later");
 }

@@ -163,6 +163,7 @@ pub(crate) fn pack<'a>(data: &mut [u8], with_tail: bool, entries: impl Iterator<
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 mod tests {
     use super::*;
     use std::vec;

@@ -20,6 +20,9 @@ use crate::types::{Block, By, InodeFlags};
 /// How often an insertion looks for room.
 const MAX_SPLITS: usize = 12;
 
+/// A name with its hash, its inode and its type code.
+type Hashed = (u32, (Vec<u8>, u32, u8));
+
 /// One level of the way from the root to a leaf.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
@@ -275,7 +278,7 @@ impl Ext4 {
         by: By,
     ) -> Result<()> {
         let seed = dir.seed(&self.layout);
-        let mut names: Vec<(u32, (Vec<u8>, u32, u8))> =
+        let mut names: Vec<Hashed> =
             entry::names(data).map(|e| (hasher.hash(e.name).major, (e.name.to_vec(), e.ino, e.code))).collect();
         names.sort_by_key(|(hash, _)| *hash);
         if names.len() < 2 {
@@ -293,7 +296,7 @@ impl Ext4 {
         let continued = names.last().is_some_and(|(hash, _)| *hash == first);
         let (logical, new) = self.append_dir_block(dir, Kind::Dir(seed), by)?;
         let tail = self.layout.checksums();
-        let packed = |names: &[(u32, (Vec<u8>, u32, u8))], data: &mut [u8]| {
+        let packed = |names: &[Hashed], data: &mut [u8]| {
             entry::pack(data, tail, names.iter().map(|(_, (name, ino, code))| (name.as_slice(), *ino, *code)));
         };
         packed(&upper, self.edit(new, Kind::Dir(seed))?);
