@@ -111,7 +111,7 @@ impl Running {
     }
 
     /// Turns it off when everything is on its disks.
-    pub fn turn_off(self, patience: Duration) -> Result<()> {
+    pub fn turn_off(&self, patience: Duration) -> Result<()> {
         self.client.shutdown().context("the machine is gone")?;
         ensure!(self.client.wait_gone(patience), "the machine does not turn itself off");
         Ok(())

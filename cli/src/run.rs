@@ -23,6 +23,8 @@ pub const MACHINE_FAILED: u8 = 125;
 const TIMED_OUT: u8 = 124;
 /// How long a program may take to heed `SIGTERM`.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a machine may take to write what it has to its disks.
+const WRITE_BACK: Duration = Duration::from_secs(120);
 /// How long a machine may take to start.
 const START: Duration = Duration::from_secs(60);
 
@@ -139,9 +141,13 @@ pub fn run(arguments: &RunArgs) -> Result<u8> {
     }
     let boot = arguments.boot()?;
     let archive = arguments.profile.then(|| boot.archive.clone());
+    let has_disks = !boot.disks.is_empty();
     let mut running = Running::start(kind, boot, START)?;
     match converse(arguments, &running) {
         Ok(status) => {
+            if has_disks {
+                running.turn_off(WRITE_BACK)?;
+            }
             if let Some(archive) = archive {
                 eprint!("{}", profile::tables(&profile::collect(&running), &Image::from_archive(archive)?));
             }
