@@ -145,11 +145,11 @@ pub fn run(arguments: &RunArgs) -> Result<u8> {
     let mut running = Running::start(kind, boot, START)?;
     match converse(arguments, &running) {
         Ok(status) => {
-            if has_disks {
-                running.turn_off(WRITE_BACK)?;
-            }
             if let Some(archive) = archive {
                 eprint!("{}", profile::tables(&profile::collect(&running), &Image::from_archive(archive)?));
+            }
+            if has_disks {
+                running.turn_off(WRITE_BACK)?;
             }
             Ok(status)
         }
