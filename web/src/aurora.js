@@ -28,9 +28,24 @@ const DEFAULT_SIZE = { rows: 24, cols: 80 };
  */
 const locate = (source) => (typeof source === "string" || source instanceof URL ? platform.locate(source) : source);
 
+/**
+ * What a worker is asked to start. Without an image, the first disk has the root.
+ * @param {BootOptions} options
+ */
+function start({ image, disks = [], memory = DEFAULT_MEMORY }) {
+  if (image === undefined && disks.length === 0) throw new TypeError("a machine needs an image or a disk to boot");
+  const each = disks.map((disk) => (typeof disk === "string" ? { name: disk } : disk));
+  const located = each.map(({ name, image, ...more }) => ({
+    ...more,
+    name: platform.locateDisk(name),
+    image: image === undefined ? undefined : locate(image),
+  }));
+  return { image: image === undefined ? undefined : locate(image), disks: located, memory };
+}
+
 /** @param {BootOptions} options */
-function commandLine({ terminal, init = terminal ? "/sbin/init" : false, commandLine = "" }) {
-  const words = ["link"];
+function commandLine({ image, terminal, init = terminal ? "/sbin/init" : false, commandLine = "" }) {
+  const words = image === undefined ? ["link", "root=/dev/vda"] : ["link"];
   if (init) words.push(`init=${init}`, "TERM=xterm-256color");
   return [...words, commandLine].join(" ").trim();
 }
@@ -77,9 +92,7 @@ export class Aurora {
    * @returns {Promise<Aurora>}
    */
   static async boot(options) {
-    if (options?.image === undefined) throw new TypeError("a machine needs an image to boot");
-    const { image, memory = DEFAULT_MEMORY } = options;
-    return Aurora.start(options, { image: locate(image), memory, commandLine: commandLine(options) });
+    return Aurora.start(options, { ...start(options ?? {}), commandLine: commandLine(options) });
   }
 
   /**
@@ -99,8 +112,8 @@ export class Aurora {
    * @returns {Promise<Carried>}
    */
   static async carry(options) {
-    const { image, memory = DEFAULT_MEMORY, commandLine } = options;
-    const os = await Aurora.start(options, { image: locate(image), memory, commandLine, carriesLink: true });
+    const { commandLine } = options;
+    const os = await Aurora.start(options, { ...start(options), commandLine, carriesLink: true });
     const { inlet, outlet } = /** @type {Pipes} */ (os.#link);
     return { os, readable: inlet.stream, writable: outlet.stream };
   }

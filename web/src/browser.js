@@ -8,6 +8,7 @@ install({
   // As bundlers want it written, so that they find the files that belong to the package.
   kernel: new URL("./aurora.wasm", import.meta.url),
   locate: (place) => new URL(place, document.baseURI).href,
+  locateDisk: (name) => name,
   startWorker(receive, failed) {
     const worker = new Worker(new URL("./browser-worker.js", import.meta.url), { type: "module" });
     worker.onmessage = ({ data }) => receive(data);

@@ -2,7 +2,11 @@
 //
 // All state of the machine but its translated code is in the instance's memory, so `snapshot` is a copy and `restore`
 // writes it into a new one.
+import { DiskQueue } from "./disk-queue.js";
+import { AuroraError } from "./error.js";
 import { pack, unpack } from "./snapshot.js";
+
+/** @import { Disk } from "./types.js" */
 
 /** The machine's byte streams. */
 export const CONSOLE = 0;
@@ -21,14 +25,25 @@ export class Machine {
   #build;
   /** @type {WebAssembly.Table} */
   #table;
+  /** @type {DiskQueue} */
+  #disks;
 
   /**
-   * `print` gets a line when the machine cannot start, `panicked` what a kernel that panics says, and where.
+   * `print` gets a line when the machine cannot start, `panicked` what a kernel that panics says, and where, and `wake`
+   * hears that a disk has done what the machine waits for.
    * @param {WebAssembly.Module} module
-   * @param {{ print: (line: string) => void, panicked: (message: string, place: string) => void }} on
+   * @param {{ print: (line: string) => void, panicked: (message: string, place: string) => void, wake: () => void }} on
+   * @param {Disk[]} [disks]
    */
-  static async load(module, { print, panicked }) {
+  static async load(module, { print, panicked, wake }, disks = []) {
     const machine = new Machine();
+    machine.#disks = new DiskQueue(disks, {
+      bytes: (at, length) => bytes(at, length),
+      done(disk, tag, answer) {
+        machine.exports.aurora_disk_done(disk, tag, answer);
+        wake();
+      },
+    });
     const bytes = (/** @type {number} */ at, /** @type {number} */ length) =>
       new Uint8Array(machine.#memory.buffer, at, length);
     const text = (/** @type {number} */ at, /** @type {number} */ length) =>
@@ -64,6 +79,7 @@ export class Machine {
         }
       },
       clear_slot: (/** @type {number} */ slot) => machine.#table.set(slot, null),
+      ...machine.#disks.imports,
     };
     const { exports } = await WebAssembly.instantiate(module, { host });
     machine.exports = exports;
@@ -143,8 +159,9 @@ export class Machine {
     return this.#memory.buffer.byteLength;
   }
 
-  /** Everything there is of it. */
+  /** Everything there is of it. Its disks are not in its memory: a machine that has some cannot go on elsewhere. */
   snapshot() {
+    if (this.#disks.count > 0) throw new AuroraError("a machine with disks has no snapshots; its disks have");
     return pack(this.#memory.buffer, this.#build);
   }
 

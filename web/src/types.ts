@@ -27,8 +27,8 @@ export interface Size {
 
 /** How far a start has come. */
 export interface Progress {
-  /** What is going on now: loading the kernel or the image, or starting the system. */
-  stage: "kernel" | "image" | "system";
+  /** What is going on now: loading the kernel, a disk's first contents or the image, or starting the system. */
+  stage: "kernel" | "disk" | "image" | "system";
   /** Bytes loaded. */
   loaded: number;
   /** Bytes there are, if the server said so. */
@@ -137,6 +137,8 @@ export interface Platform {
   startWorker(receive: (message: any) => void, failed: (reason: string) => void): WorkerHandle;
   /** Where the kernel is. */
   kernel: URL;
+  /** The disk a name means to the worker. */
+  locateDisk(name: string): string;
   /** The place a string or URL means, as the worker reads it. */
   locate(place: string | URL): string;
 }
@@ -147,8 +149,26 @@ export interface WorkerHandle {
   stop(): void;
 }
 
+/** An open disk. What takes time gives promises, anything else is done when it returns. */
+export interface Disk {
+  /** Bytes. */
+  readonly size: number;
+  readonly readOnly: boolean;
+  readonly takesTime: boolean;
+  readonly store: DiskStore;
+  /** Fills `bytes` from `offset` on. */
+  read(offset: number, bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
+  /** Writes `bytes` from `offset` on. */
+  write(offset: number, bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
+  /** Makes what was written last. */
+  flush(): void | Promise<void>;
+  close(): void | Promise<void>;
+}
+
 /** What a platform gives the worker's side. */
 export interface WorkerPort {
+  /** Opens a disk; `image` opens what it starts with. */
+  openDisk(options: DiskOptions, image?: () => Promise<ReadableStream<Uint8Array>>): Promise<Disk>;
   post(message: object, transfer?: ArrayBuffer[]): void;
   listen(receive: (message: any) => void): void;
   /** Reads what `Platform.locate` gave. */

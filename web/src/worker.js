@@ -5,7 +5,7 @@ import { Link } from "./link.js";
 import { CONSOLE, LINK, Machine, RESTART, Runner } from "./machine.js";
 import { Requests } from "./requests.js";
 
-/** @import { Ending, WorkerPort } from "./types.js" */
+/** @import { Disk, DiskOptions, Ending, WorkerPort } from "./types.js" */
 
 /** Calls of the page that are answered. */
 const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat"];
@@ -35,6 +35,8 @@ class Keeper {
   #link;
   /** @type {Requests} */
   #files;
+  /** @type {Disk[]} */
+  #disks = [];
   /** The page's keys of programs, by the link's ids, and the other way round. @type {Map<number, number>} */
   #keys = new Map();
   /** @type {Map<number, number>} */
@@ -108,17 +110,21 @@ class Keeper {
   }
 
   /** @param {any} message */
-  async #start({ kernel, image, memory, commandLine, snapshot, carriesLink = false }) {
+  async #start({ kernel, image, disks = [], memory, commandLine, snapshot, carriesLink = false }) {
     this.#progress("kernel", 0);
     const module = await this.#compile(kernel);
-    this.#machine = await Machine.load(module, {
-      print: (line) => (this.#failure = { kind: "failed", message: line }),
-      panicked: (message, place) => (this.#failure = { kind: "panic", message, place }),
-    });
+    for (const disk of disks) this.#disks.push(await this.#open(disk));
+    const on = {
+      print: (/** @type {string} */ line) => (this.#failure = { kind: "failed", message: line }),
+      panicked: (/** @type {string} */ message, /** @type {string} */ place) =>
+        (this.#failure = { kind: "panic", message, place }),
+      wake: () => this.#runner?.wake(),
+    };
+    this.#machine = await Machine.load(module, on, this.#disks);
     if (snapshot) {
       this.#machine.restore(snapshot);
     } else {
-      const archive = await this.#load(image);
+      const archive = image === undefined ? new Uint8Array() : await this.#load(image);
       this.#progress("system", 0);
       if (!this.#machine.boot({ megabytes: memory, commandLine, archive }))
         throw new Error("the machine does not start");
@@ -190,6 +196,22 @@ class Keeper {
    * @param {any} source
    */
   async #load(source) {
+    return new Uint8Array(await new Response(await this.#stream(source, "image")).arrayBuffer());
+  }
+
+  /** @param {DiskOptions} options */
+  #open(options) {
+    const { image } = options;
+    return this.#port.openDisk(options, image === undefined ? undefined : () => this.#stream(image, "disk"));
+  }
+
+  /**
+   * A source's bytes as they come; says how far it is.
+   * @param {any} source
+   * @param {string} stage
+   * @returns {Promise<ReadableStream<Uint8Array>>}
+   */
+  async #stream(source, stage) {
     const response = typeof source === "string" ? await this.#fetch(source) : new Response(source);
     const length = response.headers.get("content-length");
     // The length is of what travels, which may be compressed.
@@ -198,11 +220,11 @@ class Keeper {
     const count = new TransformStream({
       transform: (part, controller) => {
         loaded += part.length;
-        this.#progress("image", loaded, total);
+        this.#progress(stage, loaded, total);
         controller.enqueue(part);
       },
     });
-    return new Uint8Array(await new Response(response.body?.pipeThrough(count)).arrayBuffer());
+    return /** @type {ReadableStream} */ (response.body).pipeThrough(count);
   }
 
   /** @param {string} stage @param {number} loaded @param {number} [total] */

@@ -52,6 +52,13 @@ impl<H: Host> Driver<H> {
         next
     }
 
+    /// A disk has answers.
+    pub fn disks_ready(&self) {
+        if let Some(kernel) = &self.kernel {
+            kernel.disks_ready();
+        }
+    }
+
     /// Whether something came through a port since the last turn: then the next one is due at once.
     pub fn has_news(&self) -> bool {
         self.machine.ports.has_news()
