@@ -2,6 +2,7 @@
 
 mod browser;
 mod child;
+mod disk;
 mod hosted;
 mod node;
 mod qemu;

@@ -29,7 +29,7 @@ export class DiskQueue {
   /**
    * `bytes` is a view of the machine's memory, as long as it does not grow; `done` hears of what ended later.
    * @param {Disk[]} disks
-   * @param {{ bytes: (at: number, length: number) => Uint8Array,
+   * @param {{ bytes: (at: number, length: number) => Uint8Array<ArrayBuffer>,
    *   done: (disk: number, tag: number, answer: number) => void }} machine
    */
   constructor(disks, machine) {

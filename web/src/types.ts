@@ -57,10 +57,30 @@ export interface Surroundings {
   kernel?: Source | WebAssembly.Module;
 }
 
+/** A disk, and what it holds when it is new. */
+export interface DiskOptions {
+  /** In Node the path of an image file; in a browser the disk's name in the storage of this origin. */
+  name: string;
+  /** What a disk that is not there yet starts with: an image, plain or gzip. */
+  image?: Source;
+  /** Bytes of a disk that is not there yet; at least as many as the image has. */
+  size?: number;
+  /** Writes fail. */
+  readOnly?: boolean;
+}
+
+/** Where a disk's bytes are. */
+export type DiskStore = "file" | "opfs" | "indexeddb" | "cache" | "memory";
+
 /** What to start. */
 export interface BootOptions extends Surroundings {
-  /** The root file system: a cpio archive (newc), plain or gzip. `aurora image build` makes one. */
-  image: Source;
+  /**
+   * The root file system: a cpio archive (newc, plain or gzip). `aurora image build` makes one. Without it, the first
+   * disk is.
+   */
+  image?: Source;
+  /** Disks, `/dev/vda` and on. A string is a disk's name. */
+  disks?: (string | DiskOptions)[];
   /** MiB of memory, 256 unless given. */
   memory?: number;
   /** The first program, on the console; none with `false`. Default: `/sbin/init` if there is a terminal, else none. */

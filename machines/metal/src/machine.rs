@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use aurora_machine::{
-    BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
+    BlockDevice, BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
 };
 use raw_cpuid::{CpuId, Hypervisor};
 use x86_64::instructions::interrupts;
@@ -14,9 +14,11 @@ use x86_64::instructions::interrupts;
 use aurora_handover::{Archive, Handover, MemoryMap, Window};
 
 use crate::layout::{direct, direct_map, image_end, image_phys, image_start, text_start};
+use crate::irq::Pending;
 use crate::paging::Device;
 use crate::serial::Line;
 use crate::user::Spaces;
+use crate::virtio::{self, VirtioDisk};
 use crate::{apic, clock, display, entropy, heap, irq, paging, power, ps2, serial, trap, watchdog};
 
 const MIB: u64 = 1 << 20;
@@ -27,6 +29,11 @@ pub(crate) struct Metal {
     heap: u64,
     processor: String,
     spaces: Spaces,
+    virtio: Vec<Arc<VirtioDisk>>,
+    /// The same, as the kernel sees them.
+    disks: Vec<Arc<dyn BlockDevice>>,
+    /// What is wrong with disks that are not among them.
+    complaints: Vec<String>,
 }
 
 /// Turns what the loader left into a machine, and what the kernel is told.
@@ -57,11 +64,17 @@ pub(crate) fn set_up(window: &Window, handover: Handover, random: u64) -> (Metal
     if let Some(archive) = handover.archive {
         free.add(archive.start.0, archive.start.0 + archive.len);
     }
+    let (virtio, complaints) = virtio::disks(&info.command_line, &mut |at, len| {
+        paging::add_device(root, &mut free, Device::Window(at, len));
+        virtio::registers(at, len)
+    });
     // SAFETY: the direct map shows all RAM, and `free` holds only what nobody else uses: not the image, the tables, the
     // heap, nor any more the archive. The loader's own structures in it have been copied.
     let memory = unsafe { PhysMemory::new(direct(PhysAddr(0)), free.ranges(), Some(root)) };
     debug_assert!(memory.window() as u64 == direct_map());
-    let metal = Metal { memory, heap, processor: processor_name(), spaces: Spaces::new(root) };
+    let disks = virtio.iter().map(|disk| disk.clone() as Arc<dyn BlockDevice>).collect();
+    let (processor, spaces) = (processor_name(), Spaces::new(root));
+    let metal = Metal { memory, heap, processor, spaces, virtio, disks, complaints };
     (metal, info)
 }
 
@@ -102,8 +115,25 @@ fn processor_name() -> String {
 }
 
 impl Metal {
+    /// What is wrong with disks that cannot be used.
+    pub(crate) fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// Whether disks may have answers.
+    pub(crate) fn disks_have_news(&self, pending: Pending) -> bool {
+        if pending.disks() {
+            self.virtio.iter().for_each(|disk| disk.acknowledge());
+        }
+        pending.disks() || self.virtio.iter().any(|disk| disk.wants_polling())
+    }
+
     /// Waits for an interrupt, at most until `until`.
     pub(crate) fn idle(&self, until: Instant) {
+        // A disk that does not interrupt is looked at so often.
+        const POLLING_NS: u64 = 50_000;
+        let polled = self.virtio.iter().any(|disk| disk.wants_polling());
+        let until = if polled { until.min(clock::now() + POLLING_NS) } else { until };
         // With interrupts off a port cannot become pending between the look and the HLT: STI takes effect after it.
         while !irq::is_pending() && clock::now() < until {
             apic::arm(until);
@@ -150,6 +180,9 @@ impl Machine for Metal {
     }
     fn display(&self) -> Option<&dyn Display> {
         display::get().map(|screen| screen as &dyn Display)
+    }
+    fn disks(&self) -> &[Arc<dyn BlockDevice>] {
+        &self.disks
     }
     fn port_write(&self, port: Port, bytes: &[u8]) -> usize {
         match port {
