@@ -2,7 +2,7 @@
 
 mod browser;
 mod child;
-mod disk;
+pub(crate) mod disk;
 mod hosted;
 mod node;
 mod qemu;

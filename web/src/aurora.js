@@ -7,7 +7,7 @@ import { Process } from "./process.js";
 import { Inlet, Outlet } from "./streams.js";
 import { Watchdog } from "./watchdog.js";
 
-/** @import { BootOptions, Ending, Platform, Source, SpawnOptions, Statistics, Surroundings } from "./types.js" */
+/** @import { BootOptions, DiskStatus, Disposable, Ending, Platform, Source, SpawnOptions, Statistics, Surroundings } from "./types.js" */
 
 /** @type {Platform} */
 let platform;
@@ -34,6 +34,7 @@ const locate = (source) => (typeof source === "string" || source instanceof URL 
  */
 function start({ image, disks = [], memory = DEFAULT_MEMORY }) {
   if (image === undefined && disks.length === 0) throw new TypeError("a machine needs an image or a disk to boot");
+  if (disks.length > 0) platform.persist?.();
   const each = disks.map((disk) => (typeof disk === "string" ? { name: disk } : disk));
   const located = each.map(({ name, image, ...more }) => ({
     ...more,
@@ -80,7 +81,11 @@ export class Aurora {
   /** @type {Pipes | undefined} */
   #link;
   #start;
+  /** @type {Disposable | undefined} */
+  #hidden;
 
+  /** Its disks, in order. @type {DiskStatus[]} */
+  disks = [];
   /** Its files. @type {Files} */
   fs;
   /** How it ended. @type {Promise<Ending>} */
@@ -154,6 +159,7 @@ export class Aurora {
     );
     this.#console = new Console(surroundings, (type, more) => this.#post(type, more));
     const { onHang } = surroundings;
+    this.#hidden = platform.onHidden?.(() => this.#post("sync"));
     if (onHang) this.#watchdog = new Watchdog(() => this.#post("ping"), onHang);
     this.#post("start", { kernel: locate(surroundings.kernel ?? platform.kernel), ...what });
   }
@@ -210,6 +216,14 @@ export class Aurora {
   /** Gives the console input, as if it had been typed. @param {string} text */
   type(text) {
     this.#console.type(text);
+  }
+
+  /**
+   * Puts everything that is only in memory on the disks; done once it is there.
+   * @returns {Promise<void>}
+   */
+  sync() {
+    return this.#call("sync");
   }
 
   /** Turns the machine off; done once it is. */
@@ -269,12 +283,13 @@ export class Aurora {
       case "started":
         return this.#started(message);
       case "ended":
-        return this.#end(message.ending);
+        return this.#end(message.ending, message.errno);
     }
   }
 
-  /** @param {{ running: number[], carriesLink: boolean }} message */
-  #started({ running, carriesLink }) {
+  /** @param {{ running: number[], carriesLink: boolean, disks: DiskStatus[] }} message */
+  #started({ running, carriesLink, disks }) {
+    this.disks = disks;
     for (const key of running) this.#addProcess(key);
     this.#lastProcess = Math.max(0, ...running);
     if (carriesLink) {
@@ -296,19 +311,23 @@ export class Aurora {
     else waiting?.resolve(value);
   }
 
-  /** @param {Ending} ending */
-  #end(ending) {
+  /**
+   * @param {Ending} ending
+   * @param {{ name: string, number: number }} [errno]
+   */
+  #end(ending, errno) {
     if (this.#ended) return;
     this.#ended = true;
     this.#worker.stop();
     this.#watchdog?.stop();
+    this.#hidden?.dispose();
     this.#console.stop();
     const error = new AuroraError(`the machine ended: ${ending.message}`);
     for (const call of this.#calls.values()) call.reject(error);
     for (const process of this.#processes.values()) process.fail(error);
     this.#link?.inlet.end();
     this.#link?.outlet.fail(error);
-    this.#start.reject(new AuroraError(ending.message));
+    this.#start.reject(new AuroraError(ending.message, errno));
     this.#tellEnded(ending);
   }
 }

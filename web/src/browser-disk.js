@@ -2,7 +2,8 @@
 // else memory. One machine has a disk at a time, whatever tab it is in.
 import { BlockDisk, cacheStore, indexedStore } from "./disk-blocks.js";
 import { fill, isZero } from "./disk-copy.js";
-import { MemoryDisk } from "./disk-memory.js";
+import { missing, openMemory } from "./disk-memory.js";
+import { openServer } from "./disk-server.js";
 import { DISK, folder, own, snapshotFolder } from "./disk-store.js";
 import { AuroraError } from "./error.js";
 
@@ -127,9 +128,6 @@ async function createOpfs(at, name, size, image) {
   await part.move(DISK);
 }
 
-/** @param {string} name */
-const missing = (name) => new AuroraError(`there is no disk ${name}`, { name: "ENOENT", number: 2 });
-
 /**
  * @param {import("./disk-blocks.js").BlockStore} blocks
  * @param {DiskOptions} options
@@ -148,18 +146,6 @@ async function openBlocks(blocks, { name, size = 0, replace = false }, image) {
   return disk;
 }
 
-/**
- * @param {DiskOptions} options
- * @param {Opened} image
- */
-async function openMemory({ name, size = 0 }, image) {
-  const disk = new MemoryDisk(size);
-  const length = image ? await fill(disk, image) : 0;
-  if (length + size === 0) throw missing(name);
-  disk.size = Math.max(size, length);
-  return disk;
-}
-
 /** The stores from best to worst. @type {Record<string, (options: DiskOptions, image: Opened) => Promise<Disk>>} */
 const STORES = {
   opfs: openOpfs,
@@ -167,6 +153,9 @@ const STORES = {
   cache: async (options, image) => openBlocks(await cacheStore(options.name), options, image),
   memory: openMemory,
 };
+
+/** What does not belong to this origin alone, or goes with the machine: nobody else can want it. @type {typeof STORES} */
+const OUTSIDE = { memory: openMemory, server: openServer };
 
 /** Errors that are about the disk, not about whether there is such a store. @param {any} error */
 const isOfDisk = (error) =>
@@ -180,14 +169,13 @@ const isOfDisk = (error) =>
  * @returns {Promise<Disk>}
  */
 export async function openDisk(options, image, holder) {
-  const { name, readOnly = false, busy } = options;
-  const volatile = options.store === "memory";
-  const release = volatile ? () => {} : await own(name, busy === "take", holder);
+  const { name, busy } = options;
+  const release = options.store && options.store in OUTSIDE ? () => {} : await own(name, busy === "take", holder);
   try {
     const disk = await openBest(options, image);
     const close = disk.close.bind(disk);
     return Object.assign(disk, {
-      readOnly,
+      readOnly: disk.readOnly || (options.readOnly ?? false),
       close: async () => {
         await close();
         release();
@@ -208,7 +196,7 @@ async function openBest(options, image) {
   let reason;
   for (const store of stores) {
     try {
-      return await STORES[store](options, image);
+      return await { ...STORES, ...OUTSIDE }[store](options, image);
     } catch (error) {
       if (isOfDisk(error)) throw error;
       reason = error;

@@ -9,6 +9,18 @@ install({
   kernel: new URL("./aurora.wasm", import.meta.url),
   locate: (place) => new URL(place, document.baseURI).href,
   locateDisk: (name) => name,
+  persist: async () => navigator.storage?.persist?.(),
+  onHidden(act) {
+    const hidden = () => document.visibilityState === "hidden" && act();
+    document.addEventListener("visibilitychange", hidden);
+    addEventListener("pagehide", act);
+    return {
+      dispose() {
+        document.removeEventListener("visibilitychange", hidden);
+        removeEventListener("pagehide", act);
+      },
+    };
+  },
   startWorker(receive, failed) {
     const worker = new Worker(new URL("./browser-worker.js", import.meta.url), { type: "module" });
     worker.onmessage = ({ data }) => receive(data);

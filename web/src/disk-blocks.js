@@ -205,7 +205,7 @@ export async function indexedStore(name) {
  */
 export async function cacheStore(name) {
   const cache = await caches.open(`aurora disk ${name}`);
-  const place = (/** @type {string | number} */ what) => new URL(`/.aurora-disk/${what}`, location.href).href;
+  const place = (/** @type {string | number} */ what) => new URL(`/.aurora-disk/${what}`, location.origin).href;
   /** @param {string | number} what */
   const get = async (what) => {
     const found = await cache.match(place(what));

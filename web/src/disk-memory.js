@@ -1,6 +1,10 @@
 // A disk that is in memory and goes with its machine.
 
-/** @import { DiskStore } from "./types.js" */
+import { fill } from "./disk-copy.js";
+import { AuroraError } from "./error.js";
+
+/** @import { Opened } from "./disk-copy.js" */
+/** @import { DiskOptions, DiskStore } from "./types.js" */
 
 const BLOCK = 65536;
 
@@ -55,4 +59,19 @@ export function* parts(offset, bytes, size) {
     yield { block: Math.floor(at / size), from, part: bytes.subarray(done, done + length) };
     done += length;
   }
+}
+
+/** @param {string} name */
+export const missing = (name) => new AuroraError(`there is no disk ${name}`, { name: "ENOENT", number: 2 });
+
+/**
+ * @param {DiskOptions} options
+ * @param {Opened} image
+ */
+export async function openMemory({ name, size = 0 }, image) {
+  const disk = new MemoryDisk(size);
+  const length = image ? await fill(disk, image) : 0;
+  if (length + size === 0) throw missing(name);
+  disk.size = Math.max(size, length);
+  return disk;
 }

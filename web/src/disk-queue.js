@@ -41,6 +41,11 @@ export class DiskQueue {
     return this.#disks.length;
   }
 
+  /** Whether all answer at once. */
+  get answer() {
+    return this.#disks.every((disk) => !disk.takesTime);
+  }
+
   /** The functions the module imports. */
   get imports() {
     return {

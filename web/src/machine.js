@@ -159,6 +159,21 @@ export class Machine {
     return this.#memory.buffer.byteLength;
   }
 
+  /** Whether its disks answer at once. */
+  get disksAnswer() {
+    return this.#disks.answer;
+  }
+
+  /** Asks the kernel to put everything on the disks; `isSynced` tells of the number it gives. @returns {number} */
+  sync() {
+    return this.exports.aurora_sync();
+  }
+
+  /** @param {number} number */
+  isSynced(number) {
+    return this.exports.aurora_synced() >= number;
+  }
+
   /** Everything there is of it. Its disks are not in its memory: a machine that has some cannot go on elsewhere. */
   snapshot() {
     if (this.#disks.count > 0) throw new AuroraError("a machine with disks has no snapshots; its disks have");
@@ -176,7 +191,7 @@ export class Machine {
 }
 
 /** The longest turn: the event loop must not be kept waiting. */
-const TURN_MS = 6;
+export const TURN_MS = 6;
 /** Bytes of a port's output that may be under way. */
 const WINDOW = 32768;
 
@@ -190,6 +205,7 @@ const WINDOW = 32768;
  *   was something: then the machine may go on
  * @property {(port: number, bytes: Uint8Array<ArrayBuffer>) => void} output takes bytes and answers with `acknowledge`
  * @property {(port: number, bytes: number) => void} taken hears how much input a port took
+ * @property {() => void} [turned] hears that the machine had a turn
  * @property {(code: number) => void} ended hears that the machine is off
  */
 
@@ -281,6 +297,7 @@ export class Runner {
     for (const port of this.#on.ports) this.#give(port);
     this.#on.exchange?.();
     const next = this.#machine.run(TURN_MS);
+    this.#on.turned?.();
     const carried = this.#on.exchange?.() ?? false;
     if (next < 0) this.#end = next;
     else if (next < 1 || carried) this.wake();

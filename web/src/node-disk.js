@@ -14,6 +14,7 @@ import {
   writeSync,
 } from "node:fs";
 import { fill } from "./disk-copy.js";
+import { openMemory } from "./disk-memory.js";
 import { AuroraError } from "./error.js";
 
 /** @import { Disk, DiskOptions } from "./types.js" */
@@ -96,9 +97,10 @@ function lock(file) {
  * @param {import("./disk-copy.js").Opened} image
  * @returns {Promise<Disk>}
  */
-export async function openDisk({ name, readOnly = false, size }, image) {
+export async function openDisk({ name, readOnly = false, size, replace, store }, image) {
+  if (store === "memory") return openMemory({ name, size }, image);
   try {
-    if ((image || size !== undefined) && !existsSync(name)) await create(name, size, image);
+    if ((image || size !== undefined) && (replace || !existsSync(name))) await create(name, size, image);
     return openFile(name, readOnly);
   } catch (/** @type {any} */ error) {
     if (error instanceof AuroraError) throw error;

@@ -59,7 +59,10 @@ export interface Surroundings {
 
 /** A disk, and what it holds when it is new. */
 export interface DiskOptions {
-  /** In Node the path of an image file; in a browser the disk's name in the storage of this origin. */
+  /**
+   * In Node the path of an image file; in a browser the disk's name in the storage of this origin, or with the store
+   * `"server"` a URL.
+   */
   name: string;
   /** What a disk that is not there yet starts with: an image, plain or gzip. */
   image?: Source;
@@ -67,10 +70,25 @@ export interface DiskOptions {
   size?: number;
   /** Writes fail. */
   readOnly?: boolean;
+  /** Makes the disk anew even if it is there; the old one stays until the new one is whole. */
+  replace?: boolean;
+  /** The only place to keep it. Without, the best there is: see `Disk.store` of `Aurora.disks`. In Node, files and memory. */
+  store?: DiskStore;
+  /** In a browser, when another machine has it: fail with EBUSY, or `"take"` it away: that machine turns itself off. */
+  busy?: "take";
 }
 
-/** Where a disk's bytes are. */
-export type DiskStore = "file" | "opfs" | "indexeddb" | "cache" | "memory";
+/** A disk a machine has. */
+export interface DiskStatus {
+  name: string;
+  size: number;
+  readOnly: boolean;
+  /** Where its bytes are. What is in `"memory"` is lost with the machine. */
+  store: DiskStore;
+}
+
+/** Where a disk's bytes are, the best first in a browser: a file of its private file system, IndexedDB, the Cache API. */
+export type DiskStore = "file" | "opfs" | "indexeddb" | "cache" | "memory" | "server";
 
 /** What to start. */
 export interface BootOptions extends Surroundings {
@@ -107,8 +125,8 @@ export interface ExitStatus {
 
 /** How a machine ended. */
 export interface Ending {
-  /** It was turned off, asks to be started anew, panicked, or could not go on for another reason. */
-  kind: "off" | "restart" | "panic" | "failed";
+  /** It was turned off, asks to be started anew, gave its disk to another machine, panicked, or could not go on. */
+  kind: "off" | "restart" | "taken" | "panic" | "failed";
   /** What there is to say. */
   message: string;
   /** Where in the kernel's source, after a panic. */
@@ -157,6 +175,10 @@ export interface Platform {
   startWorker(receive: (message: any) => void, failed: (reason: string) => void): WorkerHandle;
   /** Where the kernel is. */
   kernel: URL;
+  /** Tells when nobody may be looking for long, or ever again: what is dirty should be saved. */
+  onHidden?(act: () => void): Disposable;
+  /** Asks that what is stored is not dropped when room is short. */
+  persist?(): Promise<unknown>;
   /** The disk a name means to the worker. */
   locateDisk(name: string): string;
   /** The place a string or URL means, as the worker reads it. */
@@ -183,12 +205,25 @@ export interface Disk {
   /** Makes what was written last. */
   flush(): void | Promise<void>;
   close(): void | Promise<void>;
+  /** Copies it as it is now, where that can be done. */
+  copy?(snapshot: string): Promise<void>;
+}
+
+/** Who has a disk, asked by those who have not. */
+export interface DiskHolder {
+  giveUp(): void;
+  /** Makes a snapshot. */
+  copy(name: string, snapshot: string): Promise<void>;
 }
 
 /** What a platform gives the worker's side. */
 export interface WorkerPort {
   /** Opens a disk; `image` opens what it starts with. */
-  openDisk(options: DiskOptions, image?: () => Promise<ReadableStream<Uint8Array>>): Promise<Disk>;
+  openDisk(
+    options: DiskOptions,
+    image: (() => Promise<ReadableStream<Uint8Array>>) | undefined,
+    holder: DiskHolder,
+  ): Promise<Disk>;
   post(message: object, transfer?: ArrayBuffer[]): void;
   listen(receive: (message: any) => void): void;
   /** Reads what `Platform.locate` gave. */

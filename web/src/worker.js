@@ -2,13 +2,18 @@
 // so it is never away from its event loop for long; what it says to the page is answered before it says more.
 import { AuroraError } from "./error.js";
 import { Link } from "./link.js";
-import { CONSOLE, LINK, Machine, RESTART, Runner } from "./machine.js";
+import { CONSOLE, LINK, Machine, RESTART, Runner, TURN_MS } from "./machine.js";
 import { Requests } from "./requests.js";
 
 /** @import { Disk, DiskOptions, Ending, WorkerPort } from "./types.js" */
 
 /** Calls of the page that are answered. */
 const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat"];
+
+/** How long the kernel may take to write what is dirty, at once, in milliseconds. */
+const SYNC_MS = 2000;
+/** How long a system may take to go down when its disk is wanted elsewhere. */
+const GIVE_UP_MS = 5000;
 
 /** A turn of the event loop without the 4 ms a nested setTimeout takes. */
 function turns() {
@@ -37,6 +42,10 @@ class Keeper {
   #files;
   /** @type {Disk[]} */
   #disks = [];
+  /** @type {string[]} */
+  #names = [];
+  /** Who waits for a sync. @type {{ number: number, resolve: () => void }[]} */
+  #syncs = [];
   /** The page's keys of programs, by the link's ids, and the other way round. @type {Map<number, number>} */
   #keys = new Map();
   /** @type {Map<number, number>} */
@@ -104,6 +113,8 @@ class Keeper {
         return this.#runner.acknowledge(LINK, message.bytes);
       case "shutdown":
         return this.#link?.shutdown();
+      case "sync":
+        return this.#sync();
       case "ping":
         return this.#say("pong", { instructions: this.#machine?.retired ?? 0 });
     }
@@ -113,6 +124,7 @@ class Keeper {
   async #start({ kernel, image, disks = [], memory, commandLine, snapshot, carriesLink = false }) {
     this.#progress("kernel", 0);
     const module = await this.#compile(kernel);
+    this.#names = disks.map((/** @type {DiskOptions} */ { name }) => name);
     for (const disk of disks) this.#disks.push(await this.#open(disk));
     const on = {
       print: (/** @type {string} */ line) => (this.#failure = { kind: "failed", message: line }),
@@ -138,7 +150,13 @@ class Keeper {
     const running = snapshot ? this.#link.adopt() : [];
     for (const id of running) this.#know(id, id);
     const ports = carriesLink ? [CONSOLE, LINK] : [CONSOLE];
-    const started = () => this.#say("started", { running, carriesLink });
+    const status = (/** @type {Disk} */ { size, readOnly, store }, /** @type {number} */ i) => ({
+      name: disks[i].name,
+      size,
+      readOnly,
+      store,
+    });
+    const started = () => this.#say("started", { running, carriesLink, disks: this.#disks.map(status) });
     this.#run(ports, started);
     // A system that was restored, or whose link somebody else reads, says nothing more of its start.
     if (snapshot || carriesLink) started();
@@ -163,6 +181,7 @@ class Keeper {
         }),
       exchange: ports.includes(LINK) ? undefined : () => this.#link.exchange(),
       output: (port, bytes) => this.#say(port === CONSOLE ? "console" : "link", { bytes }, [bytes.buffer]),
+      turned: () => this.#settleSyncs(),
       taken: (port, bytes) => this.#say(port === CONSOLE ? "console taken" : "link taken", { bytes }),
       ended: (code) =>
         this.#end(
@@ -202,7 +221,58 @@ class Keeper {
   /** @param {DiskOptions} options */
   #open(options) {
     const { image } = options;
-    return this.#port.openDisk(options, image === undefined ? undefined : () => this.#stream(image, "disk"));
+    const opened = image === undefined ? undefined : () => this.#stream(image, "disk");
+    return this.#port.openDisk(options, opened, {
+      giveUp: () => this.#giveUp(),
+      copy: (name, snapshot) => this.#copy(name, snapshot),
+    });
+  }
+
+  /**
+   * Has the kernel put everything on the disks. With disks that answer at once it is there when this returns, which
+   * counts when the page is about to go.
+   * @returns {Promise<void>}
+   */
+  #sync() {
+    // It has not started yet.
+    if (!this.#runner || this.#disks.length === 0) return Promise.resolve();
+    const number = this.#machine.sync();
+    const until = performance.now() + SYNC_MS;
+    while (this.#machine.disksAnswer && !this.#machine.isSynced(number) && performance.now() < until) {
+      this.#machine.run(TURN_MS);
+    }
+    this.#runner.wake();
+    if (this.#machine.isSynced(number)) return Promise.resolve();
+    return new Promise((resolve) => this.#syncs.push({ number, resolve }));
+  }
+
+  #settleSyncs() {
+    const [first] = this.#syncs;
+    if (!first || !this.#machine.isSynced(first.number)) return;
+    this.#syncs.shift();
+    first.resolve();
+    this.#settleSyncs();
+  }
+
+  /**
+   * A copy of a disk, with what the kernel had in memory.
+   * @param {string} name
+   * @param {string} snapshot
+   */
+  async #copy(name, snapshot) {
+    await this.#sync();
+    const disk = this.#disks[this.#names.indexOf(name)];
+    if (!disk?.copy) throw new AuroraError("disks are copied in the private file system only");
+    await disk.copy(snapshot);
+  }
+
+  /** Another machine wants a disk: the system goes down as at the turn of a switch. */
+  #giveUp() {
+    if (this.#failure) return;
+    this.#failure = { kind: "taken", message: "another tab has taken the disk over" };
+    this.#link?.shutdown();
+    // A system that does not go down loses what it has not written.
+    setTimeout(() => this.#end({ kind: "off", message: "" }), GIVE_UP_MS);
   }
 
   /**
@@ -278,6 +348,7 @@ class Keeper {
    */
   #answer(method, args) {
     if (method === "snapshot") return this.#machine.snapshot();
+    if (method === "sync") return this.#sync();
     if (method === "statistics") {
       return {
         instructions: this.#machine.retired,
@@ -294,12 +365,20 @@ class Keeper {
   #fail(error) {
     this.#runner?.stop();
     // The kernel's own last words say more than the trap that followed them.
-    this.#end(this.#failure ?? { kind: "failed", message: error instanceof Error ? error.message : String(error) });
+    const { errno } = error instanceof AuroraError ? plain(error) : {};
+    this.#end({ kind: "failed", message: error instanceof Error ? error.message : String(error) }, errno);
   }
 
-  /** @param {Ending} ending */
-  #end(ending) {
-    this.#say("ended", { ending });
+  /**
+   * @param {Ending} ending
+   * @param {{ name: string, number: number }} [errno] why it did not start
+   */
+  async #end(ending, errno) {
+    this.#runner?.stop();
+    const disks = this.#disks.splice(0);
+    // The disk is somebody else's from now on. What cannot be flushed any more has been told by fsync(2).
+    await Promise.allSettled(disks.map(async (disk) => disk.close()));
+    this.#say("ended", { ending: this.#failure ?? ending, errno });
   }
 }
 

@@ -1,4 +1,4 @@
-//! Disk images that a machine of another program's gets: one machine has an image at a time.
+//! Disk images that a machine that is another program gets: one machine has an image at a time.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 /// An image that is ours until this is dropped.
-pub(super) struct Disk {
-    pub(super) path: PathBuf,
+pub(crate) struct Disk {
+    pub(crate) path: PathBuf,
     /// It cannot be written.
-    pub(super) read_only: bool,
-    /// Held for its lock.
-    pub(super) file: File,
+    pub(crate) read_only: bool,
+    /// Holds the lock.
+    pub(crate) file: File,
 }
 
 /// Takes images, those that cannot be written for reading alone.

@@ -41,14 +41,17 @@ pub(crate) fn set_up(window: &Window, handover: Handover, random: u64) -> (Metal
     let tables = handover.acpi.map(|root| root.tables(window)).unwrap_or_default();
     let mut free = handover.ram.clone();
     free.remove(image_phys(image_start()), image_phys(image_end()));
+    // Firmware with disks to drive reserves more memory than QEMU leaves free above the archive: that may reach into what
+    // is no RAM to us, and it is there nevertheless, as Linux takes it.
+    let mut shown = handover.ram.clone();
     if let Some(archive) = handover.archive {
         let end = archive.start.0 + archive.len;
-        assert!(handover.ram.contains(archive.start.0, end), "the initial archive is not in RAM");
         free.remove(archive.start.0, end);
+        shown.add(archive.start.0 & !(PAGE_SIZE - 1), end.next_multiple_of(PAGE_SIZE));
     }
     let registers = [apic::base(), irq::find_io_apic(&tables)].into_iter().chain(power::find_registers(&tables));
     let pixels = handover.screen.map(|s| Device::Pixels(s.start, u64::from(s.pitch) * u64::from(s.height)));
-    let root = paging::build(&handover.ram, &mut free, registers.map(Device::Registers).chain(pixels), random);
+    let root = paging::build(&shown, &mut free, registers.map(Device::Registers).chain(pixels), random);
     handover.screen.into_iter().for_each(display::init);
     // boot.s has done its work.
     free.add(image_phys(image_start()), image_phys(text_start()));
@@ -62,7 +65,9 @@ pub(crate) fn set_up(window: &Window, handover: Handover, random: u64) -> (Metal
         initramfs: handover.archive.map(copy_archive).unwrap_or_default(),
     };
     if let Some(archive) = handover.archive {
-        free.add(archive.start.0, archive.start.0 + archive.len);
+        let (start, end) = (archive.start.0, archive.start.0 + archive.len);
+        let parts = handover.ram.ranges().iter().map(|ram| (start.max(ram.start.0), end.min(ram.end.0)));
+        parts.filter(|(start, end)| start < end).for_each(|(start, end)| free.add(start, end));
     }
     let (virtio, complaints) = virtio::disks(&info.command_line, &mut |at, len| {
         paging::add_device(root, &mut free, Device::Window(at, len));

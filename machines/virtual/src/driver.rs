@@ -59,6 +59,14 @@ impl<H: Host> Driver<H> {
         }
     }
 
+    /// Has the kernel put everything on the disks and call `done` when it is there.
+    pub fn sync_soon(&self, done: impl FnOnce() + Send + 'static) {
+        match &self.kernel {
+            Some(kernel) => kernel.sync_soon(done),
+            None => done(),
+        }
+    }
+
     /// Whether something came through a port since the last turn: then the next one is due at once.
     pub fn has_news(&self) -> bool {
         self.machine.ports.has_news()

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use aurora_machine::{BlockDevice, BlockError, BlockOp};
 use aurora_virtual::{DiskHost, ImageDisk};
@@ -86,6 +87,28 @@ pub(crate) fn disks() -> Vec<Arc<dyn BlockDevice>> {
     let mut disks = DISKS.lock();
     *disks = (0..disk_count()).map(disk).collect();
     disks.iter().map(|disk| disk.clone() as Arc<dyn BlockDevice>).collect()
+}
+
+/// Syncs asked for, and the last of them that is done.
+static SYNCS: AtomicU32 = AtomicU32::new(0);
+static SYNCED: AtomicU32 = AtomicU32::new(0);
+
+/// Has the kernel put everything that is only in memory on the disks. Returns a number: it is there when
+/// [`aurora_synced`] is as large.
+#[unsafe(no_mangle)]
+pub extern "C" fn aurora_sync() -> u32 {
+    let number = SYNCS.fetch_add(1, Ordering::Relaxed) + 1;
+    match DRIVER.lock().as_ref() {
+        Some(driver) => driver.sync_soon(move || drop(SYNCED.fetch_max(number, Ordering::Relaxed))),
+        None => SYNCED.store(number, Ordering::Relaxed),
+    }
+    number
+}
+
+/// The last sync that is done.
+#[unsafe(no_mangle)]
+pub extern "C" fn aurora_synced() -> u32 {
+    SYNCED.load(Ordering::Relaxed)
 }
 
 /// The engine has done a request it started.
