@@ -153,8 +153,8 @@ fn program(kind: Kind, what: &'static str) -> Result<Measured> {
             archive: archive.clone(),
             command_line: "link quiet".into(),
             memory: 256 << 20,
-            disks: Vec::new(),
             show_console: false,
+            ..machines::Boot::default()
         };
         let running = Running::start(kind, boot, Duration::from_secs(60))?;
         let argv = ["busybox", "true"].map(|w| w.as_bytes().to_vec()).to_vec();

@@ -7,6 +7,7 @@
 //! which version and under which licence, is in the image, too.
 
 mod command;
+pub mod disk;
 pub mod iso;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,17 @@ pub enum Root {
     Archive(Vec<u8>),
 }
 
+fn has_archive_magic(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"070701") || bytes.starts_with(b"070702") || bytes.starts_with(&[0x1f, 0x8b])
+}
+
+/// Whether a file is an archive, by its first bytes.
+pub fn is_archive(path: &Path) -> Result<bool> {
+    let mut magic = [0; 6];
+    let read = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?.read(&mut magic)?;
+    Ok(has_archive_magic(&magic[..read]))
+}
+
 /// Whether a file is the image of a disk with ext2, ext3 or ext4 right on it.
 pub fn is_disk(path: &Path) -> bool {
     const MAGIC_AT: u64 = 1024 + 56;
@@ -66,8 +78,11 @@ pub fn open(path: &Path) -> Result<Root> {
         return Ok(Root::Tree(image));
     }
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let known = bytes.starts_with(b"070701") || bytes.starts_with(b"070702") || bytes.starts_with(&[0x1f, 0x8b]);
-    ensure!(known, "{} is neither a cpio newc archive, plain or gzip, nor a directory", path.display());
+    ensure!(
+        has_archive_magic(&bytes),
+        "{} is neither a cpio newc archive, plain or gzip, nor a directory",
+        path.display()
+    );
     Ok(Root::Archive(bytes))
 }
 

@@ -52,7 +52,7 @@ impl Kind {
 }
 
 /// What to boot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Boot {
     /// The initial archive.
     pub archive: Vec<u8>,
@@ -60,6 +60,8 @@ pub struct Boot {
     pub command_line: String,
     /// Images of its disks, in order.
     pub disks: Vec<PathBuf>,
+    /// Where to record what is done to them (hosted only).
+    pub recording: Option<PathBuf>,
     /// Bytes of RAM.
     pub memory: u64,
     /// Show the console on standard error as it comes.

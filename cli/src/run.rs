@@ -82,6 +82,7 @@ impl RunArgs {
         Ok(Boot {
             archive: if root_disk.is_some() { Vec::new() } else { self.archive()? },
             command_line: format!("link{root}{}{trace}", if self.trace.is_some() { "" } else { " quiet" }),
+            recording: None,
             disks: root_disk.into_iter().chain(&self.disk).cloned().collect(),
             memory: self.memory,
             show_console: self.trace.is_some(),
@@ -302,8 +303,13 @@ pub fn repeat(boot: Boot, spawn: Spawn, input: Vec<u8>, seed: u64) -> Result<(Ve
         show_console: boot.show_console,
         broken: false,
     };
-    let config =
-        Config { memory: boot.memory, command_line: boot.command_line, initramfs: boot.archive, disks: boot.disks };
+    let config = Config {
+        memory: boot.memory,
+        command_line: boot.command_line,
+        initramfs: boot.archive,
+        disks: boot.disks,
+        recording: None,
+    };
     let replayed = replay(config, seed, &mut script).map_err(|e| anyhow!(e.0))?;
     ensure!(!script.broken, "what the machine sent is not the link's protocol");
     Ok((script.events, replayed))

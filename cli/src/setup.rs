@@ -92,6 +92,19 @@ pub fn qemu_user() -> Result<PathBuf> {
     program(&["qemu-x86_64", "qemu-x86_64-static"], "qemu-user")
 }
 
+/// A program of e2fsprogs, which Debian keeps where only the superuser's path leads.
+pub fn e2fsprogs(name: &str) -> Result<PathBuf> {
+    let found = || {
+        let system = ["/usr/sbin", "/sbin"].iter().map(|folder| Path::new(folder).join(name)).find(|p| p.is_file());
+        find_program(&[name]).or(system)
+    };
+    if let Some(path) = found() {
+        return Ok(path);
+    }
+    install(&["e2fsprogs"])?;
+    found().with_context(|| format!("e2fsprogs is installed, but {name} is not there"))
+}
+
 /// A C compiler for static musl programs.
 pub fn musl_gcc() -> Result<PathBuf> {
     program(&["musl-gcc"], "musl-tools")

@@ -38,12 +38,33 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod acl;
 mod api;
+mod blocks;
+mod bytes;
+mod checksum;
+mod contents;
+mod dir;
 mod error;
+mod extent;
+mod fs;
+mod group;
+mod ialloc;
+mod inode;
+mod journal;
+mod mount;
+mod names;
+mod orphan;
+mod pointers;
+mod seal;
+mod store;
+mod superblock;
 mod types;
+mod xattr;
 
-pub use api::{Check, Ext4, FormatOptions, Formatting, MountOptions, MountStep, Mounting, Problem};
 pub use error::{Corruption, Error, Result};
+pub use fs::Ext4;
+pub use mount::{MountOptions, MountStep, Mounting};
 pub use types::{
     Allocate, AttributeChange, Attributes, Block, BlockRange, By, Device, DirEntry, FileType, Found, Ino, InodeFlags,
     Memory, NewInode, Place, Plan, PlanId, Progress, Rename, Run, SetXattr, Statfs, Step, Tid, Timestamp, Unlinked,

@@ -52,8 +52,8 @@ fn boot() -> Result<Running> {
         archive: image.to_cpio(),
         command_line: "link quiet".into(),
         memory: 128 << 20,
-        disks: Vec::new(),
         show_console: false,
+        ..Boot::default()
     };
     Running::start(Kind::Hosted, boot, HANG)
 }

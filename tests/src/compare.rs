@@ -88,8 +88,8 @@ impl Suite {
             archive,
             command_line: "link quiet".into(),
             memory: self.memory,
-            disks: Vec::new(),
             show_console: false,
+            ..Boot::default()
         };
         Running::start(kind, boot, START).unwrap_or_else(|e| panic!("{kind:?} does not start: {e:#}"))
     }

@@ -55,8 +55,8 @@ pub fn boot(kind: Kind) -> Running {
         archive: archive().to_vec(),
         command_line: "link quiet".into(),
         memory: 256 << 20,
-        disks: Vec::new(),
         show_console: false,
+        ..Boot::default()
     };
     Running::start(kind, boot, START).unwrap_or_else(|e| panic!("{kind:?} does not start: {e:#}"))
 }

@@ -10,7 +10,7 @@ use aurora_tests::archive;
 fn refusal(kind: Kind, archive: Vec<u8>) -> String {
     kind.prepare().unwrap_or_else(|e| panic!("{kind:?} cannot be made: {e:#}"));
     let boot =
-        Boot { archive, command_line: "link quiet".into(), memory: 256 << 20, disks: Vec::new(), show_console: false };
+        Boot { archive, command_line: "link quiet".into(), memory: 256 << 20, show_console: false, ..Boot::default() };
     match Running::start(kind, boot, Duration::from_secs(30)) {
         Ok(_) => panic!("{kind:?} booted a broken archive"),
         Err(error) => format!("{error:#}"),

@@ -102,8 +102,8 @@ fn ten_boots_are_at_ten_addresses_and_a_panic_says_where_it_was() -> Result<()> 
             archive: archive.clone(),
             command_line: "link".into(),
             memory: 128 << 20,
-            disks: Vec::new(),
             show_console: false,
+            ..Boot::default()
         };
         let mut machine = Running::start(Kind::Qemu, boot, PATIENCE)?;
         let error = machine.client.output(&shell("echo c > /proc/sysrq-trigger"), b"", PATIENCE).err();

@@ -10,8 +10,8 @@ fn conforms(kind: Kind) {
         archive: aurora_tests::archive().to_vec(),
         command_line: "conformance".into(),
         memory: 256 << 20,
-        disks: Vec::new(),
         show_console: false,
+        ..Boot::default()
     };
     // No system starts: the machine runs the suite, says how that went, and is off.
     let said = match Running::start(kind, boot, Duration::from_secs(60)) {

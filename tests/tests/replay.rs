@@ -14,8 +14,8 @@ fn run(seed: u64) -> (Vec<Event>, aurora_hosted::Replayed) {
         archive: archive().to_vec(),
         command_line: "link quiet".into(),
         memory: 128 << 20,
-        disks: Vec::new(),
         show_console: false,
+        ..Boot::default()
     };
     repeat(boot, shell(SCRIPT), b"some input\n".to_vec(), seed).unwrap_or_else(|e| panic!("{e:#}"))
 }

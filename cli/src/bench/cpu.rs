@@ -139,8 +139,8 @@ fn columns(archive: &[u8]) -> Result<Vec<Column>> {
             archive: archive.to_vec(),
             command_line: "link quiet".into(),
             memory: 256 << 20,
-            disks: Vec::new(),
             show_console: false,
+            ..Boot::default()
         };
         Ok(Place::Machine(Box::new(Running::start(kind, boot, Duration::from_secs(60))?)))
     };

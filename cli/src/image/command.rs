@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::disk::DiskImage;
 use super::{Entry, Image, gzip};
 use crate::cpio::{Member, Owner};
 use crate::{project, ui};
@@ -30,6 +31,23 @@ pub enum ImageCommand {
         /// Where to; compressed if the name ends in .gz
         #[arg(short, long, default_value = "image.cpio.gz")]
         output: PathBuf,
+    },
+    /// Make an archive of what is on a disk image
+    #[command(after_help = "Example:\n  aurora image export disk.img -o backup.cpio.gz")]
+    Export {
+        /// The disk image
+        image: PathBuf,
+        /// Where to; compressed if the name ends in .gz
+        #[arg(short, long, default_value = "image.cpio.gz")]
+        output: PathBuf,
+    },
+    /// Put what is in an archive or a directory onto a disk image
+    #[command(after_help = "Example:\n  aurora image import backup.cpio.gz disk.img")]
+    Import {
+        /// The archive or directory
+        from: PathBuf,
+        /// The disk image
+        image: PathBuf,
     },
     /// Make a disc that PCs start from, by BIOS or UEFI
     #[command(
@@ -87,6 +105,13 @@ pub fn run(command: &ImageCommand) -> Result<()> {
             let image = image.as_deref().map_or_else(super::base, read)?;
             super::iso::make(&image.to_cpio(), command_line, output)
         }
+        ImageCommand::Export { image, output } => write(&DiskImage::open(image, true)?.tree()?, output),
+        ImageCommand::Import { from, image } => {
+            let tree = read_tree(from)?;
+            let mut disk = DiskImage::open(image, false)?;
+            disk.add(&tree)?;
+            disk.finish()
+        }
         ImageCommand::Ls { image, path, json } => list(image, path.as_deref().unwrap_or(""), *json),
         ImageCommand::Cat { image, path } => cat(image, path),
         ImageCommand::Cp { from, to } => match (split(from), split(to)) {
@@ -103,7 +128,23 @@ fn split(word: &str) -> Option<(PathBuf, &str)> {
     (!Path::new(word).exists() && !image.contains("//")).then(|| (image.into(), path))
 }
 
+/// What a new disk is to have on it.
+fn read_tree(from: &Path) -> Result<Image> {
+    let mut image = Image::default();
+    if from.is_dir() {
+        image.add_directory(from)?;
+    } else if super::is_archive(from)? {
+        return read(from);
+    } else {
+        image.declare(from)?;
+    }
+    Ok(image)
+}
+
 fn read(path: &Path) -> Result<Image> {
+    if super::is_disk(path) {
+        return DiskImage::open(path, true)?.tree();
+    }
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Image::from_archive(bytes).with_context(|| format!("{} is no image", path.display()))
 }
@@ -292,8 +333,23 @@ fn write_out(entry: &Entry, target: &Path) -> Result<bool> {
 }
 
 fn copy_in(from: &Path, image: &Path, path: &str) -> Result<()> {
-    let meta = fs::metadata(from).with_context(|| format!("cannot read {}", from.display()))?;
     let mut tree = read(image)?;
+    let added = add_tree(&mut tree, from, path)?;
+    if super::is_disk(image) {
+        let mut disk = DiskImage::open(image, false)?;
+        disk.add(&added)?;
+        return disk.finish();
+    }
+    tree.entries.extend(added.entries);
+    // As it was: an image is recognised by its first bytes, not by its name.
+    let was_compressed = fs::read(image)?.starts_with(&[0x1f, 0x8b]);
+    let archive = tree.to_cpio();
+    project::write_whole(image, &if was_compressed { gzip(&archive)? } else { archive })
+}
+
+/// What copying `from` to `path` adds to a tree.
+fn add_tree(tree: &Image, from: &Path, path: &str) -> Result<Image> {
+    let meta = fs::metadata(from).with_context(|| format!("cannot read {}", from.display()))?;
     let mut to = inside(path).to_vec();
     let is_directory = matches!(tree.entries.get(&to), Some(Entry { member: Member::Directory, .. }));
     if is_directory || to.is_empty() {
@@ -302,21 +358,22 @@ fn copy_in(from: &Path, image: &Path, path: &str) -> Result<()> {
     }
     let to = String::from_utf8(to).context("the name is not UTF-8")?;
     let to = to.trim_matches('/');
+    let mut added = Image::default();
+    for (at, _) in to.match_indices('/').filter(|(at, _)| !tree.entries.contains_key(&to.as_bytes()[..*at])) {
+        added.put(&to[..at], 0o755, Member::Directory);
+    }
     if meta.is_dir() {
         let mut part = Image::default();
         part.add_directory(from)?;
-        tree.make_parents(to);
         let owner = Owner { mode: meta.mode() & 0o7777, uid: 0, gid: 0 };
-        tree.entries.insert(to.into(), Entry { owner, modified: 0, member: Member::Directory });
+        added.entries.insert(to.into(), Entry { owner, modified: 0, member: Member::Directory });
         let below = part.entries.into_iter().map(|(name, entry)| ([to.as_bytes(), b"/", &name].concat(), entry));
-        tree.entries.extend(below);
+        added.entries.extend(below);
     } else {
-        tree.add_file(from, to)?;
+        let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+        added.put(to, meta.mode() & 0o7777, Member::File(bytes));
     }
-    // As it was: an image is recognised by its first bytes, not by its name.
-    let was_compressed = fs::read(image)?.starts_with(&[0x1f, 0x8b]);
-    let archive = tree.to_cpio();
-    project::write_whole(image, &if was_compressed { gzip(&archive)? } else { archive })
+    Ok(added)
 }
 
 #[cfg(test)]

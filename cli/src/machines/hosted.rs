@@ -21,8 +21,8 @@ impl Guard for InProcess {
 }
 
 pub(super) fn start(boot: Boot) -> Result<Started> {
-    let Boot { archive, command_line, memory, disks, .. } = boot;
-    let config = Config { memory, command_line, initramfs: archive, disks };
+    let Boot { archive, command_line, memory, disks, recording, .. } = boot;
+    let config = Config { memory, command_line, initramfs: archive, disks, recording };
     let hosted = Hosted::start(config).map_err(|e| anyhow!(e.0))?;
     let link = hosted.port(Port::Link);
     let console = Box::new(hosted.port(Port::Console));

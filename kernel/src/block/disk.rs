@@ -3,9 +3,10 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_abi::Errno;
-use aurora_machine::{BlockDevice, BlockError, BlockGeometry, BlockOp, BlockRequest, BlockSegment};
+use aurora_machine::{BlockDevice, BlockError, BlockGeometry, BlockOp, BlockRequest, BlockSegment, SECTOR_SIZE};
 
 use crate::sync::{Mutex, WaitQueue};
 
@@ -13,6 +14,14 @@ use crate::sync::{Mutex, WaitQueue};
 pub struct Disk {
     device: Arc<dyn BlockDevice>,
     queue: Mutex<Queue>,
+    done: [Counts; 2],
+}
+
+/// What a disk has done, for `/proc/diskstats`.
+#[derive(Default)]
+struct Counts {
+    requests: AtomicU64,
+    sectors: AtomicU64,
 }
 
 #[derive(Default)]
@@ -43,7 +52,7 @@ impl Pending {
 
 impl Disk {
     pub(super) fn new(device: Arc<dyn BlockDevice>) -> Arc<Self> {
-        Arc::new(Self { device, queue: Mutex::default() })
+        Arc::new(Self { device, queue: Mutex::default(), done: Default::default() })
     }
 
     /// What it is.
@@ -51,8 +60,35 @@ impl Disk {
         self.device.geometry()
     }
 
+    /// Requests started so far and their sectors: reads, then writes.
+    pub fn counts(&self) -> [(u64, u64); 2] {
+        [0, 1].map(|way| {
+            self.done.get(way).map_or((0, 0), |counts: &Counts| {
+                (counts.requests.load(Ordering::Relaxed), counts.sectors.load(Ordering::Relaxed))
+            })
+        })
+    }
+
+    /// Requests on their way.
+    pub fn in_flight(&self) -> usize {
+        self.queue.lock().started.len()
+    }
+
+    fn count(&self, op: BlockOp, segments: &[BlockSegment]) {
+        let [reads, writes] = &self.done;
+        let counts = match op {
+            BlockOp::Read => reads,
+            BlockOp::Write => writes,
+            BlockOp::Flush | BlockOp::Discard { .. } => return,
+        };
+        let bytes: u64 = segments.iter().map(|s| s.len as u64).sum();
+        counts.requests.fetch_add(1, Ordering::Relaxed);
+        counts.sectors.fetch_add(bytes / SECTOR_SIZE, Ordering::Relaxed);
+    }
+
     /// Starts a request.
     pub fn start(&self, op: BlockOp, sector: u64, segments: Vec<BlockSegment>) -> Pending {
+        self.count(op, &segments);
         let ticket = Arc::new(Ticket::default());
         let mut queue = self.queue.lock();
         queue.last_tag += 1;

@@ -32,7 +32,7 @@ use crate::vfs::inode::DeviceId;
 /// The driver's number of all disks.
 pub const MAJOR: u32 = 254;
 /// Device numbers a disk has: its own, and those of its partitions.
-const MINORS: u32 = 16;
+pub const MINORS: u32 = 16;
 
 /// All disks and their partitions.
 pub struct Disks {

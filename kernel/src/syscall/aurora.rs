@@ -9,8 +9,8 @@ use crate::security::{Kind, Rights};
 use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, capability, check, descriptor, directory, epoll, event, fcntl, file, futex, identity,
-    memory, message, mount, open, poll, process, resources, sched, semaphore, signal, socket, splice, stat, system,
-    sysv, time,
+    memory, message, mount, open, poll, process, resources, sched, semaphore, signal, socket, splice, stat, sync,
+    system, sysv, time,
 };
 
 syscalls! {
@@ -92,8 +92,8 @@ syscalls! {
     75 lstat(path, out) [] = stat::lstat;
     76 utimens(dirfd, path, times, flags) [VfsWrite WRITE] = stat::utimensat;
     77 statfs(path, out) [] = stat::statfs;
-    78 sync() [] = file::sync;
-    79 fsync(fd) [] = file::fsync;
+    78 sync() [] = sync::sync;
+    79 fsync(fd) [] = sync::fsync;
     80 mount(source, target, kind, flags, data) [Mount WRITE] = mount::mount;
     81 umount(target, flags) [Mount WRITE] = mount::umount2;
     82 reboot(magic, magic2, command) [Power WRITE] = system::reboot;

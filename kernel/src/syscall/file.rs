@@ -1,6 +1,6 @@
 //! Reading, writing and positions: read(2), write(2), lseek(2) and their kin.
 
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::Poll;
 
@@ -8,19 +8,19 @@ use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
 use aurora_machine::{Instant, USER_END, VirtAddr};
 
-use crate::block::BlockFile;
 use crate::ipc::inotify;
 use crate::memory::io::{Segment, Segments};
 use crate::memory::{AddressSpace, IoBuf, IoError, UserPtr};
 use crate::num::to_usize;
 use crate::security::credentials::CAP_FSETID;
+use crate::syscall::sync::{self, Lasting};
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::{SigInfo, Signal, Thread};
 use crate::tty::Tty;
 use crate::tty::job::check_background;
 use crate::vfs::inode::{S_ISGID, S_ISUID};
-use crate::vfs::{AttributeChange, Events, Fd, FileKind, OpenFile, OpenFlags, SetTime, SyncOf};
+use crate::vfs::{AttributeChange, Events, Fd, FileKind, OpenFile, OpenFlags, SetTime};
 
 /// Most segments of readv(2): `IOV_MAX`.
 const IOV_MAX: u64 = 1024;
@@ -52,11 +52,13 @@ pub(super) struct Move {
     pub(super) nowait: bool,
     /// At the end, or never there, whatever the file says.
     pub(super) append: Option<bool>,
+    /// It lasts when the call returns, whatever the file says.
+    pub(super) lasting: Lasting,
 }
 
 impl Move {
     pub(super) const fn new(way: Way, place: At) -> Self {
-        Self { way, place, limit: UNLIMITED, nowait: false, append: None }
+        Self { way, place, limit: UNLIMITED, nowait: false, append: None, lasting: Lasting::No }
     }
 }
 
@@ -125,8 +127,10 @@ pub(super) async fn pwritev2(
 const RWF_NOWAIT: u32 = 8;
 const RWF_APPEND: u32 = 16;
 const RWF_NOAPPEND: u32 = 32;
-/// About priority and about what is on a disk after the call: nothing differs here.
-const RWF_WITHOUT_EFFECT: u32 = 1 | 2 | 4;
+const RWF_DSYNC: u32 = 2;
+const RWF_SYNC: u32 = 4;
+/// About priority: nothing differs here.
+const RWF_HIPRI: u32 = 1;
 
 async fn flagged(
     cx: &mut Context<'_>,
@@ -145,11 +149,16 @@ async fn flagged(
     let file = usable(cx, fd, way, place)?;
     let segments = many(cx, vector, count).await?;
     let nowait = flags & RWF_NOWAIT != 0;
-    let known = RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND | RWF_WITHOUT_EFFECT;
+    let known = RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND | RWF_HIPRI | RWF_DSYNC | RWF_SYNC;
     if flags & !known != 0 || nowait && file.ops.pipe().is_none() && !is_socket(&file) {
         return Err(Errno::EOPNOTSUPP);
     }
-    transfer(cx, &file, &segments, Move { nowait, append, ..Move::new(way, place) }).await
+    let lasting = match flags & (RWF_DSYNC | RWF_SYNC) {
+        0 => Lasting::No,
+        RWF_DSYNC => Lasting::Data,
+        _ => Lasting::All,
+    };
+    transfer(cx, &file, &segments, Move { nowait, append, lasting, ..Move::new(way, place) }).await
 }
 
 fn is_socket(file: &OpenFile) -> bool {
@@ -234,8 +243,15 @@ async fn transfer(cx: &mut Context<'_>, file: &Arc<OpenFile>, segments: &Segment
         };
     }
     let space = cx.space()?;
+    if file.flags().contains(OpenFlags::DIRECT) {
+        sync::check_aligned(file, segments.as_slice(), how.place)?;
+    }
     let mut buffer = IoBuf::user(&space, segments.as_slice());
-    write_or_signal(thread, file, &space, &mut buffer, how).await
+    let moved = write_or_signal(thread, file, &space, &mut buffer, how).await?;
+    if how.way == Way::Write && moved > 0 {
+        sync::after_write(file, how.lasting).await?;
+    }
+    Ok(moved)
 }
 
 /// Moves bytes; a write that fails for want of a reader, or of room within the limit, sends the signal that goes with it.
@@ -537,60 +553,6 @@ pub(super) fn resize(cx: &Context<'_>, inode: &Arc<dyn crate::vfs::Inode>, size:
     }
     inode.truncate(size, cx.kernel().now())?;
     Ok(0)
-}
-
-pub(super) async fn fsync(cx: &mut Context<'_>, fd: Fd) -> SysResult {
-    let file = cx.thread.file(fd)?;
-    sync_file(&file, SyncOf::Inode(&*file.inode)).await
-}
-
-pub(super) async fn fdatasync(cx: &mut Context<'_>, fd: Fd) -> SysResult {
-    let file = cx.thread.file(fd)?;
-    sync_file(&file, SyncOf::Data(&*file.inode)).await
-}
-
-async fn sync_file(file: &OpenFile, of: SyncOf<'_>) -> SysResult {
-    if let Some(device) = file.ops.as_any().and_then(|ops| ops.downcast_ref::<BlockFile>()) {
-        device.volume.sync().await?;
-        return Ok(0);
-    }
-    if let Some(disk) = file.inode.file_system() {
-        disk.sync(of).await?;
-        return Ok(0);
-    }
-    // What is in the page cache of tmpfs is where it will ever be.
-    if file.inode.cache().is_some() || file.inode.metadata().is_dir() { Ok(0) } else { Err(Errno::EINVAL) }
-}
-
-pub(super) async fn sync(cx: &mut Context<'_>) -> SysResult {
-    let mounted: Vec<_> = cx.kernel().file_systems.lock().iter().filter_map(Weak::upgrade).collect();
-    for disk in mounted {
-        // Whatever comes of it, sync(2) never fails; fsync(2) tells.
-        let _ = disk.sync(SyncOf::All).await;
-    }
-    for volume in cx.kernel().disks.volumes() {
-        let _ = volume.sync().await;
-    }
-    Ok(0)
-}
-
-pub(super) async fn syncfs(cx: &mut Context<'_>, fd: Fd) -> SysResult {
-    let file = cx.thread.file(fd)?;
-    if let Some(disk) = file.inode.file_system() {
-        disk.sync(SyncOf::All).await?;
-    }
-    Ok(0)
-}
-
-pub(super) async fn sync_file_range(cx: &mut Context<'_>, fd: Fd, offset: i64, len: i64, flags: u32) -> SysResult {
-    let file = cx.thread.file(fd)?;
-    if flags & !7 != 0 || offset < 0 || len < 0 || offset.checked_add(len).is_none() {
-        return Err(Errno::EINVAL);
-    }
-    match file.inode.kind() {
-        FileKind::Regular | FileKind::Directory | FileKind::BlockDevice | FileKind::Symlink => Ok(0),
-        _ => Err(Errno::ESPIPE),
-    }
 }
 
 pub(super) async fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: i64, advice: u32) -> SysResult {

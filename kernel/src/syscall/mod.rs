@@ -42,6 +42,7 @@ mod signal;
 mod socket;
 mod splice;
 mod stat;
+mod sync;
 pub mod system;
 mod sysv;
 pub mod table;

@@ -7,7 +7,7 @@ use crate::syscall::arg::Argument;
 use crate::syscall::{
     Context, Row, SysResult, allocate, capability, check, descriptor, directory, epoll, event, fcntl, file, futex,
     identity, inotify, lock, memory, message, mount, mqueue, namespace, open, poll, prctl, process, ptrace, resources,
-    sched, seccomp, semaphore, signal, socket, splice, stat, system, sysv, time, xattr,
+    sched, seccomp, semaphore, signal, socket, splice, stat, sync, system, sysv, time, xattr,
 };
 
 syscalls! {
@@ -85,8 +85,8 @@ syscalls! {
     71 msgctl(queue, command, argument) [Ipc READ] = sysv::msgctl;
     72 fcntl(fd, command, argument) [] = fcntl::fcntl;
     73 flock(fd, operation) [] = lock::flock;
-    74 fsync(fd) [] = file::fsync;
-    75 fdatasync(fd) [] = file::fdatasync;
+    74 fsync(fd) [] = sync::fsync;
+    75 fdatasync(fd) [] = sync::fdatasync;
     76 truncate(path, size) [VfsWrite WRITE] = stat::truncate;
     77 ftruncate(fd, size) [VfsWrite WRITE] = file::ftruncate;
     78 getdents(fd, buffer, size) [VfsRead READ] = directory::getdents;
@@ -166,7 +166,7 @@ syscalls! {
     158 arch_prctl(code, addr) [] = process::arch_prctl;
     160 setrlimit(resource, new) [] = resources::setrlimit;
     161 chroot(path) [Mount WRITE] = directory::chroot;
-    162 sync() [] = file::sync;
+    162 sync() [] = sync::sync;
     163 acct(file) [] = resources::acct;
     164 settimeofday(time, zone) [Time WRITE] = time::settimeofday;
     165 mount(source, target, kind, flags, data) [Mount WRITE] = mount::mount;
@@ -245,7 +245,7 @@ syscalls! {
     274 get_robust_list(tid, head, len) [] = process::get_robust_list;
     275 splice(in_fd, in_offset, out_fd, out_offset, len, flags) [VfsWrite WRITE] = splice::splice;
     276 tee(in_fd, out_fd, len, flags) [VfsWrite WRITE] = splice::tee;
-    277 sync_file_range(fd, offset, len, flags) [VfsWrite WRITE] = file::sync_file_range;
+    277 sync_file_range(fd, offset, len, flags) [VfsWrite WRITE] = sync::sync_file_range;
     278 vmsplice(fd, vector, count, flags) [VfsWrite WRITE] = splice::vmsplice;
     280 utimensat(dirfd, path, times, flags) [VfsWrite WRITE] = stat::utimensat;
     281 epoll_pwait(epfd, events, most, timeout, mask, size) [] = epoll::epoll_pwait;
@@ -267,7 +267,7 @@ syscalls! {
     297 rt_tgsigqueueinfo(pid, tid, signal, info) [] = signal::rt_tgsigqueueinfo;
     299 recvmmsg(fd, messages, count, flags, timeout) [] = message::recvmmsg;
     302 prlimit64(pid, resource, new, old) [] = resources::prlimit64;
-    306 syncfs(fd) [] = file::syncfs;
+    306 syncfs(fd) [] = sync::syncfs;
     307 sendmmsg(fd, messages, count, flags) [] = message::sendmmsg;
     308 setns(fd, kind) [] = namespace::setns;
     309 getcpu(cpu, node) [] = resources::getcpu;

@@ -37,6 +37,36 @@ pub struct Config {
     pub initramfs: Vec<u8>,
     /// Images of its disks, in order.
     pub disks: Vec<PathBuf>,
+    /// Where to record what is done to them.
+    pub recording: Option<PathBuf>,
+}
+
+/// Something done to a disk, as a recording has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Which disk, from 0.
+    pub disk: u8,
+    /// Where it was written.
+    pub offset: u64,
+    /// What was written; nothing stands for a flush.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads a recording; what is cut off at its end is left out.
+pub fn records(recording: &[u8]) -> Vec<Record> {
+    let mut rest = recording;
+    let mut take = |len: usize| {
+        let (part, left) = rest.split_at_checked(len)?;
+        rest = left;
+        Some(part)
+    };
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+    std::iter::from_fn(|| {
+        let disk = *take(1)?.first()?;
+        let (offset, len) = (number(take(8)?), number(take(8)?));
+        Some(Record { disk, offset, bytes: take(usize::try_from(len).ok()?)?.to_vec() })
+    })
+    .collect()
 }
 
 /// How a machine ended.
@@ -63,8 +93,10 @@ fn machine(config: &Config, time: Time, host: ProcessHost) -> Result<Arc<Virtual
         .into_phys();
     let traced = time != Time::Real;
     let mut disks: Vec<Arc<dyn BlockDevice>> = Vec::new();
-    for path in &config.disks {
-        disks.push(Arc::new(ImageDisk::new(disk::FileDisk::open(path)?)));
+    let recording = config.recording.as_deref().map(disk::Recording::start).transpose()?;
+    for (number, path) in (0..).zip(&config.disks) {
+        let recorded = recording.clone().map(|recording| (recording, number));
+        disks.push(Arc::new(ImageDisk::new(disk::FileDisk::open(path, recorded)?)));
     }
     let config = VirtualConfig { name: "hosted", heap_limit: heap_limit(memory), time, traced };
     Ok(VirtualMachine::new(config, phys, disks, host))
@@ -79,6 +111,8 @@ pub struct Hosted {
 impl Hosted {
     /// Turns a machine on, on a thread of its own. What goes wrong while it boots is told by [`Hosted::wait`].
     pub fn start(config: Config) -> Result<Self, BootError> {
+        // Not with the machine, whose parts hold on to one another: with its thread.
+        let locks = disk::Locks::take(&config.disks)?;
         let machine = machine(&config, Time::Real, ProcessHost::new(None))?;
         let inside = machine.clone();
         let info = BootInfo { command_line: config.command_line, initramfs: config.initramfs };
@@ -87,6 +121,7 @@ impl Hosted {
             .spawn(move || {
                 // However it ends, a panic included, whoever waits for bytes must hear of it.
                 let _off = TurnOff(inside.clone());
+                let _locks = locks;
                 drive(inside, info)
             })
             .map_err(|e| BootError(format!("no thread for the machine: {e}")))?;

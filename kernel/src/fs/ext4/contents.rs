@@ -187,7 +187,9 @@ impl Store for DiskInode {
         let (mut at, end) = (bytes.start / size, bytes.end.div_ceil(size));
         let mut fresh = Vec::new();
         while at < end {
-            let room = disk.attempt(|ext4| ext4.map_for_write(self.ino(), at, end - at, How::Unwritten, by))?;
+            // Where there are no unwritten blocks, the file's size has to reach as far as its blocks.
+            let room =
+                disk.attempt(|ext4| ext4.map_and_grow(self.ino(), at, end - at, bytes.end, How::Unwritten, by))?;
             let run = room.run;
             if room.fresh || matches!(run.place, Place::Unwritten(_)) {
                 fresh.push(run.logical * size / PAGE_SIZE..((run.logical + run.count) * size).div_ceil(PAGE_SIZE));

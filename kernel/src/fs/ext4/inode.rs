@@ -381,7 +381,13 @@ impl Inode for DiskInode {
         if size > disk.ext4.lock().max_file_size(attributes.flags.contains(format::InodeFlags::EXTENTS)) {
             return Err(Errno::EFBIG);
         }
-        if size < cache.size() {
+        let old = cache.size();
+        if size < old {
+            if attributes.size < old {
+                // What was written and never reached the disk is part of what is cut off.
+                let by = disk.by(now);
+                disk.attempt(|ext4| ext4.grow(self.ino, old, by))?;
+            }
             self.cut(cache, size)?;
         } else {
             cache.resize(size);

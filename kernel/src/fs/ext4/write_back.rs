@@ -11,7 +11,7 @@ use core::sync::atomic::Ordering;
 use core::task::Poll;
 
 use aurora_abi::Errno;
-use aurora_ext4::{AttributeChange, Error, Ino, Place, Plan, Progress, Step};
+use aurora_ext4::{AttributeChange, By, Error, Ino, Place, Plan, Progress, Step};
 use aurora_machine::Frame;
 
 use super::contents::add_run;
@@ -163,20 +163,25 @@ impl Disk {
         let Some(cache) = inode.cache() else { return Ok(()) };
         let size = cache.size();
         let pages = cache.take_dirty();
-        if let Err(errno) = self.write_pages(inode.ino(), &pages).await {
+        let by = By { now: inode.state.lock().attributes.mtime, privileged: true };
+        if let Err(errno) = self.write_pages(inode.ino(), &pages, size, by).await {
             cache.mark_dirty(pages.iter().map(|(index, _)| *index));
             return Err(errno);
         }
+        inode.refresh();
         let (ino, attributes) = (inode.ino(), inode.state.lock().attributes);
         if size > attributes.size && attributes.links > 0 && cache.size() >= size {
-            let by = aurora_ext4::By { now: attributes.mtime, privileged: true };
             self.until_done(|ext4| ext4.grow(ino, size, by), true).await?;
+            inode.refresh();
+        } else if size < attributes.size && cache.size() == size && attributes.links > 0 {
+            // A write was announced, and less came.
+            while self.until_done(|ext4| ext4.truncate(ino, size, by), true).await? == Progress::More {}
             inode.refresh();
         }
         Ok(())
     }
 
-    async fn write_pages(&self, ino: Ino, pages: &[(u64, Frame)]) -> Result<(), Errno> {
+    async fn write_pages(&self, ino: Ino, pages: &[(u64, Frame)], size: u64, by: By) -> Result<(), Errno> {
         let per_page = aurora_machine::PAGE_SIZE / self.block_size;
         let mut batch = Batch::writes();
         let mut unwritten = Vec::new();
@@ -206,7 +211,7 @@ impl Disk {
         }
         batch.run(&self.volume).await?;
         for (first, count) in unwritten {
-            self.until_done(|ext4| ext4.written(ino, first, count), true).await?;
+            self.until_done(|ext4| ext4.written_and_grow(ino, first, count, size, by), true).await?;
         }
         Ok(())
     }
@@ -271,7 +276,6 @@ impl FileSystem for Disk {
                     Err(error) => return Err(self.failed(error)),
                 }
             }
-            self.ext4.lock().set_read_only();
             self.stopped.store(true, Ordering::Release);
             self.work.wake_all();
             let kept = core::mem::take(&mut *self.kept.lock());

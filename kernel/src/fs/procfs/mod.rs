@@ -1,5 +1,6 @@
 //! procfs, proc(5): the system and its processes as files whose text is made when they are read.
 
+mod disks;
 mod locks;
 mod memory;
 mod mounts;

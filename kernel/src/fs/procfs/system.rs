@@ -18,7 +18,7 @@ pub(super) const ROOT: &[(&str, Node)] = &[
     ("consoles", Node::Text(|_| b"ttyS0                -W- (EC   )    4:64\n".to_vec())),
     ("cpuinfo", Node::Text(cpuinfo)),
     ("devices", Node::Text(devices)),
-    ("diskstats", Node::Text(nothing)),
+    ("diskstats", Node::Text(super::disks::statistics)),
     ("filesystems", Node::Text(filesystems)),
     ("interrupts", Node::Text(interrupts)),
     ("loadavg", Node::Text(loadavg)),
@@ -28,7 +28,7 @@ pub(super) const ROOT: &[(&str, Node)] = &[
     ("modules", Node::Text(nothing)),
     ("mounts", Node::Link("self/mounts")),
     ("net", Node::Directory(NET)),
-    ("partitions", Node::Text(|_| b"major minor  #blocks  name\n\n".to_vec())),
+    ("partitions", Node::Text(super::disks::partitions)),
     ("self", Node::SelfLink(SelfKind::Process)),
     ("stat", Node::Text(stat)),
     ("swaps", Node::Text(|_| b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_vec())),
@@ -52,15 +52,16 @@ const NET: &[(&str, Node)] = &[
     ("unix", Node::Text(crate::net::unix::table)),
 ];
 
-/// All file systems; none has a device behind it.
+/// All file systems; most have no device behind them.
 fn filesystems(_: &Kernel) -> Vec<u8> {
     let names = ["sysfs", "tmpfs", "proc", "devtmpfs", "devpts", "overlay", "pipefs", "ramfs"];
-    names.iter().flat_map(|name| format!("nodev\t{name}\n").into_bytes()).collect()
+    let without_device = names.iter().map(|name| format!("nodev\t{name}\n"));
+    without_device.chain(["ext3", "ext2", "ext4"].map(|name| format!("\t{name}\n"))).collect::<String>().into_bytes()
 }
 
 fn devices(_: &Kernel) -> Vec<u8> {
     b"Character devices:\n  1 mem\n  4 tty\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\n\
-      Block devices:\n"
+      Block devices:\n254 virtblk\n"
         .to_vec()
 }
 
@@ -76,7 +77,7 @@ fn vmstat(kernel: &Kernel) -> Vec<u8> {
         ("nr_inactive_anon", 0),
         ("nr_active_anon", 0),
         ("nr_file_pages", kernel.memory.cached_frames()),
-        ("nr_dirty", 0),
+        ("nr_dirty", kernel.memory.dirty_frames()),
         ("nr_writeback", 0),
         ("nr_shmem", kernel.memory.cached_frames()),
         ("pgpgin", 0),

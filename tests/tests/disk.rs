@@ -1,0 +1,195 @@
+//! Disks on every machine: what programs write is right to e2fsck(8) and reads the same for debugfs(8), what mke2fs(8)
+//! made reads the same inside, and what was synced is there after the machine was cut off.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use aurora_cli::machines::{Boot, Kind, Running};
+use aurora_cli::setup;
+use aurora_tests::{START, archive, shell};
+
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What there is below the working directory: contents, links, and what stat(1) tells. Runs inside and on the host.
+const MANIFEST: &str = r#"
+    find . -type f | sort | while read -r f; do md5sum "$f"; done
+    find . -type l | sort | while read -r l; do echo "$l -> $(readlink "$l")"; done
+    find . ! -type d | sort | while read -r f; do stat -c '%n %a %u %g %s %h' "$f"; done
+    find . -type d | sort | while read -r d; do stat -c '%n %a %u %g' "$d"; done"#;
+
+/// A folder of the test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("aurora-disk-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn tool(name: &str) -> Command {
+    Command::new(setup::program(&[name], "e2fsprogs").expect("e2fsprogs"))
+}
+
+fn mke2fs(image: &Path, options: &[&str]) {
+    let output = tool("mke2fs").args(["-q", "-F"]).args(options).arg(image).output().expect("mke2fs");
+    assert!(output.status.success(), "mke2fs {options:?}: {output:?}");
+}
+
+fn assert_clean(image: &Path, what: &str) {
+    let Output { status, stdout, stderr } = tool("e2fsck").arg("-fn").arg(image).output().expect("e2fsck");
+    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{what}: e2fsck complains:\n{said}");
+}
+
+/// The host's view of an image, by debugfs.
+fn manifest_outside(image: &Path, folder: &Folder) -> String {
+    let copy = folder.join("copy");
+    let _ = fs::remove_dir_all(&copy);
+    fs::create_dir_all(&copy).expect("a folder");
+    let request = format!("rdump / {}", copy.display());
+    let output = tool("debugfs").args(["-R", &request]).arg(image).output().expect("debugfs");
+    assert!(output.status.success(), "{output:?}");
+    manifest_here(&copy)
+}
+
+fn manifest_here(folder: &Path) -> String {
+    let script = format!("cd '{}' && rmdir lost+found 2>/dev/null; {MANIFEST}", folder.display());
+    let output = Command::new("sh").args(["-c", &script]).output().expect("a shell");
+    lines(&output.stdout)
+}
+
+/// Without what differs between a directory that was copied and the one it was copied from: names removed, links count.
+fn lines(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn machine(kind: Kind, disk: &Path) -> Running {
+    kind.prepare().unwrap_or_else(|e| panic!("{kind:?} cannot be made: {e:#}"));
+    let boot = Boot {
+        archive: archive().to_vec(),
+        command_line: "link quiet".into(),
+        memory: 256 << 20,
+        disks: vec![disk.to_owned()],
+        ..Boot::default()
+    };
+    Running::start(kind, boot, START).unwrap_or_else(|e| panic!("{kind:?} does not start: {e:#}"))
+}
+
+fn run(machine: &Running, script: &str) -> String {
+    let script = format!("set -e; {script}");
+    let output = machine
+        .client
+        .output(&shell(&script), b"", TIMEOUT)
+        .unwrap_or_else(|e| panic!("{script}: {e:#}\n{}", machine.console()));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.map(|s| s.code()), Some(0), "{script}: {said}\n{}", machine.console());
+    lines(&output.stdout)
+}
+
+const MOUNT: &str = "mkdir -p /mnt; mount -t ext4 /dev/vda /mnt; cd /mnt; rmdir lost+found 2>/dev/null || :";
+
+/// Of everything a file system does something.
+const WORK: &str = r#"
+    mkdir -p a/b/c many; echo small > a/small; ln a/small a/b/hard; ln -s ../small a/b/soft
+    ln -s "$(printf %0100d 0)" a/long; mkfifo a/pipe; mknod a/null c 1 3
+    i=0; while [ $i -lt 400 ]; do echo "file $i" > many/f$i; i=$((i+1)); done
+    i=0; while [ $i -lt 400 ]; do rm many/f$i; i=$((i+2)); done
+    cp /bin/busybox big; cat big big big > bigger; truncate -s 1000003 big
+    dd if=/bin/busybox of=sparse bs=4096 seek=50000 count=3 2>/dev/null
+    dd if=/bin/busybox of=holes bs=1000 count=7 seek=90 2>/dev/null
+    dd if=/bin/busybox of=holes bs=1000 count=7 seek=11 conv=notrunc 2>/dev/null
+    mv a/b moved; mv many/f1 moved/f1; mv -f many/f3 many/f5; rm -r moved/c
+    chmod 4751 bigger; chown 1000:2000 bigger; touch -d '2001-02-03 04:05:06' bigger
+    i=0; while [ $i -lt 60 ]; do echo "line $i" >> appended; i=$((i+1)); done"#;
+
+fn written_inside(kind: Kind) {
+    let folder = Folder::new(&format!("inside-{kind:?}"));
+    for options in [&["-b", "4096"][..], &["-b", "1024"], &["-t", "ext2", "-b", "2048"]] {
+        let image = folder.join(&format!("disk{}", options.concat()));
+        let file = fs::File::create(&image).expect("an image");
+        file.set_len(96 << 20).expect("an image");
+        mke2fs(&image, options);
+        let machine = machine(kind, &image);
+        let inside = run(&machine, &format!("{MOUNT}; {WORK}\n{MANIFEST}"));
+        let again = run(&machine, &format!("umount /mnt; {MOUNT}; {MANIFEST}"));
+        run(&machine, "umount /mnt");
+        assert_eq!(inside, again, "{kind:?} {options:?}: after mounting anew");
+        drop(machine);
+        assert_clean(&image, &format!("{kind:?} {options:?}"));
+        let outside = manifest_outside(&image, &folder);
+        assert_same(&inside, &outside, &format!("{kind:?} {options:?}"));
+    }
+}
+
+/// debugfs copies no devices and makes files of hard links: what differs for that is left out.
+fn assert_same(inside: &str, outside: &str, what: &str) {
+    let comparable = |text: &str| -> Vec<String> {
+        let special = |line: &&str| line.contains("./a/pipe") || line.contains("./a/null");
+        let without_links = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+            [name, mode, uid, gid, size, _] if name.starts_with('.') => format!("{name} {mode} {uid} {gid} {size}"),
+            _ => line.to_owned(),
+        };
+        text.lines().filter(|line| !special(line)).map(without_links).collect()
+    };
+    let (inside, outside) = (comparable(inside), comparable(outside));
+    let differences: Vec<_> = inside.iter().filter(|l| !outside.contains(l)).take(5).collect();
+    let missing: Vec<_> = outside.iter().filter(|l| !inside.contains(l)).take(5).collect();
+    assert!(
+        differences.is_empty() && missing.is_empty(),
+        "{what}: only inside {differences:#?}, only outside {missing:#?}"
+    );
+}
+
+fn made_outside(kind: Kind) {
+    let folder = Folder::new(&format!("outside-{kind:?}"));
+    let tree = folder.join("tree");
+    let script = format!(
+        "mkdir -p '{0}' && cd '{0}' && cp /bin/sh big && mkdir d && seq 100000 > d/numbers && \
+        for i in $(seq 3000); do echo $i > d/name-$i; done; ln -s d/numbers soft; ln d/numbers hard",
+        tree.display()
+    );
+    assert!(Command::new("sh").args(["-c", &script]).status().expect("a shell").success());
+    let expected = manifest_here(&tree);
+    for options in [
+        &["-b", "1024"][..],
+        &["-b", "2048", "-O", "^extents,^64bit"],
+        &["-b", "4096", "-O", "inline_data", "-I", "256"],
+    ] {
+        let image = folder.join(&format!("disk{}", options.concat()));
+        fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("an image");
+        let mut all = options.to_vec();
+        let from = tree.to_string_lossy().into_owned();
+        all.extend(["-d", &from]);
+        mke2fs(&image, &all);
+        let machine = machine(kind, &image);
+        let inside = run(&machine, &format!("{MOUNT}; {MANIFEST}"));
+        run(&machine, "umount /mnt");
+        drop(machine);
+        assert_eq!(inside, expected, "{kind:?} {options:?}");
+        assert_clean(&image, &format!("{kind:?} {options:?}"));
+    }
+}
+
+#[test]
+fn what_hosted_writes_is_a_file_system_to_others() {
+    written_inside(Kind::Hosted);
+}
+
+#[test]
+fn hosted_reads_what_others_made() {
+    made_outside(Kind::Hosted);
+}
