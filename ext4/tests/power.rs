@@ -27,12 +27,7 @@ fn states() -> u64 {
     std::env::var("AURORA_STATES").ok().and_then(|s| s.parse().ok()).unwrap_or(200)
 }
 
-fn record(
-    name: &'static str,
-    arguments: &[&str],
-    folder: &Folder,
-    work: impl FnOnce(&mut Host),
-) -> Recording {
+fn record(name: &'static str, arguments: &[&str], folder: &Folder, work: impl FnOnce(&mut Host)) -> Recording {
     let image = folder.path("image");
     oracle::mke2fs(&image, 16 << 20, arguments, None);
     let mut disk = Disk::memory(std::fs::read(&image).unwrap());

@@ -22,6 +22,9 @@ const element = (id) => document.getElementById(id);
 /** The disk to boot from. */
 export const options = (more = {}) => ({ name: NAME, image: FACTORY, ...more });
 
+/** The disk as it was when the machine was saved. */
+export const saved = async () => options({ image: await disks.snapshot(NAME, SAVED), replace: true });
+
 /**
  * Connects the panel; `machine` gives the machine that runs, `boot` starts one with a changed disk.
  * @param {{ machine: () => import("aurora-os").Aurora | undefined, boot: (disk?: object) => void }} page

@@ -5,6 +5,7 @@ import * as keys from "./keys.js";
 import * as screens from "./screens.js";
 import * as settings from "./settings.js";
 import { copy, create, paste } from "./terminal.js";
+import { tell } from "./words.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -95,7 +96,7 @@ function look() {
 }
 
 async function save() {
-  saved = await os.snapshot();
+  saved = await os.snapshot(disk.SAVED);
   element("restore").disabled = false;
   screens.status("on", `Saved, ${(saved.length / 1e6).toFixed(0)} MB`);
   return saved;
@@ -103,7 +104,7 @@ async function save() {
 
 function restore(snapshot = saved) {
   start("Restoring", async () => {
-    const restored = await Aurora.restore(snapshot, surroundings);
+    const restored = await Aurora.restore(snapshot, { ...surroundings, disks: [await disk.saved()] });
     screens.running();
     return restored;
   });
@@ -124,7 +125,7 @@ const actions = {
 };
 for (const [id, act] of Object.entries(actions)) {
   element(id).onclick = async () => {
-    await act();
+    await Promise.resolve(act()).catch((error) => tell(error.message));
     for (const panel of ["settings", "disk"]) element(panel).hidePopover();
     terminal.focus();
   };

@@ -7,7 +7,7 @@ import { Process } from "./process.js";
 import { Inlet, Outlet } from "./streams.js";
 import { Watchdog } from "./watchdog.js";
 
-/** @import { BootOptions, DiskStatus, Disposable, Ending, Platform, Source, SpawnOptions, Statistics, Surroundings } from "./types.js" */
+/** @import { BootOptions, DiskOptions, DiskStatus, Disposable, Ending, Platform, RestoreOptions, Source, SpawnOptions, Statistics, Surroundings } from "./types.js" */
 
 /** @type {Platform} */
 let platform;
@@ -34,14 +34,21 @@ const locate = (source) => (typeof source === "string" || source instanceof URL 
  */
 function start({ image, disks = [], memory = DEFAULT_MEMORY }) {
   if (image === undefined && disks.length === 0) throw new TypeError("a machine needs an image or a disk to boot");
+  return { image: image === undefined ? undefined : locate(image), disks: locateDisks(disks), memory };
+}
+
+/**
+ * Disks as the worker opens them.
+ * @param {(string | DiskOptions)[]} disks
+ */
+function locateDisks(disks) {
   if (disks.length > 0) platform.persist?.();
   const each = disks.map((disk) => (typeof disk === "string" ? { name: disk } : disk));
-  const located = each.map(({ name, image, ...more }) => ({
+  return each.map(({ name, image, ...more }) => ({
     ...more,
     name: platform.locateDisk(name),
     image: image === undefined ? undefined : locate(image),
   }));
-  return { image: image === undefined ? undefined : locate(image), disks: located, memory };
 }
 
 /** @param {BootOptions} options */
@@ -103,11 +110,11 @@ export class Aurora {
   /**
    * Goes on with a machine from a snapshot. The snapshot stays as it is and can be used again.
    * @param {Uint8Array} snapshot
-   * @param {Surroundings} [options]
+   * @param {RestoreOptions} [options]
    * @returns {Promise<Aurora>}
    */
   static restore(snapshot, options = {}) {
-    return Aurora.start(options, { snapshot });
+    return Aurora.start(options, { snapshot, disks: locateDisks(options.disks ?? []) });
   }
 
   /**
@@ -198,11 +205,13 @@ export class Aurora {
   }
 
   /**
-   * Everything there is of the machine as it is now.
+   * Everything there is of the machine as it is now. With a disk, that is copied at the same moment as a snapshot of this
+   * name, which going on needs.
+   * @param {string} [disk]
    * @returns {Promise<Uint8Array>}
    */
-  snapshot() {
-    return this.#call("snapshot");
+  snapshot(disk) {
+    return this.#call("snapshot", disk);
   }
 
   /**

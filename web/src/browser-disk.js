@@ -51,12 +51,17 @@ class OpfsDisk {
     this.handle.close();
   }
 
-  /** Copies it as it is now. @param {string} snapshot */
-  async copy(snapshot) {
+  /**
+   * Copies it as it is at the moment `at` is called.
+   * @param {string} snapshot
+   * @param {() => void} [at]
+   */
+  async copy(snapshot, at = () => {}) {
     const target = await (await snapshotFolder(this.name)).getFileHandle(snapshot, { create: true });
     const copy = await accessHandle(target);
     try {
       copyTo(this, copy);
+      at();
     } catch (error) {
       copy.close();
       await (await snapshotFolder(this.name)).removeEntry(snapshot);

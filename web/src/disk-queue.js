@@ -37,10 +37,6 @@ export class DiskQueue {
     this.#machine = machine;
   }
 
-  get count() {
-    return this.#disks.length;
-  }
-
   /** Whether all answer at once. */
   get answer() {
     return this.#disks.every((disk) => !disk.takesTime);
@@ -66,8 +62,8 @@ export class DiskQueue {
    * @param {number} length
    */
   #start(number, tag, op, offset, at, length) {
-    const disk = this.#disks[number];
     try {
+      const disk = this.#disks[number];
       const bytes = this.#machine.bytes(at, length);
       if (!disk.takesTime) {
         perform(disk, op, offset, bytes);

@@ -3,7 +3,6 @@
 // All state of the machine but its translated code is in the instance's memory, so `snapshot` is a copy and `restore`
 // writes it into a new one.
 import { DiskQueue } from "./disk-queue.js";
-import { AuroraError } from "./error.js";
 import { pack, unpack } from "./snapshot.js";
 
 /** @import { Disk } from "./types.js" */
@@ -174,9 +173,8 @@ export class Machine {
     return this.exports.aurora_synced() >= number;
   }
 
-  /** Everything there is of it. Its disks are not in its memory: a machine that has some cannot go on elsewhere. */
+  /** Everything there is of it but its disks. */
   snapshot() {
-    if (this.#disks.count > 0) throw new AuroraError("a machine with disks has no snapshots; its disks have");
     return pack(this.#memory.buffer, this.#build);
   }
 

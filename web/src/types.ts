@@ -107,6 +107,12 @@ export interface BootOptions extends Surroundings {
   commandLine?: string;
 }
 
+/** Where a machine goes on from a snapshot. */
+export interface RestoreOptions extends Surroundings {
+  /** Its disks, as they were when the snapshot was made. */
+  disks?: (string | DiskOptions)[];
+}
+
 /** How to start a program. */
 export interface SpawnOptions {
   /** Environment on top of PATH, HOME, USER, LOGNAME and, with a terminal, TERM. */
@@ -205,8 +211,8 @@ export interface Disk {
   /** Makes what was written last. */
   flush(): void | Promise<void>;
   close(): void | Promise<void>;
-  /** Copies it as it is now, where that can be done. */
-  copy?(snapshot: string): Promise<void>;
+  /** Copies it as it is at the moment `at` is called, where that can be done. */
+  copy?(snapshot: string, at?: () => void): Promise<void>;
 }
 
 /** Who has a disk, asked by those who have not. */

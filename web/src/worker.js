@@ -266,6 +266,21 @@ class Keeper {
     await disk.copy(snapshot);
   }
 
+  /**
+   * The machine, and its disk as it is at the same moment.
+   * @param {string | undefined} name of the disk's snapshot
+   */
+  async #snapshot(name) {
+    const [disk, ...more] = this.#disks;
+    if (!disk) return this.#machine.snapshot();
+    if (name === undefined) throw new AuroraError("a machine with a disk goes on from a copy of that only: name one");
+    if (more.length > 0 || !disk.copy) throw new AuroraError("only one disk in private files can be copied");
+    /** @type {Uint8Array | undefined} */
+    let memory;
+    await disk.copy(name, () => (memory = this.#machine.snapshot()));
+    return memory;
+  }
+
   /** Another machine wants a disk: the system goes down as at the turn of a switch. */
   #giveUp() {
     if (this.#failure) return;
@@ -347,7 +362,7 @@ class Keeper {
    * @returns {any}
    */
   #answer(method, args) {
-    if (method === "snapshot") return this.#machine.snapshot();
+    if (method === "snapshot") return this.#snapshot(args[0]);
     if (method === "sync") return this.#sync();
     if (method === "statistics") {
       return {

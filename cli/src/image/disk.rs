@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aurora_ext4::{
-    Allocate, AttributeChange, Attributes, By, Device, Error, Ext4, FileType, Ino,
-    MountOptions, MountStep, Mounting, NewInode, Place, Plan, Progress, Step, Timestamp,
+    Allocate, AttributeChange, Attributes, By, Device, Error, Ext4, FileType, Ino, MountOptions, MountStep, Mounting,
+    NewInode, Place, Plan, Progress, Step, Timestamp,
 };
 
 use super::{Entry, Image};

@@ -6,15 +6,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use aurora_machine::{
-    BlockDevice, BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
+    BlockDevice, BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap,
+    UserContext, VirtRange,
 };
 use raw_cpuid::{CpuId, Hypervisor};
 use x86_64::instructions::interrupts;
 
 use aurora_handover::{Archive, Handover, MemoryMap, Window};
 
-use crate::layout::{direct, direct_map, image_end, image_phys, image_start, text_start};
 use crate::irq::Pending;
+use crate::layout::{direct, direct_map, image_end, image_phys, image_start, text_start};
 use crate::paging::Device;
 use crate::serial::Line;
 use crate::user::Spaces;

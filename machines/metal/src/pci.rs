@@ -92,14 +92,18 @@ fn look(address: PciAddress, found: &mut Vec<Function>, depth: u32) {
     match header.header_type(Ports) {
         HeaderType::PciPciBridge if depth < DEEPEST => {
             let bridge = PciPciBridgeHeader::from_header(header, Ports);
-            let behind = bridge.map(|bridge| bridge.secondary_bus_number(Ports)).filter(|&behind| behind > address.bus());
+            let behind =
+                bridge.map(|bridge| bridge.secondary_bus_number(Ports)).filter(|&behind| behind > address.bus());
             if let Some(behind) = behind {
                 scan(behind, found, depth + 1);
             }
         }
-        _ => found.extend(
-            EndpointHeader::from_header(header, Ports).map(|header| Function { header, address, vendor, device }),
-        ),
+        _ => found.extend(EndpointHeader::from_header(header, Ports).map(|header| Function {
+            header,
+            address,
+            vendor,
+            device,
+        })),
     }
 }
 

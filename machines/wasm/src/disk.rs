@@ -70,8 +70,7 @@ impl DiskHost for EngineDisk {
         };
         // SAFETY: the engine reads or writes exactly these bytes; if later, `ImageDisk` leaves them where they are and
         // alone until then.
-        let answer =
-            unsafe { disk_start(self.number, tag as f64, op, offset as f64, bytes.as_mut_ptr(), bytes.len()) };
+        let answer = unsafe { disk_start(self.number, tag as f64, op, offset as f64, bytes.as_mut_ptr(), bytes.len()) };
         (answer != LATER).then(|| result(answer))
     }
 }
