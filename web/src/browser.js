@@ -4,6 +4,12 @@ import { install } from "./aurora.js";
 export { Aurora } from "./aurora.js";
 export { AuroraError } from "./error.js";
 
+/**
+ * How long a page that goes waits for its worker to hear of it, in milliseconds: a worker is ended with its page, but what
+ * it has begun it may finish, and its turns are shorter than this. Nothing else tells a page of a worker while it goes.
+ */
+const HEARD_MS = 40;
+
 install({
   // As bundlers want it written, so that they find the files that belong to the package.
   kernel: new URL("./aurora.wasm", import.meta.url),
@@ -13,11 +19,16 @@ install({
   onHidden(act) {
     const hidden = () => document.visibilityState === "hidden" && act();
     document.addEventListener("visibilitychange", hidden);
-    addEventListener("pagehide", act);
+    const leaving = () => {
+      act();
+      const until = performance.now() + HEARD_MS;
+      while (performance.now() < until);
+    };
+    addEventListener("pagehide", leaving);
     return {
       dispose() {
         document.removeEventListener("visibilitychange", hidden);
-        removeEventListener("pagehide", act);
+        removeEventListener("pagehide", leaving);
       },
     };
   },

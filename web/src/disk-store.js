@@ -22,6 +22,8 @@ export const snapshotFolder = async (name) => (await folder(name)).getDirectoryH
 
 /** How long who has a disk may take to give it up, in milliseconds. */
 const PATIENCE = 10_000;
+/** How long a page may still have it after it answered, in milliseconds. */
+const LEAVING = 500;
 
 const lockName = (/** @type {string} */ name) => `aurora disk ${name}`;
 const channelOf = (/** @type {string} */ name) => new BroadcastChannel(lockName(name));
@@ -40,6 +42,7 @@ export async function own(name, insist, holder) {
   const release = await lock(name, insist);
   const channel = channelOf(name);
   channel.onmessage = async ({ data }) => {
+    if (data.ask === "who is there") channel.postMessage({ here: true });
     if (data.ask === "give up") holder.giveUp();
     if (data.ask !== "copy") return;
     const error = await holder.copy(name, data.snapshot).then(
@@ -62,20 +65,24 @@ export async function own(name, insist, holder) {
 function lock(name, insist) {
   // Without locks nobody can be told.
   if (!navigator.locks) return Promise.resolve(() => {});
-  return new Promise((resolve, reject) => {
-    /** @param {Lock | null} lock */
-    const held = (lock) => {
-      if (!lock) return reject(busy(name, "is in use by another machine, perhaps in another tab"));
-      return new Promise((release) => resolve(() => release(undefined)));
-    };
-    if (!insist) return void navigator.locks.request(lockName(name), { ifAvailable: true }, held).catch(reject);
-    const channel = channelOf(name);
-    channel.postMessage({ ask: "give up" });
-    navigator.locks
-      .request(lockName(name), { signal: AbortSignal.timeout(PATIENCE) }, held)
-      .catch((error) => reject(error.name === "TimeoutError" ? busy(name, "is not given up by who has it") : error))
-      .finally(() => channel.close());
+  const channel = channelOf(name);
+  const waiting = new AbortController();
+  const late = setTimeout(() => waiting.abort(), PATIENCE);
+  // Who answers may be a page that is being left, on which this one follows.
+  channel.onmessage = ({ data }) => data.here && !insist && setTimeout(() => waiting.abort(), LEAVING);
+  channel.postMessage({ ask: insist ? "give up" : "who is there" });
+  /** @type {Promise<() => void>} */
+  const locked = new Promise((resolve, reject) => {
+    const held = () => new Promise((release) => resolve(() => release(undefined)));
+    navigator.locks.request(lockName(name), { signal: waiting.signal }, held).catch(reject);
   });
+  const why = insist ? "is not given up by who has it" : "is in use by another machine, perhaps in another tab";
+  return locked
+    .catch((error) => Promise.reject(error.name === "AbortError" ? busy(name, why) : error))
+    .finally(() => {
+      clearTimeout(late);
+      channel.close();
+    });
 }
 
 /**
