@@ -1,7 +1,9 @@
 // Aurora in Node. Its console is this terminal; with --link, standard input and output carry the host link and the
 // console's output goes to standard error.
 //
-//   node web/node.mjs --wasm FILE --image FILE [--memory MB] [--append "COMMAND LINE"] [--link]
+//   node web/node.mjs --wasm FILE --image FILE [--disk FILE]... [--memory MB] [--append "COMMAND LINE"] [--link]
+//
+// Without an image, the first disk has the root.
 import { writeSync } from "node:fs";
 import { Readable, Writable } from "node:stream";
 import { parseArgs } from "node:util";
@@ -11,13 +13,14 @@ const { values: options } = parseArgs({
   options: {
     wasm: { type: "string" },
     image: { type: "string" },
+    disk: { type: "string", multiple: true, default: [] },
     memory: { type: "string", default: "256" },
     append: { type: "string", default: "" },
     link: { type: "boolean", default: false },
   },
 });
-if (!options.wasm || !options.image) {
-  console.error("usage: node web/node.mjs --wasm FILE --image FILE [--memory MB] [--append LINE] [--link]");
+if (!options.wasm || (!options.image && options.disk.length === 0)) {
+  console.error("usage: node web/node.mjs --wasm FILE [--image FILE] [--disk FILE]... [--memory MB] [--append LINE] [--link]");
   process.exit(2);
 }
 
@@ -48,7 +51,7 @@ function terminal(output, keys) {
   };
 }
 
-const common = { kernel: options.wasm, image: options.image, memory: Number(options.memory) };
+const common = { kernel: options.wasm, image: options.image, disks: options.disk, memory: Number(options.memory) };
 
 /** The link goes through our own streams: whoever started us speaks it. */
 async function carry() {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::setup::{self, Compiler};
 use crate::{image, project, symbols, ui};
@@ -123,16 +125,39 @@ pub fn page() -> Result<PathBuf> {
     let library = project::made("page/aurora-os")?;
     place_all(&project::root().join("web/src"), &library)?;
     put(&library.join("aurora.wasm"), &fs::read(&wasm)?)?;
-    let archive = image::base()?.to_cpio();
-    // Compressed for the kernel, so the server sends it as it is.
-    let target = folder.join("image.cpio.gz");
+    let base = image::base()?;
+    let archive = base.to_cpio();
+    // Compressed for the kernel and the worker, so the server sends them as they are.
+    let (target, disk) = (folder.join("image.cpio.gz"), folder.join("disk.img.gz"));
     let stamp = folder.join(".image");
     let sum = image::sha256(&archive);
-    if !target.exists() || fs::read_to_string(&stamp).is_ok_and(|s| s != sum) || !stamp.exists() {
+    if !target.exists() || !disk.exists() || fs::read_to_string(&stamp).is_ok_and(|s| s != sum) || !stamp.exists() {
         project::write_whole(&target, &image::gzip(&archive)?)?;
+        page_disk(&base, &disk)?;
         project::write_whole(&stamp, sum.as_bytes())?;
     }
     Ok(folder)
+}
+
+/// Bytes of a new disk of the page's.
+const PAGE_DISK: u64 = 512 << 20;
+
+/// What a new disk of the page's holds, packed: the base image's tree.
+fn page_disk(tree: &image::Image, target: &Path) -> Result<()> {
+    let plain = project::made("disk")?.join("page.img");
+    let file = fs::File::create(&plain).with_context(|| format!("cannot make {}", plain.display()))?;
+    file.set_len(PAGE_DISK)?;
+    let mut format = Command::new(setup::e2fsprogs("mke2fs")?);
+    format.args(["-q", "-F", "-t", "ext4", "-m", "0", "-L", "aurora"]).arg(&plain);
+    ui::run_quietly("making the page's disk", &mut format)?;
+    let mut disk = image::disk::DiskImage::open(&plain, false)?;
+    disk.add(tree)?;
+    disk.finish()?;
+    let part = target.with_extension("part");
+    let mut packer = GzEncoder::new(fs::File::create(&part)?, Compression::default());
+    std::io::copy(&mut fs::File::open(&plain)?, &mut packer)?;
+    packer.finish()?;
+    fs::rename(&part, target).with_context(|| format!("cannot make {}", target.display()))
 }
 
 /// The npm package `aurora-os`: its archive, and nothing in it that is not ours. The kernel is in it, no image is.
@@ -164,7 +189,7 @@ pub fn package() -> Result<PathBuf> {
 
 /// Removes what an earlier page had and this one has not: it would be served as well.
 fn remove_strangers(folder: &Path) -> Result<()> {
-    let own = ["vendor", "aurora-os", "image.cpio.gz", ".image"];
+    let own = ["vendor", "aurora-os", "image.cpio.gz", "disk.img.gz", ".image"];
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -2,6 +2,7 @@
 
 mod browser;
 mod child;
+pub(crate) mod disk;
 mod hosted;
 mod node;
 mod qemu;

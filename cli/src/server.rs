@@ -5,17 +5,23 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context as _, Result};
+
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
+use crate::machines::disk::Disk;
+
 /// The longest request that is read: a browser's are below 2 KB.
 const MAX_REQUEST: u64 = 16 * 1024;
+/// The most a request brings: what a disk is given at a time.
+const MAX_BODY: u64 = 4 << 20;
 
 /// A running server. It ends when dropped.
 pub struct PageServer {
@@ -28,6 +34,8 @@ struct Site {
     folder: PathBuf,
     /// Files held in memory, by path.
     files: HashMap<String, Vec<u8>>,
+    /// Disks of the machine in the page, under `/disk/` and their numbers.
+    disks: Vec<Disk>,
     sent: AtomicU64,
     ended: AtomicBool,
 }
@@ -35,10 +43,20 @@ struct Site {
 impl PageServer {
     /// Serves `folder`, and files held in memory under paths of their own. Port 0 is any free one.
     pub fn start(folder: PathBuf, files: HashMap<String, Vec<u8>>, port: u16) -> Result<Self> {
+        Self::start_with(folder, files, Vec::new(), port)
+    }
+
+    /// The same, with disks.
+    pub(crate) fn start_with(
+        folder: PathBuf,
+        files: HashMap<String, Vec<u8>>,
+        disks: Vec<Disk>,
+        port: u16,
+    ) -> Result<Self> {
         let listener =
             TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("cannot listen on port {port}"))?;
         let address = listener.local_addr()?;
-        let site = Arc::new(Site { folder, files, sent: AtomicU64::new(0), ended: AtomicBool::new(false) });
+        let site = Arc::new(Site { folder, files, disks, sent: AtomicU64::new(0), ended: AtomicBool::new(false) });
         let inside = site.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(io::Result::ok) {
@@ -75,14 +93,33 @@ impl Drop for PageServer {
 /// What of a request matters here.
 struct Request {
     path: String,
-    head_only: bool,
+    method: Method,
     accepts_gzip: bool,
+    /// The bytes of the file it is about: the first, and the last.
+    range: Option<(u64, u64)>,
+    body: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Get,
+    Head,
+    Put,
+    Post,
+}
+
+/// `bytes=0-511` as requests have it, or `bytes 0-511/*` as what they bring.
+fn range(value: &str) -> Option<(u64, u64)> {
+    let range = value.strip_prefix("bytes")?.trim_start_matches(['=', ' ']).split('/').next()?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some((first, last))
 }
 
 /// Reads one request; `None` when there is none, or none that is understood.
 fn read_request(reader: &mut impl io::BufRead) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
-    let mut limited = reader.take(MAX_REQUEST);
+    let mut limited = reader.by_ref().take(MAX_REQUEST);
     while !head.ends_with(b"\r\n\r\n") {
         if limited.read_until(b'\n', &mut head)? == 0 {
             return Ok(None);
@@ -93,16 +130,31 @@ fn read_request(reader: &mut impl io::BufRead) -> io::Result<Option<Request>> {
     if request.parse(&head).is_err() {
         return Ok(None);
     }
-    let (Some(method @ ("GET" | "HEAD")), Some(target)) = (request.method, request.path) else { return Ok(None) };
+    let method = match request.method {
+        Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
+        Some("PUT") => Method::Put,
+        Some("POST") => Method::Post,
+        _ => return Ok(None),
+    };
+    let Some(target) = request.path else { return Ok(None) };
     let path = match target.split('?').next() {
         None | Some("/") => "/index.html",
         Some(path) => path,
     };
-    let accepts_gzip = request
-        .headers
-        .iter()
-        .any(|h| h.name.eq_ignore_ascii_case("accept-encoding") && String::from_utf8_lossy(h.value).contains("gzip"));
-    Ok(Some(Request { path: path.to_owned(), head_only: method == "HEAD", accepts_gzip }))
+    let header = |name: &str| {
+        let found = request.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(found.value).ok()
+    };
+    let length: u64 = header("content-length").and_then(|v| v.parse().ok()).unwrap_or(0);
+    if length > MAX_BODY {
+        return Ok(None);
+    }
+    let (path, accepts_gzip) = (path.to_owned(), header("accept-encoding").is_some_and(|v| v.contains("gzip")));
+    let range = header("range").or(header("content-range")).and_then(range);
+    let mut body = vec![0; length as usize];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Request { path, method, accepts_gzip, range, body }))
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -129,6 +181,11 @@ impl Site {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
         while let Some(request) = read_request(&mut reader)? {
+            if let Some(disk) = self.disk(&request.path) {
+                let (head, body) = answer_for(disk, &request);
+                stream.write_all(&[head.into_bytes(), body].concat())?;
+                continue;
+            }
             let (body, head) = match self.find(&request) {
                 Some((body, encoding)) => {
                     let kind = content_type(&request.path);
@@ -140,13 +197,17 @@ impl Site {
                 None => (Vec::new(), "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()),
             };
             let mut answer = head.into_bytes();
-            if !request.head_only {
+            if request.method != Method::Head {
                 answer.extend(body);
             }
             self.sent.fetch_add(answer.len() as u64, Ordering::Relaxed);
             stream.write_all(&answer)?;
         }
         Ok(())
+    }
+
+    fn disk(&self, path: &str) -> Option<&Disk> {
+        self.disks.get(path.strip_prefix("/disk/")?.parse::<usize>().ok()?)
     }
 
     /// A file's bytes, and the header that says how they are encoded.
@@ -162,6 +223,40 @@ impl Site {
             _ => Some((fs::read(file).ok()?, "")),
         }
     }
+}
+
+/// Does what a page asks of a disk: `web/src/disk-server.js` has the protocol.
+fn answer_for(disk: &Disk, request: &Request) -> (String, Vec<u8>) {
+    const EMPTY: &str = "Content-Length: 0\r\n\r\n";
+    let (first, last) = request.range.unwrap_or((0, 0));
+    let done = match request.method {
+        Method::Head => disk.file.metadata().map(|metadata| {
+            let allowed = if disk.read_only { "GET, HEAD" } else { "GET, HEAD, PUT, POST" };
+            let head = format!("HTTP/1.1 200 OK\r\nAllow: {allowed}\r\nContent-Length: {}\r\n\r\n", metadata.len());
+            (head, Vec::new())
+        }),
+        Method::Get if last - first < MAX_BODY => {
+            let mut bytes = vec![0; (last - first + 1) as usize];
+            disk.file.read_exact_at(&mut bytes, first).map(|()| {
+                let fields = format!("Content-Range: bytes {first}-{last}/*\r\nCache-Control: no-store\r\n");
+                let head = format!("HTTP/1.1 206 Partial Content\r\n{fields}Content-Length: {}\r\n\r\n", bytes.len());
+                (head, bytes)
+            })
+        }
+        Method::Put if request.range.is_some() && !disk.read_only => disk
+            .file
+            .write_all_at(&request.body, first)
+            .map(|()| ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), Vec::new())),
+        Method::Post => disk.file.sync_data().map(|()| ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), Vec::new())),
+        Method::Get | Method::Put => return (format!("HTTP/1.1 400 Bad Request\r\n{EMPTY}"), Vec::new()),
+    };
+    done.unwrap_or_else(|error| {
+        let status = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "507 Insufficient Storage",
+            _ => "500 Internal Server Error",
+        };
+        (format!("HTTP/1.1 {status}\r\n{EMPTY}"), Vec::new())
+    })
 }
 
 /// Waits for a browser's connections on `/stream/console` and `/stream/link`.

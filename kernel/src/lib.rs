@@ -156,6 +156,28 @@ impl Kernel {
         self.disks.ready();
     }
 
+    /// Puts everything that is only in memory on the disks. Errors are for fsync(2) to tell.
+    pub(crate) async fn sync_all(&self) {
+        let mounted: alloc::vec::Vec<_> =
+            self.file_systems.lock().iter().filter_map(alloc::sync::Weak::upgrade).collect();
+        for disk in mounted {
+            let _ = disk.sync(vfs::inode::SyncOf::All).await;
+        }
+        for volume in self.disks.volumes() {
+            let _ = volume.sync().await;
+        }
+    }
+
+    /// Has [`Kernel::run`] put everything that is only in memory on the disks, and call `done` when it is there: for a
+    /// machine that knows it may be gone soon.
+    pub fn sync_soon(self: &Arc<Self>, done: impl FnOnce() + Send + 'static) {
+        let kernel = self.clone();
+        self.scheduler.spawn(async move {
+            kernel.sync_all().await;
+            done();
+        });
+    }
+
     /// The window of the console port's other side has another size now.
     pub fn resize_console(&self, rows: u16, columns: u16) {
         self.consoles.serial.resize(rows, columns);

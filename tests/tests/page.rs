@@ -11,6 +11,16 @@ use aurora_cli::{build, project, setup};
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn page(test: &str) {
+    run("page.mjs", test);
+}
+
+/// Those of the disk.
+fn disk(test: &str) {
+    setup::e2fsprogs("e2fsck").unwrap_or_else(|e| panic!("{e:#}"));
+    run("disk.mjs", test);
+}
+
+fn run(script: &str, test: &str) {
     let folder = build::page().unwrap_or_else(|e| panic!("{e:#}"));
     let chromium = setup::chromium().unwrap_or_else(|e| panic!("{e:#}"));
     let node = setup::node().unwrap_or_else(|e| panic!("{e:#}"));
@@ -18,7 +28,7 @@ fn page(test: &str) {
     let server = PageServer::start(folder, HashMap::new(), 0).expect("the page is served");
     let url = format!("http://{}/", server.address());
     let out = Command::new(node)
-        .arg(project::root().join("web/test/page.mjs"))
+        .arg(project::root().join("web/test").join(script))
         .arg(chromium)
         .args([&url, test])
         .output()
@@ -97,4 +107,34 @@ fn the_settings_are_kept_and_the_theme_follows_them() {
 #[test]
 fn text_is_copied_and_pasted() {
     page("text_is_copied_and_pasted");
+}
+
+#[test]
+fn a_file_survives_a_reload_a_killed_browser_and_a_second_start() {
+    disk("a_file_survives_a_reload_a_killed_browser_and_a_second_start");
+}
+
+#[test]
+fn what_is_dirty_is_saved_when_the_page_goes() {
+    disk("what_is_dirty_is_saved_when_the_page_goes");
+}
+
+#[test]
+fn an_exported_disk_is_right_to_e2fsck_and_can_be_imported() {
+    disk("an_exported_disk_is_right_to_e2fsck_and_can_be_imported");
+}
+
+#[test]
+fn a_second_tab_is_told_may_look_at_a_copy_and_may_take_over() {
+    disk("a_second_tab_is_told_may_look_at_a_copy_and_may_take_over");
+}
+
+#[test]
+fn snapshots_are_listed_gone_back_to_and_deleted_and_a_reset_makes_all_new() {
+    disk("snapshots_are_listed_gone_back_to_and_deleted_and_a_reset_makes_all_new");
+}
+
+#[test]
+fn files_are_put_in_and_taken_out() {
+    disk("files_are_put_in_and_taken_out");
 }

@@ -33,9 +33,16 @@ const terminal = {
   onData: () => ({ dispose() {} }),
 };
 
+/** Images of the host's, which stay there. */
+const disks = Array.from({ length: Number(query.get("disks")) }, (_, number) => ({
+  name: new URL(`disk/${number}`, location.href).href,
+  store: "server",
+}));
+
 try {
   const { os, readable, writable } = await Aurora.carry({
     image: "image",
+    disks,
     memory: Number(query.get("memory")),
     commandLine: query.get("command-line"),
     terminal,

@@ -1,9 +1,11 @@
 // The page: a machine, a terminal on its console, and what a person does with both.
 import { Aurora } from "aurora-os";
+import * as disk from "./disk.js";
 import * as keys from "./keys.js";
 import * as screens from "./screens.js";
 import * as settings from "./settings.js";
 import { copy, create, paste } from "./terminal.js";
+import { tell } from "./words.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -42,9 +44,12 @@ let latest = 0;
 async function start(text, launch) {
   latest += 1;
   const mine = latest;
-  os?.terminate();
+  const earlier = os;
+  os = undefined;
   screens.starting(text);
   try {
+    // Its disk is free, and all that was written is on it, once it has gone.
+    await gone(earlier);
     const started = await launch();
     // Somebody was faster.
     if (mine !== latest) return started.terminate();
@@ -52,19 +57,46 @@ async function start(text, launch) {
     screens.status("on", "Running");
     const ending = await os.ended;
     if (mine !== latest) return undefined;
+    os = undefined;
     return ending.kind === "restart" ? boot() : screens.ended(ending, saved !== undefined);
   } catch (error) {
-    if (mine === latest) screens.ended({ kind: "failed", message: error.message }, saved !== undefined);
+    if (mine !== latest) return undefined;
+    if (error.code === "EBUSY") return screens.inUse();
+    screens.ended({ kind: "failed", message: error.message }, saved !== undefined);
   }
 }
 
-function boot() {
+/** How long a system may take to go down, in milliseconds: it may hang. */
+const PATIENCE = 3000;
+
+async function gone(machine) {
+  if (!machine) return;
+  machine.shutdown();
+  await Promise.race([machine.ended, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+  machine.terminate();
+}
+
+/** Starts the system on its disk; `changes` say what is other than usual about that. */
+function boot(changes) {
   terminal.reset();
-  start("Starting", () => Aurora.boot({ ...surroundings, image: new URL("image.cpio.gz", import.meta.url) }));
+  start("Starting", () => Aurora.boot({ ...surroundings, disks: [disk.options(changes)] }));
+}
+
+/** Starts it on a copy of the disk another tab has. */
+function look() {
+  terminal.reset();
+  start("Copying the disk", async () => {
+    const copy = await disk.borrow();
+    try {
+      return await Aurora.boot({ ...surroundings, disks: [copy.disk] });
+    } finally {
+      await copy.done();
+    }
+  });
 }
 
 async function save() {
-  saved = await os.snapshot();
+  saved = await os.snapshot(disk.SAVED);
   element("restore").disabled = false;
   screens.status("on", `Saved, ${(saved.length / 1e6).toFixed(0)} MB`);
   return saved;
@@ -72,7 +104,7 @@ async function save() {
 
 function restore(snapshot = saved) {
   start("Restoring", async () => {
-    const restored = await Aurora.restore(snapshot, surroundings);
+    const restored = await Aurora.restore(snapshot, { ...surroundings, disks: [await disk.saved()] });
     screens.running();
     return restored;
   });
@@ -81,8 +113,10 @@ function restore(snapshot = saved) {
 const actions = {
   save,
   restore: () => restore(),
-  restart: boot,
-  "ending-restart": boot,
+  restart: () => boot(),
+  "ending-restart": () => boot(),
+  "take-over": () => boot({ busy: "take" }),
+  look,
   "ending-restore": () => restore(),
   copy: () => copy(terminal),
   paste: () => paste(terminal),
@@ -91,12 +125,14 @@ const actions = {
 };
 for (const [id, act] of Object.entries(actions)) {
   element(id).onclick = async () => {
-    await act();
-    element("settings").hidePopover();
+    await Promise.resolve(act()).catch((error) => tell(error.message));
+    for (const panel of ["settings", "disk"]) element(panel).hidePopover();
     terminal.focus();
   };
 }
-element("hang").querySelector("button").onclick = boot;
+element("hang").querySelector("button").onclick = () => boot();
+
+disk.connect({ machine: () => os, boot });
 
 // A narrow bar has no room for the machine's buttons: they move to the settings.
 const narrow = matchMedia("(max-width: 560px)");

@@ -2,13 +2,14 @@
 
 const element = (id) => document.getElementById(id);
 
-const STAGES = { kernel: "Loading the kernel", image: "Loading the image", system: "Starting the system" };
+const STAGES = { kernel: "Loading the kernel", disk: "Making the disk", image: "Loading the image", system: "Starting the system" };
 /** How far along the bar each stage begins and ends. */
-const SPANS = { kernel: [0.05, 0.35], image: [0.35, 0.75], system: [0.75, 0.95] };
+const SPANS = { kernel: [0.05, 0.35], disk: [0.35, 0.75], image: [0.35, 0.75], system: [0.75, 0.95] };
 const LOG_LINES = 6;
 
 const ENDINGS = {
   off: ["Powered off", "The system turned itself off."],
+  taken: ["Running elsewhere", "Another tab has taken the disk over, and the system here was turned off."],
   panic: [
     "Kernel panic",
     "The kernel found itself in a state it cannot go on from. Nothing outside this tab was touched.",
@@ -33,6 +34,7 @@ export function starting(text) {
   element("progress").removeAttribute("value");
   element("splash").classList.remove("done");
   element("ending").hidden = true;
+  element("in-use").hidden = true;
   hang(null);
   status("busy", text);
 }
@@ -59,7 +61,7 @@ export function running() {
 /** Shows how a machine ended. */
 export function ended({ kind, message, place }, canRestore) {
   const [title, text] = ENDINGS[kind];
-  const details = kind === "off" ? "" : place ? `${message}\n\nat ${place}` : message;
+  const details = ["off", "taken"].includes(kind) ? "" : place ? `${message}\n\nat ${place}` : message;
   element("splash").classList.add("done");
   hang(null);
   element("ending").dataset.kind = kind;
@@ -71,6 +73,14 @@ export function ended({ kind, message, place }, canRestore) {
   element("ending").hidden = false;
   element("ending-restart").focus();
   status(kind === "off" ? "off" : "failed", title);
+}
+
+/** Tells that another tab has the disk. */
+export function inUse() {
+  element("splash").classList.add("done");
+  element("in-use").hidden = false;
+  element("take-over").focus();
+  status("off", "In use in another tab");
 }
 
 /** Names a machine that does not answer, until it does. */

@@ -7,7 +7,7 @@ import { Process } from "./process.js";
 import { Inlet, Outlet } from "./streams.js";
 import { Watchdog } from "./watchdog.js";
 
-/** @import { BootOptions, Ending, Platform, Source, SpawnOptions, Statistics, Surroundings } from "./types.js" */
+/** @import { BootOptions, DiskOptions, DiskStatus, Disposable, Ending, Platform, RestoreOptions, Source, SpawnOptions, Statistics, Surroundings } from "./types.js" */
 
 /** @type {Platform} */
 let platform;
@@ -28,9 +28,32 @@ const DEFAULT_SIZE = { rows: 24, cols: 80 };
  */
 const locate = (source) => (typeof source === "string" || source instanceof URL ? platform.locate(source) : source);
 
+/**
+ * What a worker is asked to start. Without an image, the first disk has the root.
+ * @param {BootOptions} options
+ */
+function start({ image, disks = [], memory = DEFAULT_MEMORY }) {
+  if (image === undefined && disks.length === 0) throw new TypeError("a machine needs an image or a disk to boot");
+  return { image: image === undefined ? undefined : locate(image), disks: locateDisks(disks), memory };
+}
+
+/**
+ * Disks as the worker opens them.
+ * @param {(string | DiskOptions)[]} disks
+ */
+function locateDisks(disks) {
+  if (disks.length > 0) platform.persist?.();
+  const each = disks.map((disk) => (typeof disk === "string" ? { name: disk } : disk));
+  return each.map(({ name, image, ...more }) => ({
+    ...more,
+    name: platform.locateDisk(name),
+    image: image === undefined ? undefined : locate(image),
+  }));
+}
+
 /** @param {BootOptions} options */
-function commandLine({ terminal, init = terminal ? "/sbin/init" : false, commandLine = "" }) {
-  const words = ["link"];
+function commandLine({ image, terminal, init = terminal ? "/sbin/init" : false, commandLine = "" }) {
+  const words = image === undefined ? ["link", "root=/dev/vda"] : ["link"];
   if (init) words.push(`init=${init}`, "TERM=xterm-256color");
   return [...words, commandLine].join(" ").trim();
 }
@@ -65,7 +88,11 @@ export class Aurora {
   /** @type {Pipes | undefined} */
   #link;
   #start;
+  /** @type {Disposable | undefined} */
+  #hidden;
 
+  /** Its disks, in order. @type {DiskStatus[]} */
+  disks = [];
   /** Its files. @type {Files} */
   fs;
   /** How it ended. @type {Promise<Ending>} */
@@ -77,19 +104,17 @@ export class Aurora {
    * @returns {Promise<Aurora>}
    */
   static async boot(options) {
-    if (options?.image === undefined) throw new TypeError("a machine needs an image to boot");
-    const { image, memory = DEFAULT_MEMORY } = options;
-    return Aurora.start(options, { image: locate(image), memory, commandLine: commandLine(options) });
+    return Aurora.start(options, { ...start(options ?? {}), commandLine: commandLine(options) });
   }
 
   /**
    * Goes on with a machine from a snapshot. The snapshot stays as it is and can be used again.
    * @param {Uint8Array} snapshot
-   * @param {Surroundings} [options]
+   * @param {RestoreOptions} [options]
    * @returns {Promise<Aurora>}
    */
   static restore(snapshot, options = {}) {
-    return Aurora.start(options, { snapshot });
+    return Aurora.start(options, { snapshot, disks: locateDisks(options.disks ?? []) });
   }
 
   /**
@@ -99,8 +124,8 @@ export class Aurora {
    * @returns {Promise<Carried>}
    */
   static async carry(options) {
-    const { image, memory = DEFAULT_MEMORY, commandLine } = options;
-    const os = await Aurora.start(options, { image: locate(image), memory, commandLine, carriesLink: true });
+    const { commandLine } = options;
+    const os = await Aurora.start(options, { ...start(options), commandLine, carriesLink: true });
     const { inlet, outlet } = /** @type {Pipes} */ (os.#link);
     return { os, readable: inlet.stream, writable: outlet.stream };
   }
@@ -141,6 +166,7 @@ export class Aurora {
     );
     this.#console = new Console(surroundings, (type, more) => this.#post(type, more));
     const { onHang } = surroundings;
+    this.#hidden = platform.onHidden?.(() => this.#post("sync"));
     if (onHang) this.#watchdog = new Watchdog(() => this.#post("ping"), onHang);
     this.#post("start", { kernel: locate(surroundings.kernel ?? platform.kernel), ...what });
   }
@@ -179,11 +205,13 @@ export class Aurora {
   }
 
   /**
-   * Everything there is of the machine as it is now.
+   * Everything there is of the machine as it is now. With a disk, that is copied at the same moment as a snapshot of this
+   * name, which going on needs.
+   * @param {string} [disk]
    * @returns {Promise<Uint8Array>}
    */
-  snapshot() {
-    return this.#call("snapshot");
+  snapshot(disk) {
+    return this.#call("snapshot", disk);
   }
 
   /**
@@ -197,6 +225,14 @@ export class Aurora {
   /** Gives the console input, as if it had been typed. @param {string} text */
   type(text) {
     this.#console.type(text);
+  }
+
+  /**
+   * Puts everything that is only in memory on the disks; done once it is there.
+   * @returns {Promise<void>}
+   */
+  sync() {
+    return this.#call("sync");
   }
 
   /** Turns the machine off; done once it is. */
@@ -256,12 +292,13 @@ export class Aurora {
       case "started":
         return this.#started(message);
       case "ended":
-        return this.#end(message.ending);
+        return this.#end(message.ending, message.errno);
     }
   }
 
-  /** @param {{ running: number[], carriesLink: boolean }} message */
-  #started({ running, carriesLink }) {
+  /** @param {{ running: number[], carriesLink: boolean, disks: DiskStatus[] }} message */
+  #started({ running, carriesLink, disks }) {
+    this.disks = disks;
     for (const key of running) this.#addProcess(key);
     this.#lastProcess = Math.max(0, ...running);
     if (carriesLink) {
@@ -283,19 +320,23 @@ export class Aurora {
     else waiting?.resolve(value);
   }
 
-  /** @param {Ending} ending */
-  #end(ending) {
+  /**
+   * @param {Ending} ending
+   * @param {{ name: string, number: number }} [errno]
+   */
+  #end(ending, errno) {
     if (this.#ended) return;
     this.#ended = true;
     this.#worker.stop();
     this.#watchdog?.stop();
+    this.#hidden?.dispose();
     this.#console.stop();
     const error = new AuroraError(`the machine ended: ${ending.message}`);
     for (const call of this.#calls.values()) call.reject(error);
     for (const process of this.#processes.values()) process.fail(error);
     this.#link?.inlet.end();
     this.#link?.outlet.fail(error);
-    this.#start.reject(new AuroraError(ending.message));
+    this.#start.reject(new AuroraError(ending.message, errno));
     this.#tellEnded(ending);
   }
 }

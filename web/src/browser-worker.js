@@ -1,8 +1,10 @@
 // The worker's entry in a browser.
+import { openDisk } from "./browser-disk.js";
 import { keep } from "./worker.js";
 
 keep({
   post: (message, transfer = []) => self.postMessage(message, { transfer }),
   listen: (receive) => (self.onmessage = ({ data }) => receive(data)),
   fetch: (place) => fetch(place),
+  openDisk,
 });

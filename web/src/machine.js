@@ -2,7 +2,10 @@
 //
 // All state of the machine but its translated code is in the instance's memory, so `snapshot` is a copy and `restore`
 // writes it into a new one.
+import { DiskQueue } from "./disk-queue.js";
 import { pack, unpack } from "./snapshot.js";
+
+/** @import { Disk } from "./types.js" */
 
 /** The machine's byte streams. */
 export const CONSOLE = 0;
@@ -21,14 +24,25 @@ export class Machine {
   #build;
   /** @type {WebAssembly.Table} */
   #table;
+  /** @type {DiskQueue} */
+  #disks;
 
   /**
-   * `print` gets a line when the machine cannot start, `panicked` what a kernel that panics says, and where.
+   * `print` gets a line when the machine cannot start, `panicked` what a kernel that panics says, and where, and `wake`
+   * hears that a disk has done what the machine waits for.
    * @param {WebAssembly.Module} module
-   * @param {{ print: (line: string) => void, panicked: (message: string, place: string) => void }} on
+   * @param {{ print: (line: string) => void, panicked: (message: string, place: string) => void, wake: () => void }} on
+   * @param {Disk[]} [disks]
    */
-  static async load(module, { print, panicked }) {
+  static async load(module, { print, panicked, wake }, disks = []) {
     const machine = new Machine();
+    machine.#disks = new DiskQueue(disks, {
+      bytes: (at, length) => bytes(at, length),
+      done(disk, tag, answer) {
+        machine.exports.aurora_disk_done(disk, tag, answer);
+        wake();
+      },
+    });
     const bytes = (/** @type {number} */ at, /** @type {number} */ length) =>
       new Uint8Array(machine.#memory.buffer, at, length);
     const text = (/** @type {number} */ at, /** @type {number} */ length) =>
@@ -64,6 +78,7 @@ export class Machine {
         }
       },
       clear_slot: (/** @type {number} */ slot) => machine.#table.set(slot, null),
+      ...machine.#disks.imports,
     };
     const { exports } = await WebAssembly.instantiate(module, { host });
     machine.exports = exports;
@@ -143,7 +158,22 @@ export class Machine {
     return this.#memory.buffer.byteLength;
   }
 
-  /** Everything there is of it. */
+  /** Whether its disks answer at once. */
+  get disksAnswer() {
+    return this.#disks.answer;
+  }
+
+  /** Asks the kernel to put everything on the disks; `isSynced` tells of the number it gives. @returns {number} */
+  sync() {
+    return this.exports.aurora_sync();
+  }
+
+  /** @param {number} number */
+  isSynced(number) {
+    return this.exports.aurora_synced() >= number;
+  }
+
+  /** Everything there is of it but its disks. */
   snapshot() {
     return pack(this.#memory.buffer, this.#build);
   }
@@ -159,7 +189,7 @@ export class Machine {
 }
 
 /** The longest turn: the event loop must not be kept waiting. */
-const TURN_MS = 6;
+export const TURN_MS = 6;
 /** Bytes of a port's output that may be under way. */
 const WINDOW = 32768;
 
@@ -173,6 +203,7 @@ const WINDOW = 32768;
  *   was something: then the machine may go on
  * @property {(port: number, bytes: Uint8Array<ArrayBuffer>) => void} output takes bytes and answers with `acknowledge`
  * @property {(port: number, bytes: number) => void} taken hears how much input a port took
+ * @property {() => void} [turned] hears that the machine had a turn
  * @property {(code: number) => void} ended hears that the machine is off
  */
 
@@ -264,6 +295,7 @@ export class Runner {
     for (const port of this.#on.ports) this.#give(port);
     this.#on.exchange?.();
     const next = this.#machine.run(TURN_MS);
+    this.#on.turned?.();
     const carried = this.#on.exchange?.() ?? false;
     if (next < 0) this.#end = next;
     else if (next < 1 || carried) this.wake();

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parentPort } from "node:worker_threads";
+import { openDisk } from "./node-disk.js";
 import { keep } from "./worker.js";
 
 const port = /** @type {import("node:worker_threads").MessagePort} */ (parentPort);
@@ -12,4 +13,5 @@ keep({
   // Node's own fetch knows no files.
   fetch: async (place) =>
     place.startsWith("file:") ? new Response(await readFile(fileURLToPath(place))) : fetch(place),
+  openDisk,
 });

@@ -1,4 +1,5 @@
 // Aurora in Node: the machine is in a worker thread.
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { install } from "./aurora.js";
@@ -9,6 +10,7 @@ export { AuroraError } from "./error.js";
 install({
   kernel: new URL("./aurora.wasm", import.meta.url),
   locate: (place) => (URL.canParse(place) ? String(place) : pathToFileURL(String(place)).href),
+  locateDisk: (name) => resolve(name),
   startWorker(receive, failed) {
     const worker = new Worker(new URL("./node-worker.js", import.meta.url));
     worker.on("message", receive);

@@ -27,8 +27,8 @@ export interface Size {
 
 /** How far a start has come. */
 export interface Progress {
-  /** What is going on now: loading the kernel or the image, or starting the system. */
-  stage: "kernel" | "image" | "system";
+  /** What is going on now: loading the kernel, a disk's first contents or the image, or starting the system. */
+  stage: "kernel" | "disk" | "image" | "system";
   /** Bytes loaded. */
   loaded: number;
   /** Bytes there are, if the server said so. */
@@ -57,16 +57,60 @@ export interface Surroundings {
   kernel?: Source | WebAssembly.Module;
 }
 
+/** A disk, and what it holds when it is new. */
+export interface DiskOptions {
+  /**
+   * In Node the path of an image file; in a browser the disk's name in the storage of this origin, or with the store
+   * `"server"` a URL.
+   */
+  name: string;
+  /** What a disk that is not there yet starts with: an image, plain or gzip. */
+  image?: Source;
+  /** Bytes of a disk that is not there yet; at least as many as the image has. */
+  size?: number;
+  /** Writes fail. */
+  readOnly?: boolean;
+  /** Makes the disk anew even if it is there; the old one stays until the new one is whole. */
+  replace?: boolean;
+  /** The only place to keep it. Without, the best there is: see `Disk.store` of `Aurora.disks`. In Node, files and memory. */
+  store?: DiskStore;
+  /** In a browser, when another machine has it: fail with EBUSY, or `"take"` it away: that machine turns itself off. */
+  busy?: "take";
+}
+
+/** A disk a machine has. */
+export interface DiskStatus {
+  name: string;
+  size: number;
+  readOnly: boolean;
+  /** Where its bytes are. What is in `"memory"` is lost with the machine. */
+  store: DiskStore;
+}
+
+/** Where a disk's bytes are, the best first in a browser: a file of its private file system, IndexedDB, the Cache API. */
+export type DiskStore = "file" | "opfs" | "indexeddb" | "cache" | "memory" | "server";
+
 /** What to start. */
 export interface BootOptions extends Surroundings {
-  /** The root file system: a cpio archive (newc), plain or gzip. `aurora image build` makes one. */
-  image: Source;
+  /**
+   * The root file system: a cpio archive (newc, plain or gzip). `aurora image build` makes one. Without it, the first
+   * disk is.
+   */
+  image?: Source;
+  /** Disks, `/dev/vda` and on. A string is a disk's name. */
+  disks?: (string | DiskOptions)[];
   /** MiB of memory, 256 unless given. */
   memory?: number;
   /** The first program, on the console; none with `false`. Default: `/sbin/init` if there is a terminal, else none. */
   init?: string | false;
   /** More words for the kernel's command line, `trace=syscalls` for example. */
   commandLine?: string;
+}
+
+/** Where a machine goes on from a snapshot. */
+export interface RestoreOptions extends Surroundings {
+  /** Its disks, as they were when the snapshot was made. */
+  disks?: (string | DiskOptions)[];
 }
 
 /** How to start a program. */
@@ -87,8 +131,8 @@ export interface ExitStatus {
 
 /** How a machine ended. */
 export interface Ending {
-  /** It was turned off, asks to be started anew, panicked, or could not go on for another reason. */
-  kind: "off" | "restart" | "panic" | "failed";
+  /** It was turned off, asks to be started anew, gave its disk to another machine, panicked, or could not go on. */
+  kind: "off" | "restart" | "taken" | "panic" | "failed";
   /** What there is to say. */
   message: string;
   /** Where in the kernel's source, after a panic. */
@@ -137,6 +181,12 @@ export interface Platform {
   startWorker(receive: (message: any) => void, failed: (reason: string) => void): WorkerHandle;
   /** Where the kernel is. */
   kernel: URL;
+  /** Tells when nobody may be looking for long, or ever again: what is dirty should be saved. */
+  onHidden?(act: () => void): Disposable;
+  /** Asks that what is stored is not dropped when room is short. */
+  persist?(): Promise<unknown>;
+  /** The disk a name means to the worker. */
+  locateDisk(name: string): string;
   /** The place a string or URL means, as the worker reads it. */
   locate(place: string | URL): string;
 }
@@ -147,8 +197,39 @@ export interface WorkerHandle {
   stop(): void;
 }
 
+/** An open disk. What takes time gives promises, anything else is done when it returns. */
+export interface Disk {
+  /** Bytes. */
+  readonly size: number;
+  readonly readOnly: boolean;
+  readonly takesTime: boolean;
+  readonly store: DiskStore;
+  /** Fills `bytes` from `offset` on. */
+  read(offset: number, bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
+  /** Writes `bytes` from `offset` on. */
+  write(offset: number, bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
+  /** Makes what was written last. */
+  flush(): void | Promise<void>;
+  close(): void | Promise<void>;
+  /** Copies it as it is at the moment `at` is called, where that can be done. */
+  copy?(snapshot: string, at?: () => void): Promise<void>;
+}
+
+/** Who has a disk, asked by those who have not. */
+export interface DiskHolder {
+  giveUp(): void;
+  /** Makes a snapshot. */
+  copy(name: string, snapshot: string): Promise<void>;
+}
+
 /** What a platform gives the worker's side. */
 export interface WorkerPort {
+  /** Opens a disk; `image` opens what it starts with. */
+  openDisk(
+    options: DiskOptions,
+    image: (() => Promise<ReadableStream<Uint8Array>>) | undefined,
+    holder: DiskHolder,
+  ): Promise<Disk>;
   post(message: object, transfer?: ArrayBuffer[]): void;
   listen(receive: (message: any) => void): void;
   /** Reads what `Platform.locate` gave. */

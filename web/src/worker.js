@@ -2,13 +2,18 @@
 // so it is never away from its event loop for long; what it says to the page is answered before it says more.
 import { AuroraError } from "./error.js";
 import { Link } from "./link.js";
-import { CONSOLE, LINK, Machine, RESTART, Runner } from "./machine.js";
+import { CONSOLE, LINK, Machine, RESTART, Runner, TURN_MS } from "./machine.js";
 import { Requests } from "./requests.js";
 
-/** @import { Ending, WorkerPort } from "./types.js" */
+/** @import { Disk, DiskOptions, Ending, WorkerPort } from "./types.js" */
 
 /** Calls of the page that are answered. */
 const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat"];
+
+/** How long the kernel may take to write what is dirty, at once, in milliseconds. */
+const SYNC_MS = 2000;
+/** How long a system may take to go down when its disk is wanted elsewhere. */
+const GIVE_UP_MS = 5000;
 
 /** A turn of the event loop without the 4 ms a nested setTimeout takes. */
 function turns() {
@@ -35,6 +40,12 @@ class Keeper {
   #link;
   /** @type {Requests} */
   #files;
+  /** @type {Disk[]} */
+  #disks = [];
+  /** @type {string[]} */
+  #names = [];
+  /** Who waits for a sync. @type {{ number: number, resolve: () => void }[]} */
+  #syncs = [];
   /** The page's keys of programs, by the link's ids, and the other way round. @type {Map<number, number>} */
   #keys = new Map();
   /** @type {Map<number, number>} */
@@ -102,23 +113,30 @@ class Keeper {
         return this.#runner.acknowledge(LINK, message.bytes);
       case "shutdown":
         return this.#link?.shutdown();
+      case "sync":
+        return this.#sync();
       case "ping":
         return this.#say("pong", { instructions: this.#machine?.retired ?? 0 });
     }
   }
 
   /** @param {any} message */
-  async #start({ kernel, image, memory, commandLine, snapshot, carriesLink = false }) {
+  async #start({ kernel, image, disks = [], memory, commandLine, snapshot, carriesLink = false }) {
     this.#progress("kernel", 0);
     const module = await this.#compile(kernel);
-    this.#machine = await Machine.load(module, {
-      print: (line) => (this.#failure = { kind: "failed", message: line }),
-      panicked: (message, place) => (this.#failure = { kind: "panic", message, place }),
-    });
+    this.#names = disks.map((/** @type {DiskOptions} */ { name }) => name);
+    for (const disk of disks) this.#disks.push(await this.#open(disk));
+    const on = {
+      print: (/** @type {string} */ line) => (this.#failure = { kind: "failed", message: line }),
+      panicked: (/** @type {string} */ message, /** @type {string} */ place) =>
+        (this.#failure = { kind: "panic", message, place }),
+      wake: () => this.#runner?.wake(),
+    };
+    this.#machine = await Machine.load(module, on, this.#disks);
     if (snapshot) {
       this.#machine.restore(snapshot);
     } else {
-      const archive = await this.#load(image);
+      const archive = image === undefined ? new Uint8Array() : await this.#load(image);
       this.#progress("system", 0);
       if (!this.#machine.boot({ megabytes: memory, commandLine, archive }))
         throw new Error("the machine does not start");
@@ -132,7 +150,13 @@ class Keeper {
     const running = snapshot ? this.#link.adopt() : [];
     for (const id of running) this.#know(id, id);
     const ports = carriesLink ? [CONSOLE, LINK] : [CONSOLE];
-    const started = () => this.#say("started", { running, carriesLink });
+    const status = (/** @type {Disk} */ { size, readOnly, store }, /** @type {number} */ i) => ({
+      name: disks[i].name,
+      size,
+      readOnly,
+      store,
+    });
+    const started = () => this.#say("started", { running, carriesLink, disks: this.#disks.map(status) });
     this.#run(ports, started);
     // A system that was restored, or whose link somebody else reads, says nothing more of its start.
     if (snapshot || carriesLink) started();
@@ -157,6 +181,7 @@ class Keeper {
         }),
       exchange: ports.includes(LINK) ? undefined : () => this.#link.exchange(),
       output: (port, bytes) => this.#say(port === CONSOLE ? "console" : "link", { bytes }, [bytes.buffer]),
+      turned: () => this.#settleSyncs(),
       taken: (port, bytes) => this.#say(port === CONSOLE ? "console taken" : "link taken", { bytes }),
       ended: (code) =>
         this.#end(
@@ -190,6 +215,88 @@ class Keeper {
    * @param {any} source
    */
   async #load(source) {
+    return new Uint8Array(await new Response(await this.#stream(source, "image")).arrayBuffer());
+  }
+
+  /** @param {DiskOptions} options */
+  #open(options) {
+    const { image } = options;
+    const opened = image === undefined ? undefined : () => this.#stream(image, "disk");
+    return this.#port.openDisk(options, opened, {
+      giveUp: () => this.#giveUp(),
+      copy: (name, snapshot) => this.#copy(name, snapshot),
+    });
+  }
+
+  /**
+   * Has the kernel put everything on the disks. With disks that answer at once it is there when this returns, which
+   * counts when the page is about to go.
+   * @returns {Promise<void>}
+   */
+  #sync() {
+    // It has not started yet.
+    if (!this.#runner || this.#disks.length === 0) return Promise.resolve();
+    const number = this.#machine.sync();
+    const until = performance.now() + SYNC_MS;
+    while (this.#machine.disksAnswer && !this.#machine.isSynced(number) && performance.now() < until) {
+      this.#machine.run(TURN_MS);
+    }
+    this.#runner.wake();
+    if (this.#machine.isSynced(number)) return Promise.resolve();
+    return new Promise((resolve) => this.#syncs.push({ number, resolve }));
+  }
+
+  #settleSyncs() {
+    const [first] = this.#syncs;
+    if (!first || !this.#machine.isSynced(first.number)) return;
+    this.#syncs.shift();
+    first.resolve();
+    this.#settleSyncs();
+  }
+
+  /**
+   * A copy of a disk, with what the kernel had in memory.
+   * @param {string} name
+   * @param {string} snapshot
+   */
+  async #copy(name, snapshot) {
+    await this.#sync();
+    const disk = this.#disks[this.#names.indexOf(name)];
+    if (!disk?.copy) throw new AuroraError("disks are copied in the private file system only");
+    await disk.copy(snapshot);
+  }
+
+  /**
+   * The machine, and its disk as it is at the same moment.
+   * @param {string | undefined} name of the disk's snapshot
+   */
+  async #snapshot(name) {
+    const [disk, ...more] = this.#disks;
+    if (!disk) return this.#machine.snapshot();
+    if (name === undefined) throw new AuroraError("a machine with a disk goes on from a copy of that only: name one");
+    if (more.length > 0 || !disk.copy) throw new AuroraError("only one disk in private files can be copied");
+    /** @type {Uint8Array | undefined} */
+    let memory;
+    await disk.copy(name, () => (memory = this.#machine.snapshot()));
+    return memory;
+  }
+
+  /** Another machine wants a disk: the system goes down as at the turn of a switch. */
+  #giveUp() {
+    if (this.#failure) return;
+    this.#failure = { kind: "taken", message: "another tab has taken the disk over" };
+    this.#link?.shutdown();
+    // A system that does not go down loses what it has not written.
+    setTimeout(() => this.#end({ kind: "off", message: "" }), GIVE_UP_MS);
+  }
+
+  /**
+   * A source's bytes as they come; says how far it is.
+   * @param {any} source
+   * @param {string} stage
+   * @returns {Promise<ReadableStream<Uint8Array>>}
+   */
+  async #stream(source, stage) {
     const response = typeof source === "string" ? await this.#fetch(source) : new Response(source);
     const length = response.headers.get("content-length");
     // The length is of what travels, which may be compressed.
@@ -198,11 +305,11 @@ class Keeper {
     const count = new TransformStream({
       transform: (part, controller) => {
         loaded += part.length;
-        this.#progress("image", loaded, total);
+        this.#progress(stage, loaded, total);
         controller.enqueue(part);
       },
     });
-    return new Uint8Array(await new Response(response.body?.pipeThrough(count)).arrayBuffer());
+    return /** @type {ReadableStream} */ (response.body).pipeThrough(count);
   }
 
   /** @param {string} stage @param {number} loaded @param {number} [total] */
@@ -255,7 +362,8 @@ class Keeper {
    * @returns {any}
    */
   #answer(method, args) {
-    if (method === "snapshot") return this.#machine.snapshot();
+    if (method === "snapshot") return this.#snapshot(args[0]);
+    if (method === "sync") return this.#sync();
     if (method === "statistics") {
       return {
         instructions: this.#machine.retired,
@@ -272,12 +380,20 @@ class Keeper {
   #fail(error) {
     this.#runner?.stop();
     // The kernel's own last words say more than the trap that followed them.
-    this.#end(this.#failure ?? { kind: "failed", message: error instanceof Error ? error.message : String(error) });
+    const { errno } = error instanceof AuroraError ? plain(error) : {};
+    this.#end({ kind: "failed", message: error instanceof Error ? error.message : String(error) }, errno);
   }
 
-  /** @param {Ending} ending */
-  #end(ending) {
-    this.#say("ended", { ending });
+  /**
+   * @param {Ending} ending
+   * @param {{ name: string, number: number }} [errno] why it did not start
+   */
+  async #end(ending, errno) {
+    this.#runner?.stop();
+    const disks = this.#disks.splice(0);
+    // The disk is somebody else's from now on. What cannot be flushed any more has been told by fsync(2).
+    await Promise.allSettled(disks.map(async (disk) => disk.close()));
+    this.#say("ended", { ending: this.#failure ?? ending, errno });
   }
 }
 

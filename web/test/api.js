@@ -149,6 +149,27 @@ export const tests = {
     await fails(Aurora.restore(other), undefined, undefined);
   },
 
+  async disks_are_the_programs_and_are_named_when_they_are_missing({ Aurora, image }) {
+    const contents = new Uint8Array(1 << 20);
+    contents.set(new TextEncoder().encode("from outside"), 4096);
+    const disks = [{ name: "one", store: "memory", image: contents }, { name: "two", store: "memory", size: 8 << 20 }];
+    const os = await Aurora.boot({ image, memory: 64, disks });
+    equal(
+      os.disks.map(({ size, store, readOnly }) => [size, store, readOnly]),
+      [
+        [1 << 20, "memory", false],
+        [8 << 20, "memory", false],
+      ],
+    );
+    const script = `dd if=/dev/vda of=/dev/vdb bs=4096 skip=1 seek=100 count=1 conv=notrunc,fsync 2>/dev/null
+      dd if=/dev/vdb bs=4096 skip=100 count=1 2>/dev/null | head -c 12; wc -c < /dev/vdb`;
+    equal((await shell(os, script))[0], "from outside8388608\n");
+    await os.sync();
+    await fails(os.snapshot(), undefined, undefined);
+    await os.shutdown();
+    await fails(Aurora.boot({ image, disks: ["no-such-disk"] }), "ENOENT", 2);
+  },
+
   async a_machine_that_cannot_start_says_why({ Aurora }) {
     await fails(Aurora.boot({ image: new Uint8Array([1, 2, 3]) }), undefined, undefined);
     await fails(Aurora.boot({ image: "no-such-image" }), undefined, undefined);

@@ -2,23 +2,30 @@
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
-export const launch = (executablePath) =>
-  chromium.launch({
-    executablePath,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+const args = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export const launch = (executablePath) => chromium.launch({ executablePath, args });
+
+/** A browser that keeps what it stores in `folder`: its one context. */
+export const launchIn = (executablePath, folder, options = {}) =>
+  chromium.launchPersistentContext(folder, { executablePath, args, viewport: { width: 1000, height: 640 }, ...options });
 
 /** A page that fails on errors, on what its console is told of them, and on requests to anyone else. */
 export async function open(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1000, height: 640 }, ...options });
+  return openIn(context, url);
+}
+
+/** The same in a context that is there already. */
+export async function openIn(context, url) {
   const page = await context.newPage();
   const origin = new URL(url).origin;
   page.on("pageerror", (error) => assert.fail(error));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::child::{self, Owned, Scratch, boxed};
-use super::{Boot, Guard, Started, megabytes};
+use super::{Boot, Guard, Started, disk, megabytes};
 use crate::server::{PageServer, StreamServer};
 use crate::{build, setup};
 
@@ -64,10 +64,13 @@ pub(super) fn prepare() -> Result<(PathBuf, PathBuf)> {
 
 pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
     let (_, folder) = prepare()?;
-    let page = PageServer::start(folder, HashMap::from([("/image".to_owned(), boot.archive)]), 0)?;
+    let disks = disk::take(&boot.disks)?;
+    let count = disks.len();
+    let files = HashMap::from([("/image".to_owned(), boot.archive)]);
+    let page = PageServer::start_with(folder, files, disks, 0)?;
     let streams = StreamServer::start()?;
     let url = format!(
-        "http://{}/link.html?stream=ws://{}/&memory={}&command-line={}",
+        "http://{}/link.html?stream=ws://{}/&memory={}&disks={count}&command-line={}",
         page.address(),
         streams.address(),
         megabytes(boot.memory)?,

@@ -101,6 +101,13 @@ impl Guard for Owned {
     }
 }
 
+/// A program, and what has to stay as long as it does.
+impl<T: Send> Guard for (Owned, T) {
+    fn verdict(&mut self) -> Option<String> {
+        self.0.verdict()
+    }
+}
+
 impl Drop for Owned {
     fn drop(&mut self) {
         self.end();

@@ -18,7 +18,7 @@ pub(super) fn start(boot: Boot) -> Result<Started> {
     let image = folder.join("image");
     std::fs::write(&image, &boot.archive)?;
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
-    let arguments = vec![
+    let mut arguments = vec![
         text(project::root().join("web/node.mjs")),
         "--link".into(),
         "--wasm".into(),
@@ -30,6 +30,9 @@ pub(super) fn start(boot: Boot) -> Result<Started> {
         "--append".into(),
         boot.command_line,
     ];
+    for disk in boot.disks {
+        arguments.extend(["--disk".into(), text(disk)]);
+    }
     let child = child::start("node", node, arguments, scratch)?;
     let link = boxed(child.stdout, child.stdin);
     Ok(Started { link, console: Box::new(child.stderr), guard: Box::new(child.guard) })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::child::{self, Scratch, boxed};
+use super::disk::{self, Disk};
 use super::{Boot, Started, megabytes};
 use crate::{build, setup};
 
@@ -42,6 +43,19 @@ pub(crate) fn arguments(kernel: &str, image: &str, command_line: &str, memory: u
     Ok(all.map(str::to_owned).to_vec())
 }
 
+/// A disk image on PCI. One that cannot be written is a disk that cannot be; an error is the guest's to hear.
+fn disk_arguments(number: usize, disk: &Disk) -> [String; 4] {
+    let read_only = if disk.read_only { "on" } else { "off" };
+    // A comma in the value is written twice.
+    let path = disk.path.to_string_lossy().replace(',', ",,");
+    [
+        "-drive".into(),
+        format!("file={path},format=raw,if=none,id=disk{number},cache=writeback,discard=unmap,readonly={read_only}"),
+        "-device".into(),
+        format!("virtio-blk-pci,drive=disk{number},werror=report,rerror=report"),
+    ]
+}
+
 pub(super) fn start(boot: Boot) -> Result<Started> {
     let (qemu, kernel) = prepare()?;
     let (scratch, folder) = Scratch::new("qemu")?;
@@ -61,7 +75,11 @@ pub(super) fn start(boot: Boot) -> Result<Started> {
         "chardev:link",
     ];
     arguments.extend(lines.map(str::to_owned));
+    let disks = disk::take(&boot.disks)?;
+    for (number, disk) in disks.iter().enumerate() {
+        arguments.extend(disk_arguments(number, disk));
+    }
     let child = child::start("qemu", qemu, arguments, scratch)?;
     let link = boxed(child.stdout, child.stdin);
-    Ok(Started { link, console: Box::new(child.stderr), guard: Box::new(child.guard) })
+    Ok(Started { link, console: Box::new(child.stderr), guard: Box::new((child.guard, disks)) })
 }

@@ -1,8 +1,5 @@
 //! What is to last: fsync(2), fdatasync(2), sync(2), syncfs(2), `O_SYNC`, `O_DSYNC`, `O_DIRECT`.
 
-use alloc::sync::Weak;
-use alloc::vec::Vec;
-
 use aurora_abi::Errno;
 use aurora_machine::SECTOR_SIZE;
 
@@ -86,14 +83,7 @@ async fn sync_file(file: &OpenFile, of: SyncOf<'_>) -> SysResult {
 }
 
 pub(super) async fn sync(cx: &mut Context<'_>) -> SysResult {
-    let mounted: Vec<_> = cx.kernel().file_systems.lock().iter().filter_map(Weak::upgrade).collect();
-    for disk in mounted {
-        // Whatever comes of it, sync(2) never fails; fsync(2) tells.
-        let _ = disk.sync(SyncOf::All).await;
-    }
-    for volume in cx.kernel().disks.volumes() {
-        let _ = volume.sync().await;
-    }
+    cx.kernel().sync_all().await;
     Ok(0)
 }
 

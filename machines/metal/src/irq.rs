@@ -15,6 +15,8 @@ use crate::{apic, entropy, ps2, serial};
 pub(crate) const TIMER: u64 = 0xf0;
 /// An interrupt the local APIC took back.
 pub(crate) const SPURIOUS: u64 = 0xff;
+/// A disk, whichever.
+pub(crate) const DISKS: u64 = 0x28;
 const COM1: u64 = 0x24;
 const COM2: u64 = 0x23;
 const KEYBOARD: u64 = 0x21;
@@ -22,8 +24,9 @@ const KEYBOARD: u64 = 0x21;
 /// The first I/O APIC. Its inputs 1, 3 and 4 are the ISA lines of the keyboard and the serial ports.
 static IO_APIC: Once<PhysAddr> = Once::new();
 
-/// One bit per port that has something for the kernel.
+/// One bit per port that has something for the kernel, and one for the disks.
 static PENDING: AtomicU8 = AtomicU8::new(0);
+const DISKS_BIT: u8 = 1 << 7;
 
 const fn bit(port: Port) -> u8 {
     1 << port as u8
@@ -37,6 +40,7 @@ pub(crate) fn handle(vector: u64) {
         COM1 => pend(Port::Console, serial::interrupt(Line::Console)),
         COM2 => pend(Port::Link, serial::interrupt(Line::Link)),
         KEYBOARD => pend(Port::Keyboard, ps2::interrupt()),
+        DISKS => drop(PENDING.fetch_or(DISKS_BIT, Ordering::Relaxed)),
         // Not acknowledged, by the manual.
         SPURIOUS => return,
         _ => {}
@@ -55,15 +59,30 @@ fn pend(port: Port, ready: bool) {
     }
 }
 
-/// Whether a port waits for the kernel.
+/// Whether a port or a disk waits for the kernel.
 pub(crate) fn is_pending() -> bool {
     PENDING.load(Ordering::Relaxed) != 0
 }
 
-/// Takes the ports that wait for the kernel.
-pub(crate) fn take_pending() -> impl Iterator<Item = Port> {
-    let taken = PENDING.swap(0, Ordering::Relaxed);
-    [Port::Console, Port::Link, Port::Keyboard].into_iter().filter(move |&port| taken & bit(port) != 0)
+/// What waits for the kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct Pending(u8);
+
+impl Pending {
+    /// The ports.
+    pub(crate) fn ports(self) -> impl Iterator<Item = Port> {
+        [Port::Console, Port::Link, Port::Keyboard].into_iter().filter(move |&port| self.0 & bit(port) != 0)
+    }
+
+    /// Whether a disk does.
+    pub(crate) fn disks(self) -> bool {
+        self.0 & DISKS_BIT != 0
+    }
+}
+
+/// Takes what waits for the kernel.
+pub(crate) fn take_pending() -> Pending {
+    Pending(PENDING.swap(0, Ordering::Relaxed))
 }
 
 /// Silences the old interrupt controllers and routes the serial lines to this processor.
@@ -103,6 +122,18 @@ fn route(input: u32, vector: u64) {
     let entry = 0x10 + input * 2;
     write_io_apic(entry + 1, apic::id() << 24);
     write_io_apic(entry, vector as u32);
+}
+
+/// Sends a disk's input to this processor; whether there is such an input.
+pub(crate) fn route_disk(input: u32) -> bool {
+    /// Those of the serial lines and the keyboard are taken, and an I/O APIC has this many.
+    const TAKEN: [u32; 3] = [1, 3, 4];
+    const INPUTS: u32 = 24;
+    let is_free = input < INPUTS && !TAKEN.contains(&input);
+    if is_free {
+        route(input, DISKS);
+    }
+    is_free
 }
 
 /// Sends an edge-triggered input to this processor as an NMI.

@@ -6,17 +6,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use aurora_machine::{
-    BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange,
+    BlockDevice, BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap,
+    UserContext, VirtRange,
 };
 use raw_cpuid::{CpuId, Hypervisor};
 use x86_64::instructions::interrupts;
 
 use aurora_handover::{Archive, Handover, MemoryMap, Window};
 
+use crate::irq::Pending;
 use crate::layout::{direct, direct_map, image_end, image_phys, image_start, text_start};
 use crate::paging::Device;
 use crate::serial::Line;
 use crate::user::Spaces;
+use crate::virtio::{self, VirtioDisk};
 use crate::{apic, clock, display, entropy, heap, irq, paging, power, ps2, serial, trap, watchdog};
 
 const MIB: u64 = 1 << 20;
@@ -27,6 +30,11 @@ pub(crate) struct Metal {
     heap: u64,
     processor: String,
     spaces: Spaces,
+    virtio: Vec<Arc<VirtioDisk>>,
+    /// The same, as the kernel sees them.
+    disks: Vec<Arc<dyn BlockDevice>>,
+    /// What is wrong with disks that are not among them.
+    complaints: Vec<String>,
 }
 
 /// Turns what the loader left into a machine, and what the kernel is told.
@@ -34,14 +42,17 @@ pub(crate) fn set_up(window: &Window, handover: Handover, random: u64) -> (Metal
     let tables = handover.acpi.map(|root| root.tables(window)).unwrap_or_default();
     let mut free = handover.ram.clone();
     free.remove(image_phys(image_start()), image_phys(image_end()));
+    // Firmware with disks to drive reserves more memory than QEMU leaves free above the archive: that may reach into what
+    // is no RAM to us, and it is there nevertheless, as Linux takes it.
+    let mut shown = handover.ram.clone();
     if let Some(archive) = handover.archive {
         let end = archive.start.0 + archive.len;
-        assert!(handover.ram.contains(archive.start.0, end), "the initial archive is not in RAM");
         free.remove(archive.start.0, end);
+        shown.add(archive.start.0 & !(PAGE_SIZE - 1), end.next_multiple_of(PAGE_SIZE));
     }
     let registers = [apic::base(), irq::find_io_apic(&tables)].into_iter().chain(power::find_registers(&tables));
     let pixels = handover.screen.map(|s| Device::Pixels(s.start, u64::from(s.pitch) * u64::from(s.height)));
-    let root = paging::build(&handover.ram, &mut free, registers.map(Device::Registers).chain(pixels), random);
+    let root = paging::build(&shown, &mut free, registers.map(Device::Registers).chain(pixels), random);
     handover.screen.into_iter().for_each(display::init);
     // boot.s has done its work.
     free.add(image_phys(image_start()), image_phys(text_start()));
@@ -55,13 +66,21 @@ pub(crate) fn set_up(window: &Window, handover: Handover, random: u64) -> (Metal
         initramfs: handover.archive.map(copy_archive).unwrap_or_default(),
     };
     if let Some(archive) = handover.archive {
-        free.add(archive.start.0, archive.start.0 + archive.len);
+        let (start, end) = (archive.start.0, archive.start.0 + archive.len);
+        let parts = handover.ram.ranges().iter().map(|ram| (start.max(ram.start.0), end.min(ram.end.0)));
+        parts.filter(|(start, end)| start < end).for_each(|(start, end)| free.add(start, end));
     }
+    let (virtio, complaints) = virtio::disks(&info.command_line, &mut |at, len| {
+        paging::add_device(root, &mut free, Device::Window(at, len));
+        virtio::registers(at, len)
+    });
     // SAFETY: the direct map shows all RAM, and `free` holds only what nobody else uses: not the image, the tables, the
     // heap, nor any more the archive. The loader's own structures in it have been copied.
     let memory = unsafe { PhysMemory::new(direct(PhysAddr(0)), free.ranges(), Some(root)) };
     debug_assert!(memory.window() as u64 == direct_map());
-    let metal = Metal { memory, heap, processor: processor_name(), spaces: Spaces::new(root) };
+    let disks = virtio.iter().map(|disk| disk.clone() as Arc<dyn BlockDevice>).collect();
+    let (processor, spaces) = (processor_name(), Spaces::new(root));
+    let metal = Metal { memory, heap, processor, spaces, virtio, disks, complaints };
     (metal, info)
 }
 
@@ -102,8 +121,25 @@ fn processor_name() -> String {
 }
 
 impl Metal {
+    /// What is wrong with disks that cannot be used.
+    pub(crate) fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// Whether disks may have answers.
+    pub(crate) fn disks_have_news(&self, pending: Pending) -> bool {
+        if pending.disks() {
+            self.virtio.iter().for_each(|disk| disk.acknowledge());
+        }
+        pending.disks() || self.virtio.iter().any(|disk| disk.wants_polling())
+    }
+
     /// Waits for an interrupt, at most until `until`.
     pub(crate) fn idle(&self, until: Instant) {
+        // A disk that does not interrupt is looked at so often.
+        const POLLING_NS: u64 = 50_000;
+        let polled = self.virtio.iter().any(|disk| disk.wants_polling());
+        let until = if polled { until.min(clock::now() + POLLING_NS) } else { until };
         // With interrupts off a port cannot become pending between the look and the HLT: STI takes effect after it.
         while !irq::is_pending() && clock::now() < until {
             apic::arm(until);
@@ -150,6 +186,9 @@ impl Machine for Metal {
     }
     fn display(&self) -> Option<&dyn Display> {
         display::get().map(|screen| screen as &dyn Display)
+    }
+    fn disks(&self) -> &[Arc<dyn BlockDevice>] {
+        &self.disks
     }
     fn port_write(&self, port: Port, bytes: &[u8]) -> usize {
         match port {

@@ -18,6 +18,7 @@ mod layout;
 mod limine;
 mod machine;
 mod paging;
+mod pci;
 mod power;
 mod ps2;
 mod report;
@@ -26,6 +27,7 @@ mod serial;
 mod symbols;
 mod trap;
 mod user;
+mod virtio;
 mod watchdog;
 
 use alloc::sync::Arc;
@@ -78,14 +80,21 @@ fn drive(machine: Arc<Metal>, info: BootInfo) -> ! {
         Err(error) => report::cannot_start(&error.0),
     };
     report::watch(&kernel);
+    for complaint in machine.complaints() {
+        kernel.log_line(format_args!("{complaint}"));
+    }
     watchdog::start();
     if kernel.command_line().split_ascii_whitespace().any(|word| word == "hang") {
         report::hang();
     }
     loop {
         watchdog::alive();
-        for port in irq::take_pending() {
+        let pending = irq::take_pending();
+        for port in pending.ports() {
             kernel.port_ready(port);
+        }
+        if machine.disks_have_news(pending) {
+            kernel.disks_ready();
         }
         match kernel.run(machine.now() + SLICE_NS) {
             Next::Again => {}

@@ -38,6 +38,8 @@ const MIB_2: u64 = 1 << 21;
 pub(crate) enum Device {
     /// A page of registers.
     Registers(PhysAddr),
+    /// Registers, so many bytes of them.
+    Window(PhysAddr, u64),
     /// Pixels.
     Pixels(PhysAddr, u64),
 }
@@ -65,6 +67,11 @@ pub(crate) fn build(
     unsafe { load_root(root) };
     layout::set_direct_map(direct_map);
     root
+}
+
+/// Maps another device, while there is no other address space yet. What is mapped already stays.
+pub(crate) fn add_device(root: PhysAddr, free: &mut MemoryMap, device: Device) {
+    Mapper { root, free, huge_gib: false }.map_device(device);
 }
 
 /// One of the top-level entries between the boot map and the device map, so that all RAM fits.
@@ -162,6 +169,7 @@ impl Mapper<'_> {
     fn map_device(&mut self, device: Device) {
         let (start, len, flags) = match device {
             Device::Registers(at) => (at.0, PAGE_SIZE, DEVICE),
+            Device::Window(at, len) => (at.0, len, DEVICE),
             Device::Pixels(at, len) => (at.0, len, GATHERED),
         };
         let first = start & !(PAGE_SIZE - 1);

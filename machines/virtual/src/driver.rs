@@ -55,6 +55,21 @@ impl<H: Host> Driver<H> {
         next
     }
 
+    /// A disk has answers.
+    pub fn disks_ready(&self) {
+        if let Some(kernel) = &self.kernel {
+            kernel.disks_ready();
+        }
+    }
+
+    /// Has the kernel put everything on the disks and call `done` when it is there.
+    pub fn sync_soon(&self, done: impl FnOnce() + Send + 'static) {
+        match &self.kernel {
+            Some(kernel) => kernel.sync_soon(done),
+            None => done(),
+        }
+    }
+
     /// Whether something came through a port since the last turn: then the next one is due at once.
     pub fn has_news(&self) -> bool {
         self.machine.ports.has_news()

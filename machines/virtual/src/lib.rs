@@ -30,7 +30,7 @@ use aurora_machine::{BlockDevice, Instant, Machine, PhysMemory, Port, SpaceRoot,
 pub use aurora_kernel::{BootError, Next};
 use clock::Clock;
 pub use clock::Time;
-pub use disk::{DiskImage, ImageDisk};
+pub use disk::{DiskHost, DiskImage, ImageDisk};
 pub use driver::Driver;
 pub use ports::PORT_CAPACITY;
 use ports::Ports;

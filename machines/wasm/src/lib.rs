@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod disk;
 mod host;
 mod link;
 
@@ -87,7 +88,7 @@ fn boot(memory: u64, info: BootInfo) -> Result<Driver<EngineHost>, String> {
     // The kernel's own objects are small beside what programs and files take.
     let heap_limit = (memory / 4).max(16 << 20);
     let config = Config { name: "wasm", heap_limit, time: Time::Real, traced: false };
-    Driver::boot(VirtualMachine::new(config, ram, Vec::new(), EngineHost), info).map_err(|e| e.0)
+    Driver::boot(VirtualMachine::new(config, ram, disk::disks(), EngineHost), info).map_err(|e| e.0)
 }
 
 /// RAM straight from the engine: its pages are zero already, and the host gives them only when they are touched.

@@ -1,0 +1,21 @@
+//! Where a browser keeps disks: `web/test/disk-stores.mjs` tries every store in Chromium, without a machine.
+
+use std::collections::HashMap;
+use std::process::Command;
+
+use aurora_cli::server::PageServer;
+use aurora_cli::{build, project, setup};
+
+#[test]
+fn every_store_of_a_browser_keeps_what_was_flushed() {
+    let folder = build::page().unwrap_or_else(|e| panic!("{e:#}"));
+    let chromium = setup::chromium().unwrap_or_else(|e| panic!("{e:#}"));
+    let node = setup::node().unwrap_or_else(|e| panic!("{e:#}"));
+    let blank = r#"<!doctype html><link rel="icon" href="data:," />"#;
+    let files = HashMap::from([("/blank.html".to_owned(), blank.as_bytes().to_vec())]);
+    let server = PageServer::start(folder, files, 0).expect("the page is served");
+    let script = project::root().join("web/test/disk-stores.mjs");
+    let url = format!("http://{}/", server.address());
+    let out = Command::new(node).arg(script).arg(chromium).arg(url).output().expect("node runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&[out.stdout, out.stderr].concat()));
+}

@@ -1,0 +1,183 @@
+// What a person keeps on the page's disk, tried in Chromium.
+//
+//   node web/test/disk.mjs CHROMIUM URL TEST [FOLDER]
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { createReadStream, createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+import { launchIn, openIn } from "./chromium.mjs";
+import { command, pause, prompt } from "./console.mjs";
+
+const [executablePath, url, name, pictures] = process.argv.slice(2);
+
+const folder = mkdtempSync(join(tmpdir(), "aurora-disk-"));
+let context = await launchIn(executablePath, join(folder, "profile"));
+const open = () => openIn(context, url);
+
+const panel = (page) => page.locator("#disk");
+
+/** Presses a button of the disk's panel, and `yes` should it ask. */
+async function press(page, button, yes) {
+  if (!(await panel(page).isVisible())) await page.getByRole("button", { name: "Disk", exact: true }).click();
+  await panel(page).getByRole("button", { name: button }).click();
+  if (yes) await page.getByRole("dialog").getByRole("button", { name: yes, exact: true }).click();
+}
+
+/** Waits until a system that was started anew is at its prompt. */
+async function restarted(page) {
+  await page.locator("#splash:not(.done)").waitFor();
+  await page.locator("#splash.done").waitFor({ state: "attached" });
+  await prompt(page);
+}
+
+async function download(page, act) {
+  const [file] = await Promise.all([page.waitForEvent("download"), act()]);
+  const path = join(folder, file.suggestedFilename());
+  await file.saveAs(path);
+  return path;
+}
+
+/** The page's disk as an image, checked by e2fsck. */
+async function exported(page) {
+  const packed = await download(page, () => press(page, "Export"));
+  const image = join(folder, "disk.img");
+  await pipeline(createReadStream(packed), createGunzip(), createWriteStream(image));
+  const { status, stdout, stderr } = spawnSync("e2fsck", ["-fn", image], { encoding: "utf8" });
+  assert.equal(status, 0, stdout + stderr);
+  return { packed, image };
+}
+
+const debugfs = (image, request) => spawnSync("debugfs", ["-R", request, image], { encoding: "utf8" }).stdout;
+
+const tests = {
+  async a_file_survives_a_reload_a_killed_browser_and_a_second_start() {
+    let page = await open();
+    await prompt(page);
+    assert.match(await command(page, "mount | grep ' / '"), /vda on \/ type ext4/);
+    await command(page, "echo synced > kept; sync");
+    await page.reload();
+    await prompt(page);
+    assert.equal(await command(page, "cat kept"), "synced");
+    // What is older than a second needs no sync.
+    await command(page, "echo old >> kept");
+    await pause(1500);
+    const browser = context.browser();
+    const gone = new Promise((resolve) => context.on("close", resolve));
+    const { pid } = await processOf(page);
+    process.kill(pid, "SIGKILL");
+    await gone;
+    await browser?.close();
+    context = await launchIn(executablePath, join(folder, "profile"));
+    page = await open();
+    await prompt(page);
+    assert.equal(await command(page, "cat kept"), "synced\nold");
+  },
+
+  async what_is_dirty_is_saved_when_the_page_goes() {
+    let page = await open();
+    await prompt(page);
+    await command(page, "echo quick > quick");
+    await page.close();
+    page = await open();
+    await prompt(page);
+    assert.equal(await command(page, "cat quick"), "quick");
+  },
+
+  async an_exported_disk_is_right_to_e2fsck_and_can_be_imported() {
+    const page = await open();
+    await prompt(page);
+    await command(page, "mkdir work; cp /bin/busybox work; echo exported > work/note");
+    const { packed, image } = await exported(page);
+    assert.equal(debugfs(image, "cat /root/work/note"), "exported\n");
+    await command(page, "rm -r work; sync");
+    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), press(page, "Import")]);
+    await chooser.setFiles(packed);
+    await page.getByRole("dialog").getByRole("button", { name: "Import" }).click();
+    await restarted(page);
+    assert.equal(await command(page, "cat work/note; cmp work/busybox /bin/busybox && echo same"), "exported\nsame");
+  },
+
+  async a_second_tab_is_told_may_look_at_a_copy_and_may_take_over() {
+    const first = await open();
+    await prompt(first);
+    await command(first, "echo first > whose");
+    const second = await open();
+    const dialog = second.getByRole("alertdialog", { name: "This disk is in use" });
+    await dialog.waitFor();
+    if (pictures) writeFileSync(join(pictures, "disk-in-use.png"), await second.screenshot());
+    await dialog.getByRole("button", { name: "Look at a copy" }).click();
+    await prompt(second);
+    assert.equal(await command(second, "cat whose; echo second > whose; cat whose"), "first\nsecond");
+    assert.equal(await command(first, "cat whose"), "first");
+    await second.reload();
+    await dialog.getByRole("button", { name: "Take over" }).click();
+    await prompt(second);
+    await first.getByRole("alertdialog", { name: "Running elsewhere" }).waitFor();
+    assert.equal(await command(second, "cat whose"), "first");
+    await first.getByRole("button", { name: "Start again" }).click();
+    await first.getByRole("alertdialog", { name: "This disk is in use" }).waitFor();
+  },
+
+  async snapshots_are_listed_gone_back_to_and_deleted_and_a_reset_makes_all_new() {
+    const page = await open();
+    await prompt(page);
+    await command(page, "echo one > number");
+    await press(page, "Take a snapshot");
+    await page.locator("#disk-snapshots li").waitFor();
+    if (pictures) writeFileSync(join(pictures, "disk-panel.png"), await page.screenshot());
+    await command(page, "echo two > number; sync");
+    await press(page, /^Go back/, "Go back");
+    await restarted(page);
+    assert.equal(await command(page, "cat number"), "one");
+    await press(page, "Factory reset", "Reset");
+    await restarted(page);
+    assert.match(await command(page, "cat number"), /No such file/);
+    await press(page, /^Delete/, "Delete");
+    await page.locator("#disk-none").waitFor();
+  },
+
+  async files_are_put_in_and_taken_out() {
+    const page = await open();
+    await prompt(page);
+    const bytes = Buffer.from(Array.from({ length: 3_000_000 }, (_, i) => (i * 7 + (i >> 9)) & 255));
+    const local = join(folder, "some file.bin");
+    writeFileSync(local, bytes);
+    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), press(page, "Put a file in")]);
+    await chooser.setFiles(local);
+    await page.locator("#disk:not([data-busy])").waitFor();
+    await page.locator("#disk-path").fill("some file.bin");
+    const back = await download(page, () => press(page, "Take it out"));
+    assert.ok(readFileSync(back).equals(bytes));
+    const dropped = await page.evaluateHandle(() => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File(["dropped\n"], "dropped.txt"));
+      return transfer;
+    });
+    await page.dispatchEvent("#terminal", "drop", { dataTransfer: dropped });
+    await page.waitForFunction(() => !document.getElementById("disk").hasAttribute("data-busy"));
+    assert.equal(await command(page, "cat dropped.txt"), "dropped");
+  },
+};
+
+/** The browser's own process. */
+async function processOf(page) {
+  const session = await page.context().newCDPSession(page);
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo").catch(() => ({ processInfo: [] }));
+  const found = processInfo.find(({ type }) => type === "browser");
+  if (found) return { pid: found.id };
+  const { stdout } = spawnSync("pgrep", ["-of", join(folder, "profile")], { encoding: "utf8" });
+  return { pid: Number(stdout) };
+}
+
+try {
+  await tests[name]();
+} catch (error) {
+  console.error(error);
+  process.exitCode = 1;
+} finally {
+  await context.close().catch(() => {});
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+}
