@@ -20,6 +20,8 @@ const BLOCK_HEADER: usize = 32;
 const ENTRY: usize = 16;
 /// How many inodes share a block at most.
 const MAX_SHARERS: u32 = 1024;
+/// Blocks of attributes that are remembered to be shared.
+const MAX_REMEMBERED: usize = 4096;
 /// The index and the name of the attribute with the rest of contents that are in an inode.
 const SYSTEM: u8 = 7;
 const DATA: &[u8] = b"data";
@@ -214,7 +216,7 @@ impl Ext4 {
             return Err(corrupt("attribute block: a place beyond the device", u64::from(inode.ino)));
         }
         let data = self.get(inode.xattr_block, Kind::Xattr)?;
-        self.shared.entry(le32(&data, 12)).or_insert(inode.xattr_block);
+        self.remember_shared(le32(&data, 12), inode.xattr_block);
         parse(&data, BLOCK_HEADER, 0, data.len(), inode.xattr_block)
     }
 
@@ -345,8 +347,16 @@ impl Ext4 {
             self.charge(inode, 1);
         }
         self.edit(inode.xattr_block, Kind::Xattr)?.copy_from_slice(&data);
-        self.shared.insert(hash, inode.xattr_block);
+        self.remember_shared(hash, inode.xattr_block);
         Ok(())
+    }
+
+    /// Notes that a block has attributes of a hash. It is a hint; what it leads to is looked at.
+    fn remember_shared(&mut self, hash: u32, block: u64) {
+        if self.shared.len() >= MAX_REMEMBERED {
+            self.shared.clear();
+        }
+        self.shared.insert(hash, block);
     }
 
     /// A block that has these very attributes already. Only one that is in memory as such is trusted: a block that was

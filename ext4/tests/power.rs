@@ -45,7 +45,7 @@ fn set_checksums_v2(image: &std::path::Path, data: &mut [u8]) {
 
 fn record(name: &'static str, arguments: &[&str], folder: &Folder, work: impl FnOnce(&mut Host)) -> Recording {
     let image = folder.path("image");
-    oracle::mke2fs(&image, 16 << 20, arguments, None);
+    oracle::mke2fs(&image, 12 << 20, arguments, None);
     let mut data = std::fs::read(&image).unwrap();
     if name == CHECKSUMS_V2 {
         set_checksums_v2(&image, &mut data);
@@ -176,7 +176,11 @@ fn try_state(recording: &Recording, image: Vec<u8>, mark: u64, folder: &Folder, 
     oracle::e2fsck(&ours).map_err(|e| format!("replayed by us: {e}"))?;
     // e2fsck's: it replays, and then has nothing to repair.
     let (status, said) = oracle::e2fsck_repair(&path);
-    if status > 1 {
+    // To replay and to free orphans is all it may have to do, and to note that there are none in the file for them: Linux,
+    // too, has that flag set while mounted.
+    let repaired =
+        said.replace("Feature orphan_present is set but orphan file is clean.\nClear? yes", "").contains("? yes");
+    if status > 1 || repaired {
         return Err(format!("e2fsck -fy: {status}: {said}"));
     }
     oracle::e2fsck(&path).map_err(|e| format!("after e2fsck -fy: {e}"))?;
