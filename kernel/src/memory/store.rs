@@ -185,7 +185,7 @@ impl PageCache {
 
     /// Makes bytes ready to be changed. Afterwards the store has a place for them, and their pages are there and dirty,
     /// but for those with contents that are about to be replaced whole: nobody needs to read these first.
-    pub(super) fn prepare(self: &Arc<Self>, bytes: Range<u64>) -> Result<(), IoError> {
+    pub(crate) fn prepare(self: &Arc<Self>, bytes: Range<u64>) -> Result<(), IoError> {
         let Some(stored) = &self.stored else { return Ok(()) };
         let store = stored.store()?;
         let pages = bytes.start / PAGE_SIZE..bytes.end.div_ceil(PAGE_SIZE);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use aurora_abi::Errno;
-use aurora_ext4::{Allocate as How, Place, Progress, Run};
+use aurora_ext4::{Allocate as How, By, InodeFlags, Place, Progress, Run};
 use aurora_machine::{Frame, PAGE_SIZE, SECTOR_SIZE};
 
 use super::Disk;
@@ -120,12 +120,27 @@ impl DiskInode {
         self.cache().ok_or(Errno::EINVAL)
     }
 
+    /// Contents that are in the inode itself get blocks, which the rest of what a file system does is about.
+    pub(super) fn move_out(&self, cache: &Arc<PageCache>, by: By) -> Result<(), Errno> {
+        let attributes = self.state.lock().attributes;
+        if !attributes.flags.contains(InodeFlags::INLINE_DATA) {
+            return Ok(());
+        }
+        if attributes.size > 0 {
+            cache.require(0)?;
+            return cache.prepare(0..attributes.size).map_err(IoError::errno);
+        }
+        self.disk()?.attempt(|ext4| ext4.take_inline(self.ino(), by))?;
+        self.refresh();
+        Ok(())
+    }
+
     /// fallocate(2).
     pub(super) fn allocate_contents(&self, how: Allocate, bytes: Range<u64>) -> Result<(), Errno> {
         let (disk, cache) = (self.disk()?, self.cached()?);
         let by = disk.by(disk.now());
         let size = disk.block_size;
-        disk.attempt(|ext4| ext4.take_inline(self.ino(), by))?;
+        self.move_out(cache, by)?;
         if how == Allocate::Room {
             let (first, end) = (bytes.start / size, bytes.end.div_ceil(size));
             return self.repeat(|ext4| ext4.allocate(self.ino(), first, end - first, by));

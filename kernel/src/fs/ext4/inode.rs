@@ -381,18 +381,18 @@ impl Inode for DiskInode {
         if size > disk.ext4.lock().max_file_size(attributes.flags.contains(format::InodeFlags::EXTENTS)) {
             return Err(Errno::EFBIG);
         }
+        let by = disk.by(now);
+        self.move_out(cache, by)?;
         let old = cache.size();
         if size < old {
             if attributes.size < old {
                 // What was written and never reached the disk is part of what is cut off.
-                let by = disk.by(now);
                 disk.attempt(|ext4| ext4.grow(self.ino, old, by))?;
             }
             self.cut(cache, size)?;
         } else {
             cache.resize(size);
         }
-        let by = disk.by(now);
         self.steps(|ext4| ext4.truncate(self.ino, size, by))?;
         self.change(&AttributeChange { mtime: SetTime::To(now), ..AttributeChange::at(now) })
     }
