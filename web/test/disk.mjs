@@ -47,7 +47,7 @@ async function exported(page) {
   await pipeline(createReadStream(packed), createGunzip(), createWriteStream(image));
   // The copy is of a disk in use: what is in its journal is there after replay, as for who mounts it.
   e2fsck("-fn", image);
-  e2fsck("-E", "journal_only", image);
+  e2fsck("-fy", "-E", "journal_only", image);
   e2fsck("-fn", image);
   return { packed, image };
 }
