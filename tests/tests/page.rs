@@ -138,3 +138,8 @@ fn snapshots_are_listed_gone_back_to_and_deleted_and_a_reset_makes_all_new() {
 fn files_are_put_in_and_taken_out() {
     disk("files_are_put_in_and_taken_out");
 }
+
+#[test]
+fn a_system_runs_from_the_database_and_from_the_cache_too() {
+    disk("a_system_runs_from_the_database_and_from_the_cache_too");
+}

@@ -51,6 +51,8 @@ export function connect({ machine, boot }) {
   const remove = attempt(async (event) => {
     const { snapshot } = event.target.dataset;
     if (await confirm(`Delete the snapshot “${snapshot}”?`, "Delete")) await disks.removeSnapshot(NAME, snapshot);
+    // The question took the panel's place.
+    panel.showPopover();
   });
   const actions = {
     "disk-snapshot": () => disks.makeSnapshot(NAME, free(new Date())),

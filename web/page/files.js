@@ -53,8 +53,10 @@ export function acceptDrops(target, attempt, take) {
   target.addEventListener("drop", (event) => {
     event.preventDefault();
     // What was dropped is gone after this event: its entries are taken now.
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-    attempt(async () => take((await Promise.all(entries.map((entry) => walk(entry)))).flat()))(event);
+    const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+    const dropped = items.map((item) => ({ entry: item.webkitGetAsEntry?.(), file: item.getAsFile() }));
+    const found = dropped.map(({ entry, file }) => (entry ? walk(entry) : [{ path: file.name, file }]));
+    attempt(async () => take((await Promise.all(found)).flat()))(event);
   });
 }
 

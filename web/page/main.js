@@ -32,11 +32,16 @@ const surroundings = {
   terminal: consoleTerminal,
   onLog: screens.logged,
   onProgress: screens.progress,
-  onHang: screens.hang,
+  onHang(news) {
+    hangs = news !== null;
+    screens.hang(news);
+  },
 };
 
 /** @type {Aurora | undefined} */
 let os;
+/** Whether it does not answer. */
+let hangs = false;
 let saved;
 /** Which start is the last: an earlier one's end is no news. */
 let latest = 0;
@@ -71,9 +76,12 @@ const PATIENCE = 3000;
 
 async function gone(machine) {
   if (!machine) return;
-  machine.shutdown();
-  await Promise.race([machine.ended, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+  if (!hangs) {
+    machine.shutdown();
+    await Promise.race([machine.ended, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+  }
   machine.terminate();
+  hangs = false;
 }
 
 /** Starts the system on its disk; `changes` say what is other than usual about that. */
