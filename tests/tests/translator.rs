@@ -179,7 +179,7 @@ fn minimise(host: &Host, mut ran: Ran) -> Ran {
         }
         let singles: Vec<Sequence> = (0..ran.sequence.len()).filter_map(|n| ran.sequence.without(n)).collect();
         // The most together come last among those, and alone is better than nothing.
-        let together = variants(removed).into_iter().filter(|v| v.1).next_back();
+        let together = variants(removed).into_iter().rfind(|v| v.1);
         let Some((smaller, _)) = together.or_else(|| variants(singles).into_iter().find(|v| v.1)) else { return ran };
         ran = smaller;
     }
@@ -233,7 +233,8 @@ fn what_translated_programs_do_the_interpreter_does_again() {
         let spawn = Spawn { argv, ..Spawn::default() };
         let said = running.client.output(&spawn, b"", PATIENCE).map_err(|error| running.explain(&error));
         let said = said.unwrap_or_else(|why| panic!("{what}: {why}")).stdout;
-        let expected = Command::new(hot).arg(what).output().expect("it runs here").stdout;
+        let folder = aurora_cli::project::made("translator").expect("a folder");
+        let expected = Command::new(hot).arg(what).current_dir(folder).output().expect("it runs here").stdout;
         assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&expected), "{what}");
     }
 }
