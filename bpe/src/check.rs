@@ -94,7 +94,10 @@ impl Processor {
         self.core.journal = Some(Journal::new());
         self.core.fuel = STRETCH;
         let ended = self.run_translated(place, env);
-        let done = (STRETCH as i64 - self.core.exchange.fuel).max(0) as u64;
+        // What stopped with an op was paid for, and is given back.
+        let left = self.core.exchange.fuel;
+        let given_back = self.core.fuel as i64 - left.max(0);
+        let done = (STRETCH as i64 - left - given_back).max(0) as u64;
         let translated = State::of(&self.core);
         let stepping = core::mem::take(&mut self.stepping);
         let window = self.core.memory.window();

@@ -236,6 +236,29 @@ fn software_traps_come_after_their_instruction() {
 }
 
 #[test]
+fn xgetbv_says_what_cpuid_does_and_what_is_in_use() {
+    // cpuid; xgetbv
+    let run = |code: &[u8], rax: u64, rcx: u64| {
+        let mut g = guest(code);
+        g.cpu.set_reg(Reg::Rax, rax);
+        g.cpu.set_reg(Reg::Rcx, rcx);
+        let trap = g.go();
+        (trap, [Reg::Rax, Reg::Rbx, Reg::Rcx, Reg::Rdx].map(|r| g.cpu.reg(r)))
+    };
+    let (cpuid, xgetbv) = ([0x0f, 0xa2], [0x0f, 0x01, 0xd0]);
+    let features = run(&cpuid, 1, 0).1[2];
+    assert_eq!(features >> 26 & 3, 3, "XSAVE, and OSXSAVE with it");
+    let (_, [components, size, largest, high]) = run(&cpuid, 13, 0);
+    assert_eq!((components, size, largest, high), (3, 576, 576, 0));
+    assert_eq!(run(&xgetbv, 0, 0), (ENDED, [components, 0, 0, high]));
+    // Nothing was calculated yet.
+    assert_eq!(run(&xgetbv, 9, 1), (ENDED, [0, 0, 1, 0]));
+    assert_eq!(run(&xgetbv, 9, 2).0, Trap::Exception(Exception::GeneralProtection(0)));
+    // pcmpeqd xmm0, xmm0; xgetbv
+    assert_eq!(run(&[0x66, 0x0f, 0x76, 0xc0, 0x0f, 0x01, 0xd0], 9, 1).1[0], 2);
+}
+
+#[test]
 fn spaces_do_not_see_each_others_pages() {
     // mov rax, [rdi]
     let mut g = guest(&[0x48, 0x8b, 0x07]);

@@ -25,7 +25,10 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
+use aurora_cli::link::Spawn;
+use aurora_cli::machines::{Boot, Kind, Running};
 use aurora_machine::FxState;
 use generate::Template;
 use host::Host;
@@ -176,7 +179,7 @@ fn minimise(host: &Host, mut ran: Ran) -> Ran {
         }
         let singles: Vec<Sequence> = (0..ran.sequence.len()).filter_map(|n| ran.sequence.without(n)).collect();
         // The most together come last among those, and alone is better than nothing.
-        let together = variants(removed).into_iter().filter(|v| v.1).next_back();
+        let together = variants(removed).into_iter().rfind(|v| v.1);
         let Some((smaller, _)) = together.or_else(|| variants(singles).into_iter().find(|v| v.1)) else { return ran };
         ran = smaller;
     }
@@ -209,4 +212,29 @@ fn every_form_and_random_sequences_do_translated_what_the_real_processor_does() 
         generate::case(r, &template).and_then(Sequence::of_one)
     });
     cases(&host, "sequences", setting("AURORA_SEQUENCES", 15_000), |r, templates| Some(sequence::random(r, templates)));
+}
+
+#[test]
+fn what_translated_programs_do_the_interpreter_does_again() {
+    const PATIENCE: Duration = Duration::from_secs(300);
+    let programs = aurora_tests::programs::build().expect("the programs are built");
+    let hot = &programs.iter().find(|(name, _)| *name == "hot").expect("it is one of them").1;
+    let mut image = aurora_cli::image::base().expect("an image");
+    image.add_file(hot, "/hot").expect("room for it");
+    let boot = Boot {
+        archive: image.to_cpio(),
+        command_line: "link quiet check".into(),
+        memory: 256 << 20,
+        show_console: false,
+    };
+    let mut running = Running::start(Kind::Node, boot, PATIENCE).expect("a machine");
+    for what in ["rewritten", "switches"] {
+        let argv = ["/hot", what].map(|word| word.as_bytes().to_vec()).to_vec();
+        let spawn = Spawn { argv, ..Spawn::default() };
+        let said = running.client.output(&spawn, b"", PATIENCE).map_err(|error| running.explain(&error));
+        let said = said.unwrap_or_else(|why| panic!("{what}: {why}")).stdout;
+        let folder = aurora_cli::project::made("translator").expect("a folder");
+        let expected = Command::new(hot).arg(what).current_dir(folder).output().expect("it runs here").stdout;
+        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&expected), "{what}");
+    }
 }

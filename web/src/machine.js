@@ -26,6 +26,8 @@ export class Machine {
   #table;
   /** @type {DiskQueue} */
   #disks;
+  /** What the first translated module exports. @type {WebAssembly.Exports} */
+  #entrance = {};
 
   /**
    * `print` gets a line when the machine cannot start, `panicked` what a kernel that panics says, and where, and `wake`
@@ -70,7 +72,13 @@ export class Machine {
       install(/** @type {number} */ at, /** @type {number} */ length) {
         try {
           const shared = { m: machine.#memory, t: machine.#table };
-          new WebAssembly.Instance(new WebAssembly.Module(bytes(at, length)), { m: shared });
+          const module = new WebAssembly.Module(bytes(at, length));
+          const { exports } = new WebAssembly.Instance(module, { m: shared, e: machine.#entrance });
+          for (const [name, value] of Object.entries(exports)) {
+            // What has a number belongs in that slot; what has a name is for the modules after this one.
+            if (/^\d+$/.test(name)) machine.#table.set(Number(name), /** @type {Function} */ (value));
+            else machine.#entrance = exports;
+          }
           return 1;
         } catch (error) {
           print(String(error));

@@ -11,7 +11,7 @@ use wasm_encoder::{BlockType, BranchHint, InstructionSink, MemArg, MemArgTarget,
 use super::code::{FLAGS, Function, MXCSR, Set};
 use super::flow::Flow;
 use super::graph::Graph;
-use super::layout::{CallOut, CallOuts, Layout, function, signature};
+use super::layout::{CallOut, CallOuts, Layout, function};
 use super::lazy::{Kind, STOP_INTERPRET};
 use super::packed::FloatLocals;
 use super::plan::Plan;
@@ -468,8 +468,7 @@ impl<'a> Emitter<'a> {
         self.i().i64_store(slot).i32_const(core).i32_const(ops as i32);
         let paid = self.pending + 1;
         self.i().local_get(param::FUEL).i64_const(paid).i64_sub();
-        let helper = self.layout.call_out as i32;
-        self.i().i32_const(helper).call_indirect(0, signature::CALL_OUT).local_set(param::FUEL);
+        self.i().call(function::CALL_OUT).local_set(param::FUEL);
         let stop = at(self.layout.stop);
         self.i().i32_const(0).i32_load(stop);
         self.open_rare(BlockType::Empty);

@@ -6,7 +6,7 @@ use iced_x86::{Instruction, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
 use super::emit::{Emitter, Temp};
-use super::layout::signature;
+use super::layout::function;
 use super::lazy::{Kind, Over, Setter, Source};
 
 impl Emitter<'_> {
@@ -132,8 +132,8 @@ impl Emitter<'_> {
         let registers = self.spill() & 0xffff;
         self.store_registers(registers);
         self.store_flags();
-        let (core, helper) = (self.layout.core as i32, self.layout.condition as i32);
-        self.i().i32_const(core).i32_const(what).i32_const(helper).call_indirect(0, signature::CONDITION);
+        let core = self.layout.core as i32;
+        self.i().i32_const(core).i32_const(what).call(function::CONDITION);
     }
 
     /// Pushes CF as 0 or 1.

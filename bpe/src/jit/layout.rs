@@ -10,7 +10,7 @@ use iced_x86::Instruction;
 use crate::lower;
 use crate::op::Op;
 
-/// Numbers of the functions every module begins with.
+/// Numbers of the functions every module begins with: those of the entrance, and its own.
 pub(crate) mod function {
     /// Goes to an address through the jump table.
     pub(crate) const DISPATCH: u32 = 0;
@@ -18,10 +18,18 @@ pub(crate) mod function {
     pub(crate) const LOAD: u32 = 1;
     /// Stores likewise.
     pub(crate) const STORE: u32 = 2;
+    /// Executes an instruction's ops.
+    pub(crate) const CALL_OUT: u32 = 3;
+    /// Works out a condition.
+    pub(crate) const CONDITION: u32 = 4;
+    /// Calls a function of two vectors.
+    pub(crate) const PURE: u32 = 5;
+    /// How many are the entrance's.
+    pub(crate) const SHARED: u32 = 6;
     /// The upper half of an unsigned product.
-    pub(crate) const HIGH: u32 = 3;
-    /// The first function of its own.
-    pub(crate) const FIRST: u32 = 4;
+    pub(crate) const HIGH: u32 = 6;
+    /// The first that is translated.
+    pub(crate) const FIRST: u32 = 7;
 }
 
 /// Numbers of the types every module has.
@@ -47,7 +55,9 @@ pub(crate) mod signature {
     /// What a translated function gives, from nothing.
     pub(crate) const RETURNED: u32 = 9;
     /// A [`crate::vector::Pure`].
-    pub(crate) const PURE: u32 = 10;
+    pub(crate) const PURE_HELPER: u32 = 10;
+    /// [`super::function::PURE`]: the same, and which.
+    pub(crate) const PURE: u32 = 11;
 }
 
 /// Addresses, and table slots of our functions.

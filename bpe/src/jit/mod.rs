@@ -53,8 +53,9 @@ use module::{JUMPS, Jump, jump_index};
 pub trait Engine: Send {
     /// Makes `count` new slots at the end of our function table, and says which is the first.
     fn grow(&mut self, count: u32) -> Option<u32>;
-    /// Instantiates `module`, whose imports are our memory (`m.m`) and our function table (`m.t`); its element segments put
-    /// functions into the table. Returns whether the engine took it.
+    /// Instantiates `module`, whose imports are our memory (`m.m`), our function table (`m.t`), and what the first module
+    /// exports by names (`e`). Exports whose names are numbers go into those slots of the table. Returns whether the engine
+    /// took it.
     fn install(&mut self, module: &[u8]) -> bool;
     /// Empties a slot.
     fn clear(&mut self, slot: u32);
@@ -336,7 +337,7 @@ impl Jit {
         let bodies: Vec<Body> = functions.iter().map(|f| function::translate(f, &self.layout, &callees)).collect();
         let Some(slots) = self.take_slots(functions.len()) else { return false };
         let code: Vec<_> = bodies.iter().map(|b| (&b.locals[..], &b.code[..], &b.hints[..])).collect();
-        let bytes = module::module(&self.layout, &slots, &code);
+        let bytes = module::module(&slots, &code);
         if !self.engine.install(&bytes) {
             self.free.extend(slots);
             return false;

@@ -1,11 +1,12 @@
 //! WebAssembly modules around translated functions.
 
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use aurora_machine::PAGE_SIZE;
 use wasm_encoder::{
-    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function,
-    FunctionSection, ImportSection, InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
+    BlockType, BranchHint, BranchHints, CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
+    ImportSection, InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
 };
 
 use super::emit::at;
@@ -57,37 +58,48 @@ fn types() -> TypeSection {
     add(&[I32, I32, I64], &[]);
     add(&[], &[I64, I64]);
     add(&[I32, I32], &[]);
+    add(&[I32, I32, I32], &[]);
     types
 }
 
-fn imports() -> ImportSection {
-    let mut imports = ImportSection::new();
-    let memory = MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None };
-    imports.import("m", "m", EntityType::Memory(memory));
+/// What only the entrance has: V8 never lets go of an instance that imports a table, as long as that lives.
+fn import_table(imports: &mut ImportSection) {
     let table = TableType { element_type: RefType::FUNCREF, table64: false, minimum: 0, maximum: None, shared: false };
     imports.import("m", "t", EntityType::Table(table));
-    imports
 }
+
+fn import_memory(imports: &mut ImportSection) {
+    let memory = MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    imports.import("m", "m", EntityType::Memory(memory));
+}
+
+/// The functions of the entrance's other modules have: their names, in the order of [`function`], and their types.
+const SHARED: [(&str, u32); function::SHARED as usize] = [
+    ("dispatch", signature::TRANSLATED),
+    ("load", signature::LOAD),
+    ("store", signature::STORE),
+    ("call_out", signature::CALL_OUT),
+    ("condition", signature::CONDITION),
+    ("pure", signature::PURE),
+];
 
 /// A function's locals, code, and which way branches in that mostly go.
 pub(crate) type Code<'a> = (&'a [ValType], &'a [u8], &'a [BranchHint]);
 
-/// A module with these functions, put into these slots of the table.
-pub(crate) fn module(layout: &Layout, slots: &[u32], functions: &[Code<'_>]) -> Vec<u8> {
-    let mut declared = FunctionSection::new();
-    let mut code = CodeSection::new();
-    for (ty, function) in [
-        (signature::TRANSLATED, dispatch(layout)),
-        (signature::LOAD, load(layout)),
-        (signature::STORE, store(layout)),
-        (signature::HIGH, high()),
-    ] {
-        declared.function(ty);
-        code.function(&function);
+/// A module with these functions, to be put into these slots of the table: that is what their exports' names say.
+pub(crate) fn module(slots: &[u32], functions: &[Code<'_>]) -> Vec<u8> {
+    let mut imports = ImportSection::new();
+    import_memory(&mut imports);
+    for (name, ty) in SHARED {
+        imports.import("e", name, EntityType::Function(ty));
     }
-    let mut hints = BranchHints::new();
-    for (n, &(locals, bytes, own)) in (function::FIRST..).zip(functions) {
+    let (mut declared, mut code) = (FunctionSection::new(), CodeSection::new());
+    let (mut exports, mut hints) = (ExportSection::new(), BranchHints::new());
+    declared.function(signature::HIGH);
+    code.function(&high());
+    for ((n, &(locals, bytes, own)), slot) in (function::FIRST..).zip(functions).zip(slots) {
         declared.function(signature::TRANSLATED);
+        exports.export(&slot.to_string(), ExportKind::Func, n);
         let mut function = Function::new_with_locals_types(locals.iter().copied());
         let start = function.byte_len() as u32;
         function.raw(bytes.iter().copied());
@@ -95,30 +107,53 @@ pub(crate) fn module(layout: &Layout, slots: &[u32], functions: &[Code<'_>]) -> 
         let moved = |h: &BranchHint| BranchHint { branch_func_offset: start + h.branch_func_offset, ..*h };
         hints.function_hints(n, own.iter().map(moved));
     }
-    assemble(&declared, &code, &hints, slots, function::FIRST)
-}
-
-/// The module through which we call translated code: one function in the table at `slot`.
-pub(crate) fn entrance(layout: &Layout, slot: u32) -> Vec<u8> {
-    let mut declared = FunctionSection::new();
-    declared.function(signature::ENTER);
-    let mut code = CodeSection::new();
-    code.function(&enter(layout));
-    assemble(&declared, &code, &BranchHints::new(), &[slot], 0)
-}
-
-fn assemble(declared: &FunctionSection, code: &CodeSection, hints: &BranchHints, slots: &[u32], first: u32) -> Vec<u8> {
-    let mut elements = ElementSection::new();
-    for (n, &slot) in (first..).zip(slots) {
-        elements.active(None, &ConstExpr::i32_const(slot as i32), Elements::Functions([n].as_slice().into()));
-    }
     let mut module = Module::new();
-    module.section(&types()).section(&imports()).section(declared).section(&elements);
+    module.section(&types()).section(&imports).section(&declared).section(&exports);
     if !hints.is_empty() {
-        module.section(hints);
+        module.section(&hints);
     }
-    module.section(code);
+    module.section(&code);
     module.finish()
+}
+
+/// The first module: through it we call translated code, from the table at `slot`, and the others reach us and each other.
+pub(crate) fn entrance(layout: &Layout, slot: u32) -> Vec<u8> {
+    let mut imports = ImportSection::new();
+    import_memory(&mut imports);
+    import_table(&mut imports);
+    let (mut declared, mut code, mut exports) = (FunctionSection::new(), CodeSection::new(), ExportSection::new());
+    let bodies = [
+        dispatch(layout),
+        load(layout),
+        store(layout),
+        forward(3, signature::CALL_OUT, Some(layout.call_out)),
+        forward(2, signature::CONDITION, Some(layout.condition)),
+        forward(2, signature::PURE_HELPER, None),
+    ];
+    for ((n, (name, ty)), body) in (0..).zip(SHARED).zip(&bodies) {
+        declared.function(ty);
+        exports.export(name, ExportKind::Func, n);
+        code.function(body);
+    }
+    declared.function(signature::ENTER);
+    exports.export(&slot.to_string(), ExportKind::Func, function::SHARED);
+    code.function(&enter(layout));
+    let mut module = Module::new();
+    module.section(&types()).section(&imports).section(&declared).section(&exports).section(&code);
+    module.finish()
+}
+
+/// Calls a function of ours with the first `count` parameters: the one in this slot, or the one the next parameter names.
+fn forward(count: u32, ty: u32, slot: Option<u32>) -> Function {
+    let mut f = Function::new([]);
+    let mut s = f.instructions();
+    (0..count).for_each(|n| _ = s.local_get(n));
+    match slot {
+        Some(slot) => s.i32_const(slot as i32),
+        None => s.local_get(count),
+    };
+    s.call_indirect(0, ty).end();
+    f
 }
 
 /// Calls that may nest in the engine's stack: a frame of code not yet optimised has all its registers on it.

@@ -7,7 +7,7 @@ use wasm_encoder::{Ieee64, Lane, ValType};
 
 use super::emit::{Clean, Emitter, Instruction as Write, Temp, at};
 use super::float;
-use super::layout::signature;
+use super::layout::function as callee;
 use super::lazy::{Kind, Setter};
 use super::memory::{VECTOR, type_of};
 use super::translate::width;
@@ -533,7 +533,7 @@ impl Emitter<'_> {
             self.i().v128_store(at(place + 32));
         }
         self.i().i32_const(place as i32).i32_const(i32::from(immediate_or_zero(insn)));
-        self.i().i32_const(function as usize as i32).call_indirect(0, signature::PURE);
+        self.i().i32_const(function as usize as i32).call(callee::PURE);
         self.i().i32_const(0).v128_load(at(place));
         self.pop_vector(to);
     }

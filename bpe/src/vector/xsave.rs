@@ -51,7 +51,7 @@ fn in_use(fx: &FxState) -> u64 {
 /// The area, which must be aligned; other than for `FXSAVE` that is looked at before whether its address is canonical.
 fn area(core: &mut Core, op: &Op, access: Access) -> Result<Span, Stop> {
     let addr = core.address(op);
-    if addr % 64 != 0 {
+    if !addr.is_multiple_of(64) {
         return Err(core.misaligned());
     }
     core.span(op, addr, AREA, access)

@@ -13,7 +13,7 @@ use crate::link::{self, Spawn};
 use crate::machines::{Boot, Kind, Running};
 use crate::{image, project, setup, ui};
 
-/// How long the program runs.
+/// How long the program runs, unless `AURORA_MEMORY_SECONDS` says otherwise.
 const SECONDS: u64 = 30 * 60;
 /// How often memory is looked at.
 const EVERY: Duration = Duration::from_secs(15);
@@ -32,12 +32,13 @@ pub(super) fn run(_seed: u64) -> Result<Outcome> {
     let boot =
         Boot { archive: image.to_cpio(), command_line: "link quiet".into(), memory: 256 << 20, ..Boot::default() };
     let running = Running::start(Kind::Node, boot, Duration::from_secs(60))?;
-    let argv = ["/churn".to_owned(), SECONDS.to_string()].map(String::into_bytes).to_vec();
+    let seconds = std::env::var("AURORA_MEMORY_SECONDS").ok().and_then(|v| v.parse().ok()).unwrap_or(SECONDS);
+    let argv = ["/churn".to_owned(), seconds.to_string()].map(String::into_bytes).to_vec();
     let spawn = Spawn { argv, env: link::environment(None), ..Default::default() };
     let (done, mut samples) = (AtomicBool::new(false), Vec::new());
     let said = std::thread::scope(|scope| {
         let program = scope.spawn(|| {
-            let said = running.client.output(&spawn, b"", Duration::from_secs(SECONDS * 2));
+            let said = running.client.output(&spawn, b"", Duration::from_secs(seconds * 2));
             done.store(true, Ordering::Relaxed);
             said
         });
@@ -54,7 +55,7 @@ pub(super) fn run(_seed: u64) -> Result<Outcome> {
     let third = samples.len() / 3;
     let (before, last) = (median(&samples[third..2 * third]), median(&samples[2 * third..]));
     let mut text = String::new();
-    write!(text, "{}", String::from_utf8_lossy(&said.stdout))?;
+    write!(text, "{seconds} seconds: {}", String::from_utf8_lossy(&said.stdout))?;
     writeln!(text, "Memory of the worker's process in MiB, a figure for each minute:")?;
     let minutes: Vec<String> = samples.chunks(4).map(|four| format!("{:.0}", median(four))).collect();
     writeln!(text, "{}", minutes.join(" "))?;
