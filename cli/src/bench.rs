@@ -1,6 +1,7 @@
 //! `aurora bench`: how long things take.
 
 pub mod cpu;
+pub mod kernel;
 
 use std::collections::HashMap;
 use std::io::Read as _;

@@ -50,7 +50,7 @@ pub fn package(name: &str) -> Result<Package> {
     let folder = project::made("packages")?.join(name);
     let root = folder.join("root");
     if !root.is_dir() {
-        download(name, &folder, &root)?;
+        download(name, &[], &folder, &root)?;
     }
     present_package(name)?.with_context(|| format!("apt-get brought no {name}"))
 }
@@ -82,7 +82,7 @@ pub fn whole_package(name: &str) -> Result<Package> {
     let folder = project::made("packages")?.join(name);
     let root = folder.join("root");
     if !root.is_dir() {
-        download(name, &folder, &root)?;
+        download(name, &[], &folder, &root)?;
     }
     unpacked(name.to_owned())?.with_context(|| format!("apt-get brought no {name}"))
 }
@@ -106,6 +106,42 @@ pub fn with_dependencies(names: &[&str]) -> Result<BTreeSet<String>> {
     Ok(all)
 }
 
+/// What an empty package is there for: the first it depends on.
+pub fn dependency(name: &str) -> Result<String> {
+    let mut all = dependencies(&BTreeSet::from([name.to_owned()]))?;
+    all.pop_first().with_context(|| format!("{name} depends on nothing"))
+}
+
+/// A package for another processor, or what an empty one is there for. Its list is kept under `target/`, too: what the host
+/// takes packages for stays as it is.
+pub fn foreign_package(architecture: &str, name: &str) -> Result<Package> {
+    let _lock = project::lock("packages")?;
+    let folder = project::made("packages")?.join(format!("{name}-{architecture}"));
+    let root = folder.join("root");
+    if !root.is_dir() {
+        let state = project::made("packages")?.join(format!("lists-{architecture}"));
+        fs::create_dir_all(state.join("lists/partial"))?;
+        fs::create_dir_all(state.join("cache/archives/partial"))?;
+        fs::write(state.join("status"), "")?;
+        let options = [
+            format!("APT::Architecture={architecture}"),
+            format!("APT::Architectures={architecture}"),
+            format!("Dir::State={}", state.display()),
+            format!("Dir::State::status={}", state.join("status").display()),
+            format!("Dir::Cache={}", state.join("cache").display()),
+            "APT::Sandbox::User=root".into(),
+        ];
+        let options: Vec<&str> = options.iter().flat_map(|o| ["-o", o]).collect();
+        let what = format!("fetching the package lists for {architecture}");
+        ui::run_quietly(&what, Command::new("apt-get").arg("-qq").args(&options).arg("update"))?;
+        let mut apt = Command::new("apt-cache");
+        let said = answer(apt.args(&options).args(["depends", "--important", name])).unwrap_or_default();
+        let real = said.lines().find_map(|l| l.trim_start().strip_prefix("Depends: ")).unwrap_or(name);
+        download(real, &options, &folder, &root)?;
+    }
+    unpacked(format!("{name}-{architecture}"))?.with_context(|| format!("apt-get brought no {name}"))
+}
+
 /// What these packages depend on themselves.
 fn dependencies(names: &BTreeSet<String>) -> Result<BTreeSet<String>> {
     let ask = || {
@@ -126,13 +162,13 @@ fn dependencies(names: &BTreeSet<String>) -> Result<BTreeSet<String>> {
     Ok(said.lines().filter_map(depends).filter(|name| !name.contains(['<', ':'])).collect())
 }
 
-fn download(name: &str, folder: &Path, root: &Path) -> Result<()> {
+fn download(name: &str, options: &[&str], folder: &Path, root: &Path) -> Result<()> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder)?;
     // The download runs as this user, in a folder apt's own user may not write to.
     let download = || {
         let mut apt = Command::new("apt-get");
-        apt.current_dir(folder).args(["-qq", "-o", "APT::Sandbox::User=root", "download", name]);
+        apt.current_dir(folder).args(["-qq", "-o", "APT::Sandbox::User=root"]).args(options).args(["download", name]);
         ui::run_quietly(&format!("downloading {name}"), &mut apt)
     };
     if download().is_err() {

@@ -26,10 +26,11 @@ struct Outcome {
     text: String,
 }
 
-const TESTS: [Test; 3] = [
+const TESTS: [Test; 4] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
     Test { name: "fuzz", about: "System calls at random from inside, 2 hours on hosted", run: fuzz },
+    Test { name: "stress", about: "Much of everything, on all machines, and everything given back", run: stress },
 ];
 
 /// Runs the long tests, or those named.
@@ -98,6 +99,24 @@ fn fuzz(seed: u64) -> Result<Outcome> {
     cargo.args(["test", "--release", "-p", "aurora-fuzz", "--test", "system_calls", "--", "--nocapture"]);
     let seconds = std::env::var("AURORA_FUZZ_SECONDS").unwrap_or_else(|_| FUZZ_SECONDS.to_string());
     cargo.env("AURORA_FUZZ_SECONDS", seconds).env("AURORA_SEED", seed.to_string());
+    finish(cargo)
+}
+
+fn stress(_seed: u64) -> Result<Outcome> {
+    let mut cargo = Command::new("cargo");
+    cargo.args([
+        "test",
+        "--release",
+        "-p",
+        "aurora-tests",
+        "--test",
+        "stress",
+        "--",
+        "--nocapture",
+        "--test-threads",
+        "1",
+    ]);
+    cargo.env("AURORA_STRESS", "long");
     finish(cargo)
 }
 

@@ -202,7 +202,7 @@ fn parse(text: &str) -> Option<Said> {
     Some(Said { rate: field("rate=")?.parse().ok()?, check: field("check=")?.to_owned() })
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
@@ -252,7 +252,7 @@ fn report(rows: &[Row], columns: &[Column], rates: &BTreeMap<(usize, usize), Vec
     Ok(text)
 }
 
-fn short(rate: f64) -> String {
+pub(super) fn short(rate: f64) -> String {
     match rate {
         r if r >= 1e6 => format!("{:.0} M", r / 1e6),
         r if r >= 1e3 => format!("{:.0} k", r / 1e3),
@@ -261,7 +261,7 @@ fn short(rate: f64) -> String {
 }
 
 /// The date, and what took part.
-fn versions() -> Vec<String> {
+pub(super) fn versions() -> Vec<String> {
     let said = |program: &str, argument: &str| {
         let out = Command::new(program).arg(argument).output().ok()?;
         String::from_utf8_lossy(&out.stdout).lines().next().map(str::to_owned)

@@ -43,20 +43,30 @@ pub(super) fn prepare() -> Result<(PathBuf, PathBuf)> {
 }
 
 pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
-    let (chromium, folder) = prepare()?;
-    let page = PageServer::start(folder, HashMap::from([("/image".to_owned(), boot.archive)]), 0)?;
+    let (_, folder) = prepare()?;
+    let memory = megabytes(boot.memory)?.to_string();
+    let query = [("memory", memory.as_str()), ("command-line", &boot.command_line)];
+    open(folder, HashMap::from([("/image".to_owned(), boot.archive)]), "link.html", &query, timeout)
+}
+
+/// Opens a page that carries two byte streams to the WebSockets its query names.
+pub(crate) fn open(
+    folder: PathBuf,
+    files: HashMap<String, Vec<u8>>,
+    path: &str,
+    query: &[(&str, &str)],
+    timeout: Duration,
+) -> Result<Started> {
+    let page = PageServer::start(folder, files, 0)?;
     let streams = StreamServer::start()?;
-    let url = format!(
-        "http://{}/link.html?stream=ws://{}/&memory={}&command-line={}",
-        page.address(),
-        streams.address(),
-        megabytes(boot.memory)?,
-        percent_encode(&boot.command_line)
-    );
+    let mut url = format!("http://{}/{path}?stream=ws://{}/", page.address(), streams.address());
+    for (name, value) in query {
+        url.push_str(&format!("&{name}={}", percent_encode(value)));
+    }
     let (scratch, profile) = Scratch::new("chromium")?;
     let mut arguments: Vec<String> = FLAGS.map(str::to_owned).to_vec();
     arguments.extend([format!("--user-data-dir={}", profile.display()), url]);
-    let child = child::start("chromium", chromium, arguments, scratch)?;
+    let child = child::start("chromium", setup::chromium()?, arguments, scratch)?;
     // What the browser says of itself is nobody's business, but its pipe must not fill.
     let mut noise = child.stderr;
     std::thread::spawn(move || {
