@@ -45,7 +45,7 @@ const RED_ZONE: u64 = 128;
 const FRAME_SIZE: u64 = 8 + UContext::SIZE as u64 + RawInfo::SIZE as u64;
 
 /// The most a frame takes with the floating-point state above it and what aligning that to 64 bytes leaves out.
-const FRAME_MOST: usize = FRAME_SIZE as usize + 64 + 8 + fpstate::MOST;
+const FRAME_MOST: usize = 8 + UContext::SIZE + RawInfo::SIZE + 64 + 8 + fpstate::MOST;
 
 /// Handles what is pending: stops, ends, and enters handlers.
 pub async fn deliver(thread: &Arc<Thread>, cpu: &mut UserContext, mut interrupted: Option<Interrupted>) -> Life {
