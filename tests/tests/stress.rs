@@ -43,6 +43,7 @@ const LONG: Amounts = Amounts {
         "memory",
         "descriptors 4000",
         "space",
+        "mounts 1000",
     ],
 };
 
