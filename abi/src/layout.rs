@@ -14,16 +14,21 @@ macro_rules! primitive {
     ($($t:ty),*) => {$(
         impl Abi for $t {
             const SIZE: usize = size_of::<$t>();
+            #[inline]
             fn store(&self, out: &mut [u8]) {
-                for (to, from) in out.iter_mut().zip(self.to_le_bytes()) {
-                    *to = from;
+                let bytes = self.to_le_bytes();
+                match out.first_chunk_mut() {
+                    Some(slot) => *slot = bytes,
+                    None => out.iter_mut().zip(bytes).for_each(|(to, from)| *to = from),
                 }
             }
+            #[inline]
             fn load(bytes: &[u8]) -> Self {
-                let mut raw = [0; size_of::<$t>()];
-                for (to, from) in raw.iter_mut().zip(bytes) {
-                    *to = *from;
-                }
+                let raw = bytes.first_chunk().copied().unwrap_or_else(|| {
+                    let mut raw = [0; size_of::<$t>()];
+                    raw.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+                    raw
+                });
                 <$t>::from_le_bytes(raw)
             }
         }
@@ -33,11 +38,13 @@ primitive!(u8, i8, u16, i16, u32, i32, u64, i64);
 
 impl<T: Abi + Copy + Default, const N: usize> Abi for [T; N] {
     const SIZE: usize = T::SIZE * N;
+    #[inline]
     fn store(&self, out: &mut [u8]) {
         for (value, slot) in self.iter().zip(out.chunks_mut(T::SIZE)) {
             value.store(slot);
         }
     }
+    #[inline]
     fn load(bytes: &[u8]) -> Self {
         let mut all = [T::default(); N];
         for (slot, part) in all.iter_mut().zip(bytes.chunks(T::SIZE)) {
@@ -58,16 +65,33 @@ macro_rules! abi_struct {
         impl $crate::layout::Abi for $name {
             const SIZE: usize = $size;
             fn store(&self, out: &mut [u8]) {
+                // With a length that is known, no field asks how much room is left.
+                match out.first_chunk_mut::<$size>() {
+                    Some(whole) => self.store_fields(whole),
+                    None => self.store_fields(out),
+                }
+            }
+            fn load(bytes: &[u8]) -> Self {
+                match bytes.first_chunk::<$size>() {
+                    Some(whole) => Self::load_fields(whole),
+                    None => Self::load_fields(bytes),
+                }
+            }
+        }
+        impl $name {
+            #[inline(always)]
+            fn store_fields(&self, out: &mut [u8]) {
                 let mut rest = out;
                 $(
                     let n = <$t as $crate::layout::Abi>::SIZE.min(rest.len());
                     let (slot, tail) = rest.split_at_mut(n);
-                    self.$field.store(slot);
+                    <$t as $crate::layout::Abi>::store(&self.$field, slot);
                     rest = tail;
                 )*
                 let _ = rest;
             }
-            fn load(bytes: &[u8]) -> Self {
+            #[inline(always)]
+            fn load_fields(bytes: &[u8]) -> Self {
                 let mut rest = bytes;
                 $(
                     let n = <$t as $crate::layout::Abi>::SIZE.min(rest.len());

@@ -1,6 +1,8 @@
 //! `aurora bench`: how long things take.
 
 pub mod cpu;
+pub mod kernel;
+mod report;
 pub mod v86;
 
 use std::collections::HashMap;

@@ -28,11 +28,12 @@ struct Outcome {
     text: String,
 }
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
     Test { name: "memory", about: "A worker whose program makes new code for 30 minutes, in Node", run: memory::run },
     Test { name: "fuzz", about: "System calls at random from inside, 2 hours on hosted", run: fuzz },
+    Test { name: "stress", about: "Much of everything, on all machines, and everything given back", run: stress },
     Test { name: "ext4-trees", about: "ext4: long random work in every format, 200,000 names", run: ext4_trees },
     Test { name: "ext4-power", about: "ext4: 2,000 power cuts of each recording", run: ext4_power },
     Test { name: "ext4-damage", about: "ext4: a million damaged images", run: ext4_damage },
@@ -126,6 +127,24 @@ fn ext4(test: &str, seed: u64, sizes: &[(&str, &str)]) -> Result<Outcome> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--release", "-p", "aurora-ext4", "--test", test, "--", "--nocapture"]);
     cargo.envs(sizes.iter().copied()).env("AURORA_SEED", seed.to_string());
+    finish(cargo)
+}
+
+fn stress(_seed: u64) -> Result<Outcome> {
+    let mut cargo = Command::new("cargo");
+    cargo.args([
+        "test",
+        "--release",
+        "-p",
+        "aurora-tests",
+        "--test",
+        "stress",
+        "--",
+        "--nocapture",
+        "--test-threads",
+        "1",
+    ]);
+    cargo.env("AURORA_STRESS", "long");
     finish(cargo)
 }
 

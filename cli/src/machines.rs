@@ -70,7 +70,7 @@ pub struct Boot {
 }
 
 /// Keeps a machine alive, and ends it when dropped.
-trait Guard: Send {
+pub(crate) trait Guard: Send {
     /// Why it ended, if it can say more than its console did.
     fn verdict(&mut self) -> Option<String>;
 }
@@ -78,9 +78,9 @@ trait Guard: Send {
 type Streams = (Box<dyn Read + Send>, Box<dyn Write + Send>);
 
 /// What a machine's own module hands over once it runs.
-struct Started {
+pub(crate) struct Started {
     link: Streams,
-    console: Box<dyn Read + Send>,
+    pub(crate) console: Box<dyn Read + Send>,
     guard: Box<dyn Guard>,
 }
 

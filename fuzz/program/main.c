@@ -5,6 +5,8 @@
 // before the first one.
 #include "fuzzer.h"
 
+#include "../../tests/programs/stress/counts.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,34 +26,6 @@
 #include <unistd.h>
 
 static void wait_a_moment(void) { nanosleep(&(struct timespec){0, 500000}, 0); }
-
-// The number behind a word in a file of /proc.
-static long read_number(const char *path, const char *word, int skip) {
-  static char text[4096];
-  int file = open(path, O_RDONLY);
-  ssize_t length = read(file, text, sizeof text - 1);
-  close(file);
-  if (length <= 0) return -1;
-  text[length] = 0;
-  char *at = strstr(text, word);
-  if (!at) return -1;
-  at += strlen(word);
-  for (; skip > 0; skip--) at += strcspn(at, " /"), at++;
-  return strtol(at, 0, 10);
-}
-
-struct counts {
-  long frames, heap, files, tasks;
-};
-
-static struct counts count(void) {
-  return (struct counts){
-      .frames = read_number("/proc/meminfo", "MemFree:", 0),
-      .heap = read_number("/proc/meminfo", "Slab:", 0),
-      .files = read_number("/proc/sys/fs/file-nr", "", 0),
-      .tasks = read_number("/proc/loadavg", "", 4),
-  };
-}
 
 // All that is left of a round is a child of the fuzzer by now, or becomes one when its parent ends.
 static int kill_children_of(pid_t fuzzer) {
@@ -121,11 +95,10 @@ static int sweep(const struct counts *before, int patience) {
   for (int tries = 0; tries < patience; tries++) {
     clean();
     now = count();
-    if (memcmp(&now, before, sizeof now) == 0) return 0;
+    if (same_counts(&now, before)) return 0;
     wait_a_moment();
   }
-  if (patience == PATIENCE) dprintf(2, "not given back: frames %ld of %ld KiB, heap %ld of %ld KiB, files %ld of %ld, tasks %ld of %ld\n", now.frames, before->frames,
-          now.heap, before->heap, now.files, before->files, now.tasks, before->tasks);
+  if (patience == PATIENCE) print_counts(2, &now, before);
   return 3;
 }
 

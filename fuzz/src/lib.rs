@@ -7,12 +7,13 @@
 //! are all it takes to see it again, with `--trace syscalls` if need be.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aurora_cli::link::{Event, Spawn, environment};
 use aurora_cli::machines::Boot;
 use aurora_cli::run::repeat_watched;
@@ -35,15 +36,19 @@ pub struct Fuzzed {
     pub batches: u64,
 }
 
-/// Fuzzes for `duration`, from `seed`.
-pub fn fuzz(duration: Duration, seed: u64) -> Result<Fuzzed> {
-    let (start, archive) = (Instant::now(), archive()?);
+/// Fuzzes for `duration`, from `seed`. Batches are processes of their own, of the program `batch`: what hangs can be ended.
+pub fn fuzz(batch: &Path, duration: Duration, seed: u64) -> Result<Fuzzed> {
+    let start = Instant::now();
+    let archive = project::made("fuzz")?.join("image.cpio");
+    let mut image = image::base()?;
+    image.add_file(&program()?, "/fuzzer")?;
+    project::write_whole(&archive, &image.to_cpio())?;
     let mut done = Fuzzed { rounds: 0, batches: 0 };
     let mut found = Vec::new();
     while start.elapsed() < duration && found.len() < ENOUGH {
         let first = seed.wrapping_add(done.rounds);
         let mut last = first;
-        if let Err(error) = batch(&archive, first, &mut last) {
+        if let Err(error) = watch(batch, &archive, first, &mut last) {
             found.push(format!(
                 "round {last} of aurora run --seed {first} --memory 128M --file …=/fuzzer -- /fuzzer {first} {ROUNDS}: {error:#}"
             ));
@@ -52,12 +57,6 @@ pub fn fuzz(duration: Duration, seed: u64) -> Result<Fuzzed> {
     }
     ensure!(found.is_empty(), "after {} rounds:\n{}", done.rounds, found.join("\n"));
     Ok(done)
-}
-
-fn archive() -> Result<Vec<u8>> {
-    let mut image = image::base()?;
-    image.add_file(&program()?, "/fuzzer")?;
-    Ok(image.to_cpio())
 }
 
 /// Builds the program that runs inside; it runs on Linux, too.
@@ -78,34 +77,48 @@ pub fn program() -> Result<PathBuf> {
     Ok(target)
 }
 
-/// Runs a batch in a thread of its own, which is left to itself should the kernel hang.
-fn batch(archive: &[u8], seed: u64, last: &mut u64) -> Result<()> {
-    let command_line = "link quiet".into();
-    let boot = Boot { archive: archive.to_vec(), command_line, memory: 128 << 20, ..Boot::default() };
-    let (told, events) = channel();
-    let machine = std::thread::spawn(move || run(boot, seed, &told));
-    let (mut said, mut complaint) = (Vec::new(), String::new());
-    loop {
-        match events.recv_timeout(HANG) {
-            Ok(Event::Stdout(bytes)) => said.extend(bytes),
-            Ok(Event::Stderr(bytes)) => complaint.push_str(&String::from_utf8_lossy(&bytes)),
-            Ok(Event::Failed(errno)) => bail!("the fuzzer does not start: errno {errno}"),
-            Ok(Event::Exit(status)) => ensure!(status == 0, "the fuzzer ended with status {status:#x}: {complaint}"),
-            Err(RecvTimeoutError::Timeout) => bail!("no round ended for {HANG:?}: the kernel hangs"),
-            Err(RecvTimeoutError::Disconnected) => break,
+/// Runs a batch and notes its rounds as they come.
+fn watch(batch: &Path, archive: &Path, seed: u64, last: &mut u64) -> Result<()> {
+    let mut command = Command::new(batch);
+    command.arg(archive).arg(seed.to_string()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot run a batch")?;
+    let (Some(out), Some(mut complaints)) = (child.stdout.take(), child.stderr.take()) else {
+        bail!("a batch has no output")
+    };
+    let complaints = std::thread::spawn(move || {
+        let mut text = String::new();
+        complaints.read_to_string(&mut text).map(|_| text).unwrap_or_default()
+    });
+    let (tell, lines) = channel();
+    std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let hangs = loop {
+        match lines.recv_timeout(HANG) {
+            Ok(line) => *last = line.parse().unwrap_or(*last),
+            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Timeout) => break true,
         }
-        let whole = String::from_utf8_lossy(&said);
-        *last = whole.lines().last().and_then(|l| l.parse().ok()).unwrap_or(*last);
+    };
+    if hangs {
+        child.kill()?;
     }
-    machine.join().map_err(|_| anyhow!("the kernel panicked"))?
+    let status = child.wait()?;
+    ensure!(!hangs, "no round ended for {HANG:?}: the kernel hangs");
+    ensure!(status.success(), "{}", complaints.join().unwrap_or_default().trim_end());
+    Ok(())
 }
 
-fn run(boot: Boot, seed: u64, told: &Sender<Event>) -> Result<()> {
+/// One batch, in this process: says the rounds' numbers as they come.
+pub fn batch(archive: Vec<u8>, seed: u64) -> Result<()> {
+    let boot = Boot { archive, command_line: "link quiet".into(), memory: 128 << 20, ..Boot::default() };
     let argv = ["/fuzzer".into(), seed.to_string(), ROUNDS.to_string()].map(String::into_bytes).to_vec();
     let spawn = Spawn { argv, env: environment(None), ..Spawn::default() };
-    // Whoever listened may have given up.
-    let mut tell = |event: &Event| drop(told.send(event.clone()));
-    let (_, replayed) = repeat_watched(boot, spawn, Vec::new(), seed, &mut tell)?;
+    let mut tell = |event: &Event| match event {
+        Event::Stdout(bytes) => print!("{}", String::from_utf8_lossy(bytes)),
+        Event::Stderr(bytes) => eprint!("{}", String::from_utf8_lossy(bytes)),
+        _ => {}
+    };
+    let (events, replayed) = repeat_watched(boot, spawn, Vec::new(), seed, &mut tell)?;
     ensure!(replayed.end.is_some(), "nothing in the machine would ever have moved again");
+    ensure!(events.last() == Some(&Event::Exit(0)), "the fuzzer ended with {:?}", events.last());
     Ok(())
 }

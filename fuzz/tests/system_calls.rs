@@ -1,6 +1,7 @@
 //! The fuzzer, for a minute, or for `AURORA_FUZZ_SECONDS` from `AURORA_SEED`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ fn number(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn no_system_call_however_made_brings_the_kernel_down() {
     let (seconds, seed) = (number("AURORA_FUZZ_SECONDS", 60), number("AURORA_SEED", 1));
-    match aurora_fuzz::fuzz(Duration::from_secs(seconds), seed) {
+    let batch = Path::new(env!("CARGO_BIN_EXE_aurora-fuzz"));
+    match aurora_fuzz::fuzz(batch, Duration::from_secs(seconds), seed) {
         Ok(done) => println!("{} rounds in {} batches from seed {seed}", done.rounds, done.batches),
         Err(error) => panic!("{error:#}"),
     }

@@ -18,6 +18,8 @@ pub mod log;
 pub mod memory;
 pub mod net;
 mod num;
+#[cfg(test)]
+mod orders;
 pub mod run;
 pub mod security;
 pub mod sync;

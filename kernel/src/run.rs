@@ -44,7 +44,7 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
     let mut timed: Option<(Instant, u64)> = None;
     // A thread can be ended before it runs for the first time, and its tracer can want to see its first instruction.
     while !thread.must_stop_running() {
-        if thread.is_interrupted() || thread.process.state().stopped.is_some() || interrupted.is_some() {
+        if thread.is_interrupted() || thread.process.stopped().is_some() || interrupted.is_some() {
             if deliver(&thread, &mut cpu, interrupted.take()).await == Life::Ends {
                 break;
             }

@@ -23,6 +23,13 @@ use core::task::{Poll, Waker};
 
 use crate::vfs::Events;
 
+/// Where another thread may come in between, for tests that try many orders; nothing otherwise.
+#[inline]
+pub(crate) fn point() {
+    #[cfg(test)]
+    crate::orders::point();
+}
+
 /// A short spin lock. Kernel code between two `.await`s is short and runs with interrupts off.
 #[derive(Default)]
 pub struct Mutex<T>(spin::Mutex<T>);
@@ -40,7 +47,17 @@ impl<T> Mutex<T> {
     }
     /// Waits until nobody else has the lock.
     pub fn lock(&self) -> Guard<'_, T> {
-        Guard { inner: self.0.lock(), not_send: PhantomData }
+        // Whoever has it under test may have been told to wait in the middle of what it does.
+        #[cfg(test)]
+        let inner = loop {
+            point();
+            if let Some(guard) = self.0.try_lock() {
+                break guard;
+            }
+        };
+        #[cfg(not(test))]
+        let inner = self.0.lock();
+        Guard { inner, not_send: PhantomData }
     }
 }
 
@@ -185,6 +202,7 @@ impl Drop for Ticket<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orders;
     use core::sync::atomic::AtomicUsize;
 
     struct Count {
@@ -226,6 +244,31 @@ mod tests {
         queue.forget(&observer);
         queue.wake_all();
         assert_eq!(told(&reads), 3);
+    }
+
+    #[test]
+    fn a_change_between_the_look_and_the_sleep_wakes_all_who_wait() {
+        orders::explore(|| {
+            let shared = Arc::new((WaitQueue::new(), AtomicUsize::new(0)));
+            let waiters = [(); 3].map(|()| {
+                let shared = shared.clone();
+                shuttle::thread::spawn(move || {
+                    let look = || {
+                        let changes = shared.1.load(Ordering::Acquire);
+                        point();
+                        (changes == 2).then_some(())
+                    };
+                    orders::block_on(shared.0.wait(look));
+                })
+            });
+            for _ in 0..2 {
+                point();
+                shared.1.fetch_add(1, Ordering::AcqRel);
+                shared.0.wake_all();
+            }
+            waiters.into_iter().for_each(|w| w.join().unwrap());
+            assert!(shared.0.waiters.lock().is_empty(), "whoever is gone left the queue");
+        });
     }
 
     #[test]

@@ -50,14 +50,13 @@ pub fn archive() -> &'static [u8] {
 
 /// Boots a machine with the tests' image.
 pub fn boot(kind: Kind) -> Running {
+    boot_with(kind, 256 << 20)
+}
+
+/// The same with so many bytes of memory.
+pub fn boot_with(kind: Kind, memory: u64) -> Running {
     kind.prepare().unwrap_or_else(|e| panic!("{kind:?} cannot be made: {e:#}"));
-    let boot = Boot {
-        archive: archive().to_vec(),
-        command_line: "link quiet".into(),
-        memory: 256 << 20,
-        show_console: false,
-        ..Boot::default()
-    };
+    let boot = Boot { archive: archive().to_vec(), command_line: "link quiet".into(), memory, ..Boot::default() };
     Running::start(kind, boot, START).unwrap_or_else(|e| panic!("{kind:?} does not start: {e:#}"))
 }
 

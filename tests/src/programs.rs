@@ -32,6 +32,13 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     let mut gcc = Command::new(setup::musl_gcc()?);
     gcc.args(["-nostdlib", "-static", "-o"]).arg(&greeting).arg(source.join("gate.s"));
     compile(gcc)?;
+    let stress = made.join("stress");
+    let mut gcc = Command::new(setup::musl_gcc()?);
+    gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-o"]).arg(&stress);
+    compile({
+        gcc.arg(source.join("stress/stress.c"));
+        gcc
+    })?;
     // Stacks of its own are what musl has no calls for.
     let mut gcc = Command::new(setup::program(&["gcc"], "gcc")?);
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-static", "-o"]).arg(&hot).arg(source.join("hot.c"));
@@ -41,6 +48,7 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     let all = [
         ("threads", threads),
         ("musl", musl),
+        ("stress", stress),
         ("gate", gate),
         ("greeting", greeting),
         ("hot", hot),

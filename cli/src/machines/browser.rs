@@ -65,17 +65,14 @@ pub(super) fn prepare() -> Result<(PathBuf, PathBuf)> {
 pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
     let (_, folder) = prepare()?;
     let disks = disk::take(&boot.disks)?;
-    let count = disks.len();
-    let files = HashMap::from([("/image".to_owned(), boot.archive)]);
-    let page = PageServer::start_with(folder, files, disks, 0)?;
+    let (memory, count) = (megabytes(boot.memory)?.to_string(), disks.len().to_string());
+    let query = [("memory", memory.as_str()), ("disks", &count), ("command-line", &boot.command_line)];
+    let page = PageServer::start_with(folder, HashMap::from([("/image".to_owned(), boot.archive)]), disks, 0)?;
     let streams = StreamServer::start()?;
-    let url = format!(
-        "http://{}/link.html?stream=ws://{}/&memory={}&disks={count}&command-line={}",
-        page.address(),
-        streams.address(),
-        megabytes(boot.memory)?,
-        percent_encode(&boot.command_line)
-    );
+    let mut url = format!("http://{}/link.html?stream=ws://{}/", page.address(), streams.address());
+    for (name, value) in query {
+        url.push_str(&format!("&{name}={}", percent_encode(value)));
+    }
     let chromium = Chromium::open(url)?;
     let [(console, _unused), (link, to_link)] = streams.streams(timeout).context("chromium did not start")?;
     let guard = Box::new(Browser { chromium, _page: page });

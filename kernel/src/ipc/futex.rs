@@ -206,30 +206,38 @@ impl Place<'_> {
         let end = thread.interruptible(both).await;
         match end {
             // A wake-up that came with the signal counts.
-            _ if self.is_woken() => WaitEnd::Woken,
+            _ if self.leave() => WaitEnd::Woken,
             Some(end) => end,
             None => WaitEnd::Interrupted,
         }
     }
-}
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let (key, owned) = {
-            let inner = self.state.inner.lock();
-            (inner.key, inner.owned)
-        };
-        let Some(key) = key else { return };
-        if owned {
-            return self.table.leave_owned(key, &self.state);
-        }
+    /// Leaves the queue; whether it was woken before that. Wakers and movers have the table locked, so none of them comes in
+    /// between.
+    pub(super) fn leave(&self) -> bool {
         let mut queues = self.table.inner.lock();
+        let (woken, key, owned) = {
+            let inner = self.state.inner.lock();
+            (inner.woken, inner.key, inner.owned)
+        };
+        let Some(key) = key else { return woken };
+        if owned {
+            drop(queues);
+            return !self.table.leave_owned(key, &self.state);
+        }
         if let Some(queue) = queues.get_mut(&key) {
             queue.retain(|w| w.id != self.id);
             if queue.is_empty() {
                 queues.remove(&key);
             }
         }
+        woken
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -261,7 +269,7 @@ pub async fn wait(
     let place = thread.kernel().futexes.enqueue(key, bits, None);
     let (value, _) = space.load_futex(addr).await?;
     if value != expected {
-        return if place.is_woken() { Ok(WaitEnd::Woken) } else { Err(Errno::EAGAIN) };
+        return if place.leave() { Ok(WaitEnd::Woken) } else { Err(Errno::EAGAIN) };
     }
     Ok(place.wait(thread, deadline).await)
 }
@@ -303,7 +311,7 @@ pub async fn wait_any(thread: &Thread, words: &[Word], deadline: impl Future<Out
         if ready { Poll::Ready(Ok(())) } else { deadline.as_mut().poll(cx).map(|()| Err(Errno::ETIMEDOUT)) }
     });
     let end = thread.interruptible(any).await;
-    match (woken(&places), end) {
+    match (places.iter().position(Place::leave), end) {
         (Some(which), _) => Ok(which),
         (None, Some(Err(errno))) => Err(errno),
         _ => Err(Errno::ERESTARTSYS),
@@ -374,5 +382,74 @@ async fn abandon(thread: &Thread, space: &AddressSpace, at: VirtAddr, hands_over
     let new = (value & WAITERS) | OWNER_DIED;
     if space.compare_exchange(at, value, new).await == Ok(value) && value & WAITERS != 0 && !hands_over {
         let _ = wake_at(thread, at, 1).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::{block_on, explore};
+    use crate::sync::point;
+    use core::future::poll_fn;
+    use core::sync::atomic::AtomicU32;
+    use shuttle::thread::spawn;
+
+    const HERE: Key = Key::Shared(PhysAddr(0x1000));
+    const THERE: Key = Key::Shared(PhysAddr(0x2000));
+
+    fn is_empty(table: &FutexTable) -> bool {
+        table.inner.lock().is_empty()
+    }
+
+    #[test]
+    fn no_waiter_sleeps_through_the_change_of_its_word() {
+        explore(|| {
+            let shared = Arc::new((FutexTable::default(), AtomicU32::new(0)));
+            let waiters = [(); 2].map(|()| {
+                let shared = shared.clone();
+                spawn(move || {
+                    let (table, word) = &*shared;
+                    let place = table.enqueue(HERE, ALL_BITS, None);
+                    point();
+                    if word.load(Ordering::Acquire) == 0 {
+                        block_on(poll_fn(|cx| place.state.poll_woken(cx)));
+                    }
+                })
+            });
+            shared.1.store(1, Ordering::Release);
+            point();
+            shared.0.wake(HERE, u64::MAX, ALL_BITS);
+            waiters.into_iter().for_each(|w| w.join().unwrap());
+            assert!(is_empty(&shared.0));
+        });
+    }
+
+    #[test]
+    fn who_counts_as_woken_knows_it_also_when_its_time_is_over() {
+        explore(|| {
+            let table = Arc::new(FutexTable::default());
+            let waker = {
+                let table = table.clone();
+                spawn(move || table.wake(HERE, 1, ALL_BITS))
+            };
+            let woken = table.enqueue(HERE, ALL_BITS, None).leave();
+            assert_eq!(waker.join().unwrap() == 1, woken);
+            assert!(is_empty(&table));
+        });
+    }
+
+    #[test]
+    fn who_leaves_while_it_is_moved_is_in_no_queue() {
+        explore(|| {
+            let table = Arc::new(FutexTable::default());
+            let place = table.enqueue(HERE, ALL_BITS, None);
+            let mover = {
+                let table = table.clone();
+                spawn(move || table.requeue(HERE, THERE, 0, 1))
+            };
+            drop(place);
+            mover.join().unwrap();
+            assert!(is_empty(&table));
+        });
     }
 }

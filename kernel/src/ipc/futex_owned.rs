@@ -25,26 +25,28 @@ const MAX_CHAIN: usize = 1024;
 
 impl FutexTable {
     fn join(&self, key: Key, at: VirtAddr, owner: Pid, waiter: (Pid, Arc<WaiterState>)) {
+        let mut owned = self.owned.lock();
         {
             let mut inner = waiter.1.inner.lock();
             inner.key = Some(key);
             inner.owned = true;
         }
-        let mut owned = self.owned.lock();
         let entry = owned.entry(key).or_insert_with(|| Owned { owner, at, waiters: VecDeque::new() });
         entry.owner = owner;
         entry.waiters.push_back(waiter);
     }
 
-    /// Leaves a mutex's queue.
-    pub(super) fn leave_owned(&self, key: Key, state: &Arc<WaiterState>) {
+    /// Leaves a mutex's queue; whether it was in it still. Otherwise it was given the mutex just now.
+    pub(super) fn leave_owned(&self, key: Key, state: &Arc<WaiterState>) -> bool {
         let mut owned = self.owned.lock();
-        if let Some(entry) = owned.get_mut(&key) {
-            entry.waiters.retain(|(_, s)| !Arc::ptr_eq(s, state));
-            if entry.waiters.is_empty() {
-                owned.remove(&key);
-            }
+        let Some(entry) = owned.get_mut(&key) else { return false };
+        let before = entry.waiters.len();
+        entry.waiters.retain(|(_, s)| !Arc::ptr_eq(s, state));
+        let left = entry.waiters.len() < before;
+        if entry.waiters.is_empty() {
+            owned.remove(&key);
         }
+        left
     }
 
     /// Whether waiting for `owner` would wait for `thread` itself in the end.
@@ -201,7 +203,7 @@ pub async fn wait_requeue(
     let key = key_of(&space, at, private).await?;
     let place = thread.kernel().futexes.enqueue(key, bits, Some((mutex_key, thread.tid)));
     let (value, _) = space.load_futex(at).await?;
-    if value != expected && !place.is_woken() {
+    if value != expected && !place.leave() {
         return Err(Errno::EAGAIN);
     }
     match place.wait(thread, deadline).await {

@@ -122,10 +122,7 @@ fn give_away(child: &Arc<Process>, heir: Option<&Arc<Process>>) {
 fn hang_up_orphans(member: &Process, parent: &Process, leaving: Option<Pid>) {
     let (table, group) = (&member.kernel.processes, member.group());
     let kept = parent.group() != group && parent.session() == member.session();
-    if kept
-        && table.is_orphaned_without(group, leaving)
-        && table.group(group).iter().any(|p| p.state().stopped.is_some())
-    {
+    if kept && table.is_orphaned_without(group, leaving) && table.group(group).iter().any(|p| p.stopped().is_some()) {
         for signal in [Signal::SIGHUP, Signal::SIGCONT] {
             table.signal_group(group, SigInfo::kernel(signal));
         }

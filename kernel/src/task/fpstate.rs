@@ -1,7 +1,7 @@
 //! The floating-point part of a signal frame: an `FXSAVE` image and, where the processor has more, an `XSAVE` area around
 //! it, marked as Linux marks it (`arch/x86/include/uapi/asm/sigcontext.h`), which handlers and debuggers look for.
 
-use aurora_abi::Errno;
+use aurora_abi::{Abi as _, Errno};
 use aurora_machine::{ExtendedState, FxState, UserContext, VirtAddr};
 
 use crate::memory::AddressSpace;
@@ -16,20 +16,27 @@ const MAGIC_1_AT: usize = 464;
 /// Behind it all: and it is whole.
 const MAGIC_2: u32 = 0x4650_5845;
 
+/// The most it takes.
+pub(super) const MOST: usize = EXTENDED_SIZE + 4;
+
 /// How many bytes it takes on a machine with these components.
 pub(super) fn size(features: u64) -> u64 {
     if features == 0 { FX_SIZE as u64 } else { EXTENDED_SIZE as u64 + 4 }
 }
 
-/// Writes it.
-pub(super) async fn save(space: &AddressSpace, at: u64, cpu: &UserContext, features: u64) -> Result<(), Errno> {
+/// Writes it to the start of `out`.
+pub(super) fn store(out: &mut [u8], cpu: &UserContext, features: u64) {
     let mut image = cpu.fx.to_bytes();
     if features != 0 {
         mark(&mut image, features);
-        space.copy_out(VirtAddr(at.wrapping_add(FX_SIZE as u64)), &cpu.extended.to_bytes()).await?;
-        space.store(VirtAddr(at.wrapping_add(EXTENDED_SIZE as u64)), &MAGIC_2).await?;
+        if let Some(behind) = out.get_mut(FX_SIZE..).and_then(|b| b.first_chunk_mut()) {
+            *behind = cpu.extended.to_bytes();
+        }
+        MAGIC_2.store(out.get_mut(EXTENDED_SIZE..).unwrap_or_default());
     }
-    space.copy_out(VirtAddr(at), &image).await
+    if let Some(first) = out.first_chunk_mut() {
+        *first = image;
+    }
 }
 
 /// `struct _fpx_sw_bytes`: magic, size with the second magic, components, size without.

@@ -8,6 +8,7 @@ use aurora_abi::types::{SigAction, SigContext, SigInfo as RawInfo, StackT, UCont
 use aurora_abi::{Abi, Errno};
 use aurora_machine::{ExtendedState, FxState, Reg, UserContext, VirtAddr};
 
+use crate::num::to_usize;
 use crate::task::fpstate;
 use crate::task::process::WaitStatus;
 use crate::task::signal::{DEFAULT, DefaultAction, IGNORE, SigInfo, SignalSet, flags};
@@ -43,14 +44,16 @@ const RED_ZONE: u64 = 128;
 /// Return address, context, information.
 const FRAME_SIZE: u64 = 8 + UContext::SIZE as u64 + RawInfo::SIZE as u64;
 
+/// The most a frame takes with the floating-point state above it and what aligning that to 64 bytes leaves out.
+const FRAME_MOST: usize = 8 + UContext::SIZE + RawInfo::SIZE + 64 + 8 + fpstate::MOST;
+
 /// Handles what is pending: stops, ends, and enters handlers.
 pub async fn deliver(thread: &Arc<Thread>, cpu: &mut UserContext, mut interrupted: Option<Interrupted>) -> Life {
     loop {
         if thread.must_stop_running() {
             return Life::Ends;
         }
-        let stopped = thread.process.state().stopped;
-        if let Some(signal) = stopped {
+        if let Some(signal) = thread.process.stopped() {
             if thread.is_traced() {
                 Box::pin(stop_traced(thread, cpu, signal)).await;
             } else {
@@ -104,13 +107,13 @@ async fn stop_traced(thread: &Arc<Thread>, cpu: &mut UserContext, signal: Signal
             interrupt_stop(thread, cpu).await;
         }
     } else {
-        thread.process.state().stopped = None;
+        thread.process.set_stopped(&mut thread.process.state(), None);
     }
 }
 
 async fn wait_for_continuation(thread: &Arc<Thread>) {
     core::future::poll_fn(|_| {
-        let stopped = thread.process.state().stopped.is_some() && !thread.must_stop_running();
+        let stopped = thread.process.stopped().is_some() && !thread.must_stop_running();
         // Whoever continues or ends the process wakes its threads.
         if stopped { core::task::Poll::Pending } else { core::task::Poll::Ready(()) }
     })
@@ -154,6 +157,13 @@ fn resolve_restart(cpu: &mut UserContext, interrupted: Option<Interrupted>, hand
     cpu.rip = cpu.rip.wrapping_sub(2);
 }
 
+/// Writes a value to the start of `rest`, which is what follows then.
+fn put<T: Abi>(rest: &mut &mut [u8], value: &T) {
+    let (slot, tail) = core::mem::take(rest).split_at_mut(T::SIZE);
+    value.store(slot);
+    *rest = tail;
+}
+
 async fn enter_handler(
     thread: &Arc<Thread>,
     cpu: &mut UserContext,
@@ -185,10 +195,17 @@ async fn enter_handler(
         sigmask: mask.0,
     };
     let info_at = frame.wrapping_add(8 + UContext::SIZE as u64);
-    fpstate::save(&space, fx_at, cpu, features).await?;
-    space.store(VirtAddr(frame), &action.restorer).await?;
-    space.store(VirtAddr(frame.wrapping_add(8)), &context).await?;
-    space.store(VirtAddr(info_at), &info.to_raw()).await?;
+    let mut bytes = [0; FRAME_MOST];
+    let length = {
+        let mut rest = bytes.as_mut_slice();
+        put(&mut rest, &action.restorer);
+        put(&mut rest, &context);
+        put(&mut rest, &info.to_raw());
+        let gap = to_usize(fx_at.wrapping_sub(frame.wrapping_add(FRAME_SIZE)));
+        fpstate::store(rest.get_mut(gap..).unwrap_or_default(), cpu, features);
+        to_usize(FRAME_SIZE) + gap + to_usize(fpstate::size(features))
+    };
+    space.copy_out(VirtAddr(frame), bytes.get(..length).unwrap_or_default()).await?;
     cpu.set_reg(Reg::Rdi, u64::from(info.signal.number()));
     cpu.set_reg(Reg::Rsi, info_at);
     cpu.set_reg(Reg::Rdx, frame.wrapping_add(8));

@@ -86,6 +86,8 @@ pub struct Process {
     pub exit_signal: AtomicU32,
     /// Set once all threads must end: the wait status, and bit 31.
     ending: AtomicU32,
+    /// The number of the signal that stopped it; 0 while it goes on.
+    stopped: AtomicU8,
     /// Set when the last thread has ended.
     state: Mutex<State>,
     /// Executed a program since it was forked.
@@ -177,8 +179,6 @@ impl VforkDone {
 /// Job control and end of a process.
 #[derive(Default)]
 pub struct State {
-    /// The signal that stopped it, while stopped.
-    pub stopped: Option<Signal>,
     /// A stop or continuation the parent has not asked for yet.
     pub report: Option<WaitStatus>,
     /// How it ended: it is a zombie.
@@ -240,6 +240,7 @@ impl Process {
             capabilities: new.capabilities,
             exit_signal: AtomicU32::new(new.exit_signal),
             ending: AtomicU32::new(0),
+            stopped: AtomicU8::new(0),
             state: Mutex::default(),
             has_executed: AtomicBool::new(false),
             dumpable: AtomicU8::new(parent.map_or(1, |p| p.dumpable())),
@@ -323,6 +324,14 @@ impl Process {
     /// Job control state.
     pub fn state(&self) -> crate::sync::Guard<'_, State> {
         self.state.lock()
+    }
+    /// The signal that stopped it, while stopped.
+    pub fn stopped(&self) -> Option<Signal> {
+        Signal::new(self.stopped.load(Ordering::Acquire))
+    }
+    /// Notes that a signal stopped it, or that it goes on; returns what was. To be called with its state locked.
+    pub(super) fn set_stopped(&self, _state: &mut State, signal: Option<Signal>) -> Option<Signal> {
+        Signal::new(self.stopped.swap(signal.map_or(0, Signal::number), Ordering::AcqRel))
     }
     /// Whether it has ended and only its status is left.
     pub fn is_zombie(&self) -> bool {

@@ -130,6 +130,43 @@ pub struct Task {
 }
 
 impl Task {
+    fn new(nice: i8, queue: Weak<RunQueue>) -> Arc<Self> {
+        Arc::new(Self {
+            job: Mutex::new(None),
+            state: AtomicU8::new(ASLEEP),
+            nice: AtomicI8::new(nice),
+            virtual_time: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            scheduling: Mutex::new(Scheduling { policy: Policy::Other, priority: 0, reset_on_fork: false }),
+            io_priority: AtomicU32::new(0),
+            arrival: AtomicU64::new(0),
+            switches: [const { AtomicU64::new(0) }; 2],
+            queue,
+        })
+    }
+
+    /// Runs it until it waits or ends.
+    fn poll(self: &Arc<Self>) {
+        self.state.store(RUNNING, Ordering::Release);
+        let Some(mut job) = self.job.lock().take() else { return };
+        let waker = Waker::from(self.clone());
+        match job.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(()) => self.state.store(DONE, Ordering::Release),
+            Poll::Pending => *self.job.lock() = Some(job),
+        }
+    }
+
+    /// Puts it where it belongs after it ran: back in the queue if it was woken meanwhile, else to sleep.
+    fn settle(self: Arc<Self>, queue: &RunQueue) {
+        let [voluntary, lost] = &self.switches;
+        if self.state.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            voluntary.fetch_add(1, Ordering::Relaxed);
+        } else if self.state.compare_exchange(WOKEN, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            lost.fetch_add(1, Ordering::Relaxed);
+            queue.insert(self, false);
+        }
+    }
+
     /// Processor time used so far, in nanoseconds.
     pub fn used_ns(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -185,6 +222,7 @@ impl Wake for Task {
                 RUNNING => (RUNNING, WOKEN),
                 _ => return,
             };
+            crate::sync::point();
             if self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 if to == QUEUED
                     && let Some(queue) = self.queue.upgrade()
@@ -312,19 +350,7 @@ impl Scheduler {
 
     /// Makes a task that is not yet running; [`Scheduler::start`] gives it its future.
     pub fn new_task(&self, nice: i8) -> Arc<Task> {
-        let queue = self.queues.first().map_or_else(Weak::new, Arc::downgrade);
-        Arc::new(Task {
-            job: Mutex::new(None),
-            state: AtomicU8::new(ASLEEP),
-            nice: AtomicI8::new(nice),
-            virtual_time: AtomicU64::new(0),
-            used: AtomicU64::new(0),
-            scheduling: Mutex::new(Scheduling { policy: Policy::Other, priority: 0, reset_on_fork: false }),
-            io_priority: AtomicU32::new(0),
-            arrival: AtomicU64::new(0),
-            switches: [const { AtomicU64::new(0) }; 2],
-            queue,
-        })
+        Task::new(nice, self.queues.first().map_or_else(Weak::new, Arc::downgrade))
     }
 
     /// Gives a task its future and queues it.
@@ -391,40 +417,19 @@ impl Scheduler {
             let end = until.min(now + SLICE_NS).min(timers.next());
             self.slice_end.store(end.0, Ordering::Relaxed);
             self.slice_start.store(now.0, Ordering::Relaxed);
-            self.poll(&task, queue);
+            self.switches.fetch_add(1, Ordering::Relaxed);
+            task.poll();
             let after = self.machine.now();
             task.charge(after.since(now));
             queue.note_used(after.since(now));
             self.slice_start.store(0, Ordering::Relaxed);
             self.busy_ns.fetch_add(after.since(now), Ordering::Relaxed);
             now = after;
-            self.settle(task, queue);
+            task.settle(queue);
             self.load.lock().sample(now, queue.len() as u64);
             if now >= until {
                 return queue.len() > 0;
             }
-        }
-    }
-
-    fn poll(&self, task: &Arc<Task>, _queue: &RunQueue) {
-        self.switches.fetch_add(1, Ordering::Relaxed);
-        task.state.store(RUNNING, Ordering::Release);
-        let Some(mut job) = task.job.lock().take() else { return };
-        let waker = Waker::from(task.clone());
-        match job.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(()) => task.state.store(DONE, Ordering::Release),
-            Poll::Pending => *task.job.lock() = Some(job),
-        }
-    }
-
-    /// Puts a task that ran where it belongs: back in the queue if it was woken meanwhile, else to sleep.
-    fn settle(&self, task: Arc<Task>, queue: &RunQueue) {
-        let [voluntary, lost] = &task.switches;
-        if task.state.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            voluntary.fetch_add(1, Ordering::Relaxed);
-        } else if task.state.compare_exchange(WOKEN, QUEUED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            lost.fetch_add(1, Ordering::Relaxed);
-            queue.insert(task, false);
         }
     }
 }
@@ -441,4 +446,44 @@ pub async fn yield_now() {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::explore;
+    use crate::sync::point;
+    use shuttle::thread::spawn;
+
+    #[test]
+    fn no_wake_up_is_lost_and_no_task_is_queued_twice() {
+        explore(|| {
+            let queue = Arc::new(RunQueue::default());
+            let task = Task::new(0, Arc::downgrade(&queue));
+            let events = Arc::new(AtomicU32::new(0));
+            let seen = events.clone();
+            *task.job.lock() = Some(Box::pin(core::future::poll_fn(move |_| {
+                point();
+                if seen.load(Ordering::Acquire) == 3 { Poll::Ready(()) } else { Poll::Pending }
+            })));
+            let wakers = [(); 3].map(|()| {
+                let (task, events) = (task.clone(), events.clone());
+                spawn(move || {
+                    events.fetch_add(1, Ordering::AcqRel);
+                    task.wake();
+                })
+            });
+            while task.state.load(Ordering::Acquire) != DONE {
+                assert!(queue.len() <= 1);
+                if let Some(task) = queue.take(Instant(0)) {
+                    task.poll();
+                    point();
+                    task.settle(&queue);
+                }
+                point();
+            }
+            wakers.into_iter().for_each(|w| w.join().unwrap());
+            assert_eq!(queue.len(), 0);
+        });
+    }
 }

@@ -348,7 +348,7 @@ impl Process {
             self.pending.discard(SignalSet(Signal::SIGCONT.bit()));
         }
         if signal == Signal::SIGKILL {
-            self.state().stopped = None;
+            self.set_stopped(&mut self.state(), None);
             self.begin_end(WaitStatus::Killed(signal, false));
             return true;
         }
@@ -373,7 +373,7 @@ impl Process {
     fn resume(self: &Arc<Self>) {
         let was_stopped = {
             let mut state = self.state();
-            let was = state.stopped.take().is_some();
+            let was = self.set_stopped(&mut state, None).is_some();
             if was {
                 state.report = Some(WaitStatus::Continued);
             }
@@ -389,10 +389,10 @@ impl Process {
     pub fn stop(self: &Arc<Self>, signal: Signal) {
         {
             let mut state = self.state();
-            if state.stopped.is_some() {
+            if self.stopped().is_some() {
                 return;
             }
-            state.stopped = Some(signal);
+            self.set_stopped(&mut state, Some(signal));
             state.report = Some(WaitStatus::Stopped(signal));
         }
         self.threads.lock().iter().for_each(|t| t.wake());

@@ -43,6 +43,7 @@ pub struct Thread {
     awaited: AtomicU64,
     /// The mask to restore once a handler has run (`sigsuspend`, `ppoll`).
     saved_mask: Mutex<Option<SignalSet>>,
+    has_saved_mask: AtomicBool,
     /// Alternate signal stack.
     pub alternate_stack: Mutex<StackT>,
     /// Zeroed and woken as a futex at the end (`CLONE_CHILD_CLEARTID`).
@@ -109,6 +110,7 @@ impl Thread {
             mask: AtomicU64::new(new.mask.0),
             awaited: AtomicU64::new(0),
             saved_mask: Mutex::default(),
+            has_saved_mask: AtomicBool::new(false),
             alternate_stack: Mutex::new(no_stack),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
@@ -208,11 +210,17 @@ impl Thread {
     pub fn set_temporary_mask(&self, mask: SignalSet) {
         let old = self.mask();
         self.saved_mask.lock().get_or_insert(old);
+        self.has_saved_mask.store(true, Ordering::Relaxed);
         self.set_mask(mask);
     }
 
     /// The mask a temporary one replaced.
     pub fn take_saved_mask(&self) -> Option<SignalSet> {
+        // Asked after every call, and hardly ever there; only the thread itself sets it.
+        if !self.has_saved_mask.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.has_saved_mask.store(false, Ordering::Relaxed);
         self.saved_mask.lock().take()
     }
 

@@ -79,18 +79,19 @@ pub(crate) fn counted() -> u32 {
     u32::MAX - read(TIMER_CURRENT)
 }
 
+/// Whether the timer fires at `until` or before.
+pub(crate) fn is_armed(until: Instant) -> bool {
+    let armed = ARMED.load(Ordering::Relaxed);
+    armed <= until.0 && armed != u64::MAX
+}
+
 /// Sees to it that the timer fires at `until` or before. It fires early when that spares setting it: whoever waits
 /// looks at the clock, and arms it again.
 pub(crate) fn arm(until: Instant) {
-    let now = clock::now();
-    let armed = ARMED.load(Ordering::Relaxed);
-    if armed <= until.0 && armed != u64::MAX {
+    if is_armed(until) || until == Instant::NEVER {
         return;
     }
-    if until == Instant::NEVER {
-        return;
-    }
-    let steps = clock::timer_steps(until.since(now)).clamp(1, u64::from(u32::MAX)) as u32;
+    let steps = clock::timer_steps(until.since(clock::now())).clamp(1, u64::from(u32::MAX)) as u32;
     write(TIMER, irq::TIMER as u32);
     write(TIMER_INITIAL, steps);
     ARMED.store(until.0, Ordering::Relaxed);

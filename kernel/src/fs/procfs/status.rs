@@ -17,10 +17,7 @@ use crate::task::{Process, Signal};
 /// The state letter of `ps`, and the word `status` adds.
 fn state(subject: &Subject) -> (char, &'static str) {
     let process = &subject.process;
-    let (ended, stopped) = {
-        let state = process.state();
-        (state.ended.is_some(), state.stopped.is_some())
-    };
+    let (ended, stopped) = (process.is_zombie(), process.stopped().is_some());
     let traced = subject.thread().is_ok_and(|t| t.trace.lock().stop.is_some());
     let runs = match &subject.thread {
         Some(thread) => thread.task.is_runnable(),

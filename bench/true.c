@@ -1,0 +1,2 @@
+/* What a shell calls true. */
+int main(void) { return 0; }
