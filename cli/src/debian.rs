@@ -50,7 +50,7 @@ pub fn package(name: &str) -> Result<Package> {
     let folder = project::made("packages")?.join(name);
     let root = folder.join("root");
     if !root.is_dir() {
-        download(name, &[], &folder, &root)?;
+        download(name, &folder, &root)?;
     }
     present_package(name)?.with_context(|| format!("apt-get brought no {name}"))
 }
@@ -82,7 +82,7 @@ pub fn whole_package(name: &str) -> Result<Package> {
     let folder = project::made("packages")?.join(name);
     let root = folder.join("root");
     if !root.is_dir() {
-        download(name, &[], &folder, &root)?;
+        download(name, &folder, &root)?;
     }
     unpacked(name.to_owned())?.with_context(|| format!("apt-get brought no {name}"))
 }
@@ -187,13 +187,13 @@ fn dependencies(names: &BTreeSet<String>) -> Result<BTreeSet<String>> {
     Ok(said.lines().filter_map(depends).filter(|name| !name.contains(['<', ':'])).collect())
 }
 
-fn download(name: &str, options: &[&str], folder: &Path, root: &Path) -> Result<()> {
+fn download(name: &str, folder: &Path, root: &Path) -> Result<()> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder)?;
     // The download runs as this user, in a folder apt's own user may not write to.
     let download = || {
         let mut apt = Command::new("apt-get");
-        apt.current_dir(folder).args(["-qq", "-o", "APT::Sandbox::User=root"]).args(options).args(["download", name]);
+        apt.current_dir(folder).args(["-qq", "-o", "APT::Sandbox::User=root", "download", name]);
         ui::run_quietly(&format!("downloading {name}"), &mut apt)
     };
     if download().is_err() {

@@ -225,7 +225,7 @@ fn what_translated_programs_do_the_interpreter_does_again() {
         archive: image.to_cpio(),
         command_line: "link quiet check".into(),
         memory: 256 << 20,
-        show_console: false,
+        ..Boot::default()
     };
     let mut running = Running::start(Kind::Node, boot, PATIENCE).expect("a machine");
     for what in ["rewritten", "switches"] {

@@ -381,7 +381,7 @@ fn write_out(entry: &Entry, target: &Path) -> Result<bool> {
 
 fn copy_in(from: &Path, image: &Path, path: &str) -> Result<()> {
     let mut tree = read(image)?;
-    let added = add_tree(&mut tree, from, path)?;
+    let added = add_tree(&tree, from, path)?;
     if super::is_disk(image) {
         let mut disk = DiskImage::open(image, false)?;
         disk.add(&added)?;
