@@ -69,7 +69,7 @@ fn sectors_are_read_and_written(kind: Kind) {
     assert_eq!(run(&machine, script), "0\n0\n0\n1\n", "{kind:?}");
     drop(machine);
     let (mut a, mut b) = (before.clone(), other);
-    b[64 << 10..41 * 64 << 10].copy_from_slice(&before[3 * 64 << 10..43 * 64 << 10]);
+    b[64 << 10..(41 * 64) << 10].copy_from_slice(&before[(3 * 64) << 10..(43 * 64) << 10]);
     a[1_000_001..1_000_004].copy_from_slice(b"few");
     a[18431 * 512..].copy_from_slice(&b[512..1024]);
     assert!(first.bytes() == a, "{kind:?}: the first image is not what was written");
