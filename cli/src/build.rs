@@ -145,12 +145,7 @@ const PAGE_DISK: u64 = 512 << 20;
 /// What a new disk of the page's holds, packed: the base image's tree.
 fn page_disk(tree: &image::Image, target: &Path) -> Result<()> {
     let plain = project::made("disk")?.join("page.img");
-    let file = fs::File::create(&plain).with_context(|| format!("cannot make {}", plain.display()))?;
-    file.set_len(PAGE_DISK)?;
-    let mut format = Command::new(setup::e2fsprogs("mke2fs")?);
-    format.args(["-q", "-F", "-t", "ext4", "-m", "0", "-L", "aurora"]).arg(&plain);
-    ui::run_quietly("making the page's disk", &mut format)?;
-    let mut disk = image::disk::DiskImage::open(&plain, false)?;
+    let mut disk = image::disk::DiskImage::create(&plain, PAGE_DISK, "aurora")?;
     disk.add(tree)?;
     disk.finish()?;
     let part = target.with_extension("part");

@@ -286,7 +286,6 @@ static NOINLINE void replaced(void)
 static NOINLINE void store_8(uint8_t *at) { *(volatile uint64_t *)at = 0x1122334455667788ull; }
 static NOINLINE void store_4(uint8_t *at) { *(volatile uint32_t *)at = 0x99aabbcc; }
 static NOINLINE void store_2(uint8_t *at) { *(volatile uint16_t *)at = 0xddee; }
-static NOINLINE void store_16(uint8_t *at) { __asm__ volatile("pcmpeqd %%xmm0, %%xmm0; movups %%xmm0, (%0)" ::"r"(at) : "xmm0", "memory"); }
 static NOINLINE void add_8(uint8_t *at) { __asm__ volatile("lock addq $77, (%0)" ::"r"(at) : "memory"); }
 static NOINLINE void swap_8(uint8_t *at) { __asm__ volatile("mov $5, %%eax; xchg %%rax, (%0)" ::"r"(at) : "rax", "memory"); }
 static NOINLINE void push_8(uint8_t *at)
@@ -297,8 +296,10 @@ static NOINLINE void push_8(uint8_t *at)
 static NOINLINE void crossing(void)
 {
     static uint8_t alternate[65536];
-    void (*const all[])(uint8_t *) = {store_8, store_4, store_2, store_16, add_8, swap_8, push_8};
-    const size_t bytes[] = {8, 4, 2, 16, 8, 8, 8};
+    /* Not 16 bytes at once: QEMU's TCG has written the first 8 by the time it looks at the page of the others. The
+       processor tests compare those with silicon. */
+    void (*const all[])(uint8_t *) = {store_8, store_4, store_2, add_8, swap_8, push_8};
+    const size_t bytes[] = {8, 4, 2, 8, 8, 8};
     struct sigaction action = {.sa_sigaction = noted, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate};
     uint8_t *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -306,7 +307,7 @@ static NOINLINE void crossing(void)
     volatile int i, faulted, changed;
     sigaltstack(&stack, NULL);
     sigaction(SIGSEGV, &action, NULL);
-    for (which = 0; which < 7; which++) {
+    for (which = 0; which < 6; which++) {
         for (i = 0; i < 2000; i++) all[which](page + 256);
         memset(page, 0x5a, 4096);
         mprotect(page + 4096, 4096, PROT_NONE);
