@@ -73,7 +73,10 @@ impl Volume {
 
     /// Takes it for a file system; `EBUSY` if it is taken.
     pub fn claim(self: &Arc<Self>) -> Result<Claim, Errno> {
-        if self.claimed.swap(true, Ordering::AcqRel) { Err(Errno::EBUSY) } else { Ok(Claim(self.clone())) }
+        if self.claimed.swap(true, Ordering::AcqRel) {
+            return Err(Errno::EBUSY);
+        }
+        Ok(Claim { volume: self.clone(), is_held: AtomicBool::new(true) })
     }
 
     /// Starts a request; `EIO` if it is not all inside.
@@ -172,17 +175,29 @@ impl Store for Volume {
 }
 
 /// A volume that a file system has to itself.
-pub struct Claim(Arc<Volume>);
+pub struct Claim {
+    volume: Arc<Volume>,
+    is_held: AtomicBool,
+}
+
+impl Claim {
+    /// Lets others have it: nothing is written any more.
+    pub fn release(&self) {
+        if self.is_held.swap(false, Ordering::AcqRel) {
+            self.volume.claimed.store(false, Ordering::Release);
+        }
+    }
+}
 
 impl core::ops::Deref for Claim {
     type Target = Arc<Volume>;
     fn deref(&self) -> &Arc<Volume> {
-        &self.0
+        &self.volume
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.claimed.store(false, Ordering::Release);
+        self.release();
     }
 }

@@ -277,6 +277,8 @@ impl FileSystem for Disk {
                 }
             }
             self.stopped.store(true, Ordering::Release);
+            // Whoever still has something of it can change nothing: the next mount need not wait for them.
+            self.volume.release();
             self.work.wake_all();
             let kept = core::mem::take(&mut *self.kept.lock());
             drop(kept);
