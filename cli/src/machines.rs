@@ -111,10 +111,13 @@ impl Running {
         Ok(running)
     }
 
-    /// Turns it off when everything is on its disks.
-    pub fn turn_off(&self, patience: Duration) -> Result<()> {
+    /// Turns it off when everything is on its disks, and waits until its console has said all it had to.
+    pub fn turn_off(mut self, patience: Duration) -> Result<()> {
         self.client.shutdown().context("the machine is gone")?;
-        ensure!(self.client.wait_gone(patience), "the machine does not turn itself off");
+        let off = self.client.wait_gone(patience);
+        drop(self.guard);
+        self.console.settle();
+        ensure!(off, "the machine does not turn itself off");
         Ok(())
     }
 

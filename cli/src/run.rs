@@ -148,7 +148,8 @@ pub fn run(arguments: &RunArgs) -> Result<u8> {
             if let Some(archive) = archive {
                 eprint!("{}", profile::tables(&profile::collect(&running), &Image::from_archive(archive)?));
             }
-            if has_disks {
+            // What is not on the disks yet, or in the trace, would be lost with the machine.
+            if has_disks || arguments.trace.is_some() {
                 running.turn_off(WRITE_BACK)?;
             }
             Ok(status)

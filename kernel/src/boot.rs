@@ -422,10 +422,10 @@ async fn kill_when_short(kernel: Weak<Kernel>) {
         kernel.vfs.recent.clear();
         let living = processes.iter().filter(|p| p.pid != Pid(1) && !p.is_zombie());
         let scored = living.filter_map(|p| Some((p.oom_pages()?, p)));
-        if let Some((_, victim)) = scored.max_by_key(|(pages, _)| *pages) {
-            let name = String::from_utf8_lossy(&victim.name()).into_owned();
-            klog!(kernel, "out of memory: killed process {} ({name})", victim.pid.0);
-            let _ = victim.send(task::SigInfo::kernel(task::Signal::SIGKILL));
+        match scored.max_by_key(|(pages, _)| *pages) {
+            Some((_, victim)) => victim.kill_for_memory(),
+            // What is left must not be killed; then it is on whoever cannot go on.
+            None => kernel.memory.note_no_victim(),
         }
     }
 }

@@ -161,13 +161,24 @@ async fn page_fault(thread: &Arc<Thread>, cpu: &UserContext, fault: PageFault) {
         FaultError::NotMapped => (Signal::SIGSEGV, 1),
         FaultError::NotAllowed => (Signal::SIGSEGV, 2),
         FaultError::PastEnd | FaultError::Failed => (Signal::SIGBUS, 2),
-        // Somebody was ended for it, perhaps this one; else it tries again.
-        FaultError::OutOfMemory | FaultError::Missing => return,
+        FaultError::OutOfMemory => return Box::pin(wait_for_memory(thread)).await,
+        FaultError::Missing => return,
     };
     let mut info = SigInfo::fault(signal, code, fault.addr.0);
     let [addr, ..] = info.fields;
     info.fields = [addr, 14, error_code(fault, error)];
     raise(thread, cpu, info);
+}
+
+/// Nobody ended so fast that there is memory now. Sleeping, not spinning: whoever ends may be waiting for a clock or a
+/// disk.
+async fn wait_for_memory(thread: &Arc<Thread>) {
+    const PAUSE_NS: u64 = 1_000_000;
+    let kernel = thread.kernel();
+    if kernel.memory.take_no_victim() {
+        return thread.process.kill_for_memory();
+    }
+    kernel.sleep_until(kernel.machine.now() + PAUSE_NS).await;
 }
 
 /// The error code as Linux shows it: its tables have no entry where ours may keep one, and what is not user space always

@@ -35,6 +35,12 @@ fn exhaust(kind: Kind) {
         // Its processes give everything back before the next takes it.
         run(&machine, "while ps | grep -q '[/]test/musl'; do usleep 1000; done");
     }
+    // Where the only one who takes memory shall never be killed, it is, or nothing would ever go on.
+    let spared = "echo -1000 > /proc/self/oom_score_adj; exec /test/musl exhaust-memory";
+    let output = run(&machine, spared);
+    let ended = matches!(output.status, Some(Status::Killed(9) | Status::Exited(3)));
+    assert!(ended, "{spared} on {kind:?}: {output:?}");
+    assert_goes_on(&machine, spared);
     // Twice: what was removed is there again.
     let script = "fill() { dd if=/dev/zero of=/tmp/full bs=1M 2>&1 | grep -v records; \
                   stat -c %s /tmp/full >&2; rm /tmp/full; }; fill; fill";

@@ -5,7 +5,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aurora_abi::Errno;
 use aurora_machine::{Frame, Machine, PhysMemory};
@@ -25,6 +25,8 @@ pub struct MemoryControl {
     /// Rung when a program needs a frame and there is none.
     shortage: WaitQueue,
     shortages: AtomicU64,
+    /// Nobody could be killed in the last one.
+    no_victim: AtomicBool,
     /// Frames in page caches.
     cached: AtomicU64,
     /// Pages that differ from what is on a disk.
@@ -57,6 +59,7 @@ impl MemoryControl {
             memory,
             shortage: WaitQueue::new(),
             shortages: AtomicU64::new(0),
+            no_victim: AtomicBool::new(false),
             cached: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
             misses: Misses::default(),
@@ -171,6 +174,16 @@ impl MemoryControl {
     pub fn report_shortage(&self) {
         self.shortages.fetch_add(1, Ordering::AcqRel);
         self.shortage.wake_all();
+    }
+
+    /// Notes that nobody could be killed in a shortage.
+    pub fn note_no_victim(&self) {
+        self.no_victim.store(true, Ordering::Release);
+    }
+
+    /// Whether nobody could be killed since this was last asked.
+    pub fn take_no_victim(&self) -> bool {
+        self.no_victim.swap(false, Ordering::AcqRel)
     }
 
     /// Waits for the next shortage.

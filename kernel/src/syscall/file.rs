@@ -302,12 +302,23 @@ pub(super) async fn move_bytes(
             }
         }
         let before = buffer.done();
-        let step = match patient {
+        let mut result = match patient {
             true => step(thread, file, buffer, how),
             false => file.ops.read_now(file, buffer),
         };
+        if matches!(result, Err(IoError::WouldBlock)) {
+            match blocked(thread, file, buffer, how, &mut deadline).await? {
+                Blocked::Enough => break,
+                Blocked::Typed => continue,
+                Blocked::TimedOut => {
+                    patient = false;
+                    continue;
+                }
+                Blocked::Tried(again) => result = again,
+            }
+        }
         let progress = buffer.done() > 0;
-        match step {
+        match result {
             Err(IoError::Fault) => {
                 let resolved = match buffer.take_fault() {
                     Some(fault) => space.resolve(fault).await,
@@ -324,35 +335,8 @@ pub(super) async fn move_bytes(
                 Err(_) if progress => break,
                 Err(errno) => return Err(errno),
             },
-            Err(IoError::Errno(_)) if progress => break,
-            Err(IoError::Errno(errno)) => return Err(errno),
-            Err(IoError::WouldBlock) => {
-                if progress && way == Way::Read {
-                    break;
-                }
-                let typing = terminal.filter(|_| way == Way::Read);
-                // A terminal's reader that cannot go on waiting takes what it did not want to go with.
-                let some_typed = typing.is_some_and(|tty| tty.input_state(buffer.remaining()).0 > 0);
-                let nonblocking = file.nonblocking() || how.nowait;
-                if nonblocking && some_typed {
-                    patient = false;
-                    continue;
-                }
-                if nonblocking {
-                    return if progress { Ok(buffer.done() as u64) } else { Err(Errno::EAGAIN) };
-                }
-                let wake = match typing {
-                    Some(tty) => wait_typed(thread, file, tty, buffer.remaining(), &mut deadline).await,
-                    None => wait_ready(thread, file, way).await,
-                };
-                match wake {
-                    Wake::Ready => {}
-                    Wake::TimedOut => patient = false,
-                    Wake::Signal if some_typed => patient = false,
-                    Wake::Signal if progress => break,
-                    Wake::Signal => return Err(Errno::ERESTARTSYS),
-                }
-            }
+            Err(_) if progress => break,
+            Err(error) => return Err(error.errno()),
             // Devices and streams that took everything without looking, and ends of files.
             Ok(0) => break,
             Ok(n) if buffer.done() == before => return Ok(n as u64),
@@ -378,6 +362,59 @@ pub(super) async fn move_bytes(
         }
     }
     Ok(buffer.done() as u64)
+}
+
+/// What follows on a try that would block.
+enum Blocked {
+    /// What was moved is all there is to move now.
+    Enough,
+    /// Something was typed.
+    Typed,
+    /// Nothing was typed in time, or a signal came: what is there is taken.
+    TimedOut,
+    /// What came of a later try.
+    Tried(Result<usize, IoError>),
+}
+
+/// Waits until a move can go on.
+async fn blocked(
+    thread: &Thread,
+    file: &OpenFile,
+    buffer: &mut IoBuf<'_>,
+    how: Move,
+    deadline: &mut Option<Instant>,
+) -> Result<Blocked, Errno> {
+    let progress = buffer.done() > 0;
+    if progress && how.way == Way::Read {
+        return Ok(Blocked::Enough);
+    }
+    let typing = file.ops.terminal().filter(|_| how.way == Way::Read);
+    // A terminal's reader that cannot go on waiting takes what it did not want to go with.
+    let some_typed = typing.is_some_and(|tty| tty.input_state(buffer.remaining()).0 > 0);
+    if file.nonblocking() || how.nowait {
+        return match progress {
+            true => Ok(Blocked::Enough),
+            false if some_typed => Ok(Blocked::TimedOut),
+            false => Err(Errno::EAGAIN),
+        };
+    }
+    if let Some(tty) = typing {
+        return match wait_typed(thread, file, tty, buffer.remaining(), deadline).await {
+            Some(Typed::Some) => Ok(Blocked::Typed),
+            Some(Typed::TimedOut) => Ok(Blocked::TimedOut),
+            None if some_typed => Ok(Blocked::TimedOut),
+            None => Err(Errno::ERESTARTSYS),
+        };
+    }
+    let tried = try_until(thread, file, || match step(thread, file, buffer, how) {
+        Err(IoError::WouldBlock) => None,
+        done => Some(done),
+    });
+    match tried.await {
+        Ok(result) => Ok(Blocked::Tried(result)),
+        Err(_) if progress => Ok(Blocked::Enough),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// One try.
@@ -446,27 +483,22 @@ pub(super) fn without_privileges(thread: &Thread, file: &OpenFile) -> Option<u32
         .then_some(mode & 0o7777 & !(S_ISUID | if group { S_ISGID } else { 0 }))
 }
 
-pub(super) enum Wake {
-    Ready,
-    TimedOut,
-    Signal,
+/// Tries until `attempt` gives something: again whenever something about `file` changes. Being ready is not enough: an
+/// event counter with room is ready for writers, and has none for a number that is larger than the room. An attempt that
+/// gives nothing changes nothing, else it would wake itself for ever.
+pub(super) async fn try_until<T>(
+    thread: &Thread,
+    file: &OpenFile,
+    attempt: impl FnMut() -> Option<T>,
+) -> Result<T, Errno> {
+    let queue = file.ops.wait_queue().ok_or(Errno::EAGAIN)?;
+    thread.interruptible(queue.wait(attempt)).await.ok_or(Errno::ERESTARTSYS)
 }
 
-pub(super) async fn wait_ready(thread: &Thread, file: &OpenFile, way: Way) -> Wake {
-    let Some(queue) = file.ops.wait_queue() else { return Wake::Ready };
-    let wanted = match way {
-        Way::Read => Events::READABLE | Events::HUP,
-        Way::Write => Events::WRITABLE | Events::ERR | Events::HUP,
-    };
-    let mut looks = 0;
-    let ready = queue.wait(|| {
-        // A pipe may be "ready" in ways a writer is not: whoever was woken tries again. The queue has looked twice by
-        // the time it waits.
-        let ready = file.ops.readiness(file).intersects(wanted);
-        looks += 1;
-        (ready || looks > 2).then_some(())
-    });
-    thread.interruptible(ready).await.map_or(Wake::Signal, |()| Wake::Ready)
+/// Why a terminal's reader looks again.
+enum Typed {
+    Some,
+    TimedOut,
 }
 
 /// Waits until a terminal has what a reader with room for `wanted` bytes waits for, or more than before, or the time its
@@ -477,7 +509,7 @@ async fn wait_typed(
     tty: &Arc<Tty>,
     wanted: usize,
     deadline: &mut Option<Instant>,
-) -> Wake {
+) -> Option<Typed> {
     let kernel = thread.kernel();
     let (queued, _) = tty.input_state(wanted);
     let until = tty.read_timeout().map(|ns| kernel.machine.now() + ns);
@@ -491,11 +523,11 @@ async fn wait_typed(
     let mut sleep = core::pin::pin!(kernel.sleep_until(deadline.unwrap_or(Instant::NEVER)));
     let wait = core::future::poll_fn(|cx| {
         if came.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Wake::Ready);
+            return Poll::Ready(Typed::Some);
         }
-        sleep.as_mut().poll(cx).map(|()| Wake::TimedOut)
+        sleep.as_mut().poll(cx).map(|()| Typed::TimedOut)
     });
-    thread.interruptible(wait).await.unwrap_or(Wake::Signal)
+    thread.interruptible(wait).await
 }
 
 const SEEK_SET: u32 = 0;

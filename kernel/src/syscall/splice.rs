@@ -11,7 +11,7 @@ use aurora_abi::types::IoVec;
 use crate::memory::cache::MAX_FILE_SIZE;
 use crate::memory::{IoBuf, IoError, UserPtr};
 use crate::num::to_usize;
-use crate::syscall::file::{At, Move, Wake, Way, check_size, several, wait_ready};
+use crate::syscall::file::{At, Move, Way, check_size, several, try_until};
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::{SigInfo, Signal};
@@ -198,6 +198,7 @@ enum Patience {
 }
 
 /// Why a try moved nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stuck {
     Input,
     Output,
@@ -209,7 +210,32 @@ async fn pump(cx: &Context<'_>, from: &mut Side, to: &mut Side, count: u64, pati
     let mut chunk = alloc::vec![0; CHUNK.min(to_usize(count))];
     let mut total = 0;
     while total < count {
-        match attempt(cx, from, to, &mut chunk, count - total) {
+        let mut tried = attempt(cx, from, to, &mut chunk, count - total);
+        if let Ok(Err(stuck)) = tried {
+            if total > 0 && patience != Patience::OfFiles {
+                break;
+            }
+            let file = match stuck {
+                Stuck::Input => from.file.clone(),
+                Stuck::Output => to.file.clone(),
+            };
+            let waited = match patience == Patience::None || file.nonblocking() {
+                true => Err(Errno::EAGAIN),
+                false => {
+                    let again = || match attempt(cx, from, to, &mut chunk, count - total) {
+                        Ok(Err(still)) if still == stuck => None,
+                        other => Some(other),
+                    };
+                    try_until(thread, &file, again).await
+                }
+            };
+            match waited {
+                Ok(again) => tried = again,
+                Err(_) if total > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        match tried {
             Ok(Ok(0)) => break,
             Ok(Ok(moved)) => {
                 total += moved;
@@ -217,19 +243,8 @@ async fn pump(cx: &Context<'_>, from: &mut Side, to: &mut Side, count: u64, pati
                     break;
                 }
             }
-            Ok(Err(_)) if total > 0 && patience != Patience::OfFiles => break,
-            Ok(Err(stuck)) => {
-                let (file, way) = match stuck {
-                    Stuck::Input => (&from.file, Way::Read),
-                    Stuck::Output => (&to.file, Way::Write),
-                };
-                if patience == Patience::None || file.nonblocking() {
-                    return if total > 0 { Ok(total) } else { Err(Errno::EAGAIN) };
-                }
-                if matches!(wait_ready(thread, file, way).await, Wake::Signal) {
-                    return if total > 0 { Ok(total) } else { Err(Errno::ERESTARTSYS) };
-                }
-            }
+            // Stuck at the other side now.
+            Ok(Err(_)) => {}
             Err(Errno::EMISSING) => match thread.kernel().memory.misses().bring_in().await {
                 Err(errno) if total == 0 => return Err(errno),
                 Err(_) => break,
@@ -342,24 +357,27 @@ pub(super) async fn tee(cx: &mut Context<'_>, in_fd: Fd, out_fd: Fd, len: u64, f
     if Arc::ptr_eq(from, to) {
         return Err(Errno::EINVAL);
     }
-    let waits = |file: &OpenFile| flags & SPLICE_F_NONBLOCK == 0 && !file.nonblocking();
+    let nothing_comes = || from.is_empty() && !from.has_ends().1;
+    let has_room = || output.ops.readiness(&output).intersects(Events::WRITABLE | Events::ERR);
     loop {
-        let stuck = if from.is_empty() {
-            if !from.has_ends().1 {
-                return Ok(0);
-            }
-            (&input, Way::Read)
-        } else if !output.ops.readiness(&output).intersects(Events::WRITABLE | Events::ERR) {
-            (&output, Way::Write)
+        let stuck = if nothing_comes() {
+            return Ok(0);
+        } else if from.is_empty() {
+            Stuck::Input
+        } else if !has_room() {
+            Stuck::Output
         } else {
             break;
         };
-        if !waits(stuck.0) {
+        let file = if stuck == Stuck::Input { &input } else { &output };
+        if flags & SPLICE_F_NONBLOCK != 0 || file.nonblocking() {
             return Err(Errno::EAGAIN);
         }
-        if matches!(wait_ready(cx.thread, stuck.0, stuck.1).await, Wake::Signal) {
-            return Err(Errno::ERESTARTSYS);
-        }
+        let moves = || match stuck {
+            Stuck::Input => !from.is_empty() || nothing_comes(),
+            Stuck::Output => has_room(),
+        };
+        try_until(cx.thread, file, || moves().then_some(())).await?;
     }
     let mut bytes = alloc::vec![0; to_usize(len).min(from.len()).min(to.capacity())];
     let wanted = bytes.len();

@@ -1,12 +1,12 @@
 //! A process: what its threads share.
 
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use aurora_machine::Instant;
 
-use crate::Kernel;
 use crate::memory::AddressSpace;
 use crate::memory::account::Charge;
 use crate::security::{CapabilityTable, Credentials};
@@ -16,6 +16,7 @@ use crate::task::signal::{Actions, PendingSignals};
 use crate::task::{SigInfo, Signal, Thread};
 use crate::tty::Tty;
 use crate::vfs::PathRef;
+use crate::{Kernel, klog};
 
 /// Number of a process, a thread, a process group or a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -285,6 +286,12 @@ impl Process {
         let pages = i64::try_from(usage.map_or(0, |u| u.resident + u.tables)).unwrap_or(i64::MAX);
         let total = i64::try_from(self.kernel.memory.phys().total_frames()).unwrap_or(i64::MAX);
         (adjustment > -1000).then(|| pages.saturating_add(total / 1000 * adjustment))
+    }
+    /// Ends it for want of memory.
+    pub fn kill_for_memory(self: &Arc<Self>) {
+        let name = String::from_utf8_lossy(&self.name()).into_owned();
+        klog!(self.kernel, "out of memory: killed process {} ({name})", self.pid.0);
+        let _ = self.send(SigInfo::kernel(Signal::SIGKILL));
     }
     /// Its process group.
     pub fn group(&self) -> Pid {

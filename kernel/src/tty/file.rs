@@ -100,10 +100,13 @@ impl FileOps for TtyFile {
             let Inner { discipline, output, .. } = &mut *inner;
             discipline.output(chunk.get(..moved).unwrap_or_default(), output);
         }
+        if input.done() == start && input.remaining() > 0 {
+            return Err(IoError::WouldBlock);
+        }
         self.tty.flush();
         // The master of a pseudo-terminal waits for it.
         self.tty.changed.wake_all();
-        if input.done() == start && input.remaining() > 0 { Err(IoError::WouldBlock) } else { Ok(input.done() - start) }
+        Ok(input.done() - start)
     }
 
     fn readiness(&self, _: &OpenFile) -> Events {

@@ -119,6 +119,21 @@ CASE("eventfd2", "writing is EINTR when a signal comes") {
   interrupt_soon();
   FAILS(EINTR, add(1));
 }
+CASE("eventfd2", "a number larger than the room there is waits, for a reader or a signal") {
+  fd = OK(eventfd(0, 0));
+  IS(8, add(FULL - 5));
+  CHILD(child) {
+    sleep_ms(20);
+    IS(8, get());
+  }
+  IS(8, add(9));
+  IS(0, ended(child));
+  IS(8, get());
+  IS(9, value);
+  IS(8, add(FULL - 5));
+  interrupt_soon();
+  FAILS(EINTR, add(9));
+}
 static void add_one(void) { add(1); }
 CASE("eventfd2", "reading goes on after a handler that restarts") {
   fd = OK(eventfd(0, 0));

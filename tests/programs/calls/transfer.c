@@ -130,6 +130,17 @@ CASE("write", "changes the times of change") {
   OK(fstat(fd, &s));
   HOLDS(s.st_mtim.tv_sec > 1);
 }
+CASE("write", "to a terminal nobody reads waits until a signal comes") {
+  int master = OK(posix_openpt(O_RDWR | O_NOCTTY));
+  OK(unlockpt(master));
+  int terminal = OK(open(ptsname(master), O_RDWR | O_NOCTTY | O_NONBLOCK));
+  // What it takes comes to the master's side, where there is room for a while.
+  for (int i = 0; i < 5; i++, sleep_ms(5))
+    while (write(terminal, b, sizeof b) > 0) {}
+  IS(0, fcntl(terminal, F_SETFL, 0));
+  interrupt_soon();
+  FAILS(EINTR, write(terminal, b, 1));
+}
 CASE("write", "to /dev/full is ENOSPC") { FAILS(ENOSPC, write(OK(open("/dev/full", O_WRONLY)), b, 1)); }
 
 CASE("pread64", "leaves the position") {
