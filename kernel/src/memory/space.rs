@@ -175,7 +175,7 @@ impl AddressSpace {
             Backing::Cache { cache: mine, .. } => {
                 area.shared && Arc::ptr_eq(mine, cache) && area.allows(crate::memory::Prot::WRITE)
             }
-            Backing::Anonymous => false,
+            Backing::Anonymous | Backing::Kernel { .. } => false,
         };
         self.lock().areas.values().any(writes)
     }

@@ -11,7 +11,7 @@ use aurora_abi::{Abi, Errno};
 use aurora_machine::{PAGE_SIZE, UserContext, VirtAddr, VirtRange};
 
 use crate::memory::area::Label;
-use crate::memory::layout::{Layout, brk_gap, pie_base};
+use crate::memory::layout::{Layout, brk_gap, pie_base, vdso_hint};
 use crate::memory::map::{Place, Request};
 use crate::memory::{AddressSpace, Backing, Prot};
 use crate::security::credentials::CAP_SYS_PTRACE;
@@ -159,6 +159,8 @@ async fn load_elf(
     };
     space.start_heap((end + brk_gap(word(3))).page_ceil().ok_or(Errno::ENOMEM)?);
     loader.map_stack(stack_top, elf.executable_stack)?;
+    let above_stack = vdso_hint(stack_top, word(3) >> 32);
+    let vdso = kernel.vdso.map(&space, above_stack).await?;
     let (identity, is_privileged) = identity_after(thread, &program.path, credentials);
     let auxiliary = [
         (6, PAGE_SIZE),
@@ -174,6 +176,7 @@ async fn load_elf(
         (13, u64::from(identity.gid)),
         (14, u64::from(identity.egid)),
         (23, u64::from(is_privileged)),
+        (33, vdso.0),
         (51, 2048),
     ];
     let stack = Stack { space: &space, at: stack_top, stack_limit };

@@ -64,6 +64,8 @@ fn map_source(process: &Process, area: &Area, root: &PathRef) -> (u64, u64, u64,
         Label::None => Vec::new(),
         Label::Heap => b"[heap]".to_vec(),
         Label::Stack => b"[stack]".to_vec(),
+        Label::Vdso => b"[vdso]".to_vec(),
+        Label::Vvar => b"[vvar]".to_vec(),
     };
     match &area.backing {
         Backing::Cache { first, file: Some(file), .. } => {
@@ -72,7 +74,7 @@ fn map_source(process: &Process, area: &Area, root: &PathRef) -> (u64, u64, u64,
             (first * PAGE_SIZE, metadata.dev, metadata.ino, name.unwrap_or_default())
         }
         Backing::Cache { .. } => (0, 1, 1, b"/dev/zero (deleted)".to_vec()),
-        Backing::Anonymous => (0, 0, 0, label),
+        Backing::Anonymous | Backing::Kernel { .. } => (0, 0, 0, label),
     }
 }
 
