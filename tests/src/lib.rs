@@ -39,6 +39,8 @@ pub fn debian() -> &'static Image {
     IMAGE.get_or_init(|| {
         let mut image = Image::default();
         image.declare(&project::root().join("tests/debian.list")).expect("the image is built");
+        let source = project::root().join("tests/programs/debuggee/debuggee.c");
+        image.add_file(&source, "/test/debuggee.c").expect("it is there");
         for (name, path) in programs::debuggees().expect("what gdb looks at is built") {
             image.add_file(&path, &format!("/test/{name}")).expect("it is there");
         }
