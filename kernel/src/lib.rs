@@ -217,7 +217,7 @@ impl Kernel {
     /// Notes which thread is running, and in which call.
     pub(crate) fn set_current(&self, thread: Option<&task::Thread>) {
         let both = thread.map_or(0, |thread| {
-            u64::from(thread.process.pid.0.cast_unsigned()) << 32 | u64::from(thread.tid.0.cast_unsigned())
+            u64::from(thread.process.pid.0.cast_unsigned()) << 32 | u64::from(thread.tid().0.cast_unsigned())
         });
         self.current.store(both, Ordering::Relaxed);
         self.memory.misses().set_current(both);

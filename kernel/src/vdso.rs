@@ -57,7 +57,7 @@ impl Vdso {
     }
 
     /// Maps it, there or where there is room; returns where its ELF header is, for `AT_SYSINFO_EHDR`.
-    pub async fn map(&self, space: &Arc<AddressSpace>, near: VirtAddr) -> Result<VirtAddr, Errno> {
+    pub(crate) async fn map(&self, space: &Arc<AddressSpace>, near: VirtAddr) -> Result<VirtAddr, Errno> {
         let request = |place, frames: &Arc<[Frame]>, len, prot, label| Request {
             place,
             len,

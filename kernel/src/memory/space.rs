@@ -294,6 +294,16 @@ impl AddressSpace {
         }
     }
 
+    /// The same, if it is in memory.
+    pub fn try_load_futex(&self, addr: VirtAddr) -> Result<u32, CopyFault> {
+        self.lock().table.load_u32(addr).map(|(value, _)| value)
+    }
+
+    /// What [`AddressSpace::compare_exchange`] does, if it can be done now.
+    pub fn try_compare_exchange(&self, addr: VirtAddr, current: u32, new: u32) -> Result<u32, CopyFault> {
+        self.lock().table.compare_exchange_u32(addr, current, new)
+    }
+
     /// Replaces a futex word if it is `current`; returns what it was.
     pub async fn compare_exchange(&self, addr: VirtAddr, current: u32, new: u32) -> Result<u32, Errno> {
         loop {

@@ -17,6 +17,7 @@ use crate::memory::{AddressSpace, Backing, Prot};
 use crate::security::credentials::CAP_SYS_PTRACE;
 use crate::security::{Credentials, EXECUTE};
 use crate::task::elf::{Elf, read_file};
+use crate::task::exit::release_futexes;
 use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::process::WaitStatus;
 use crate::task::{Signal, Thread};
@@ -388,11 +389,17 @@ impl Stack<'_> {
     }
 }
 
-/// Replaces the calling thread's program. Other threads of the process are ended first.
+/// Replaces the calling thread's program. Other threads of the process are ended first, and this one goes on as the
+/// first: with the process's number.
 pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Program) -> Result<(), Errno> {
     let loaded = load(thread, program).await?;
     let process = &thread.process;
     end_other_threads(thread).await?;
+    release_futexes(thread).await;
+    if thread.tid() != process.pid {
+        thread.kernel().processes.renumber(thread, process.pid);
+        thread.kernel().set_current(Some(thread));
+    }
     // From here on nothing fails.
     let files = thread.files().fork();
     let old = process.set_space(Some(loaded.space));

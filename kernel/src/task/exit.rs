@@ -24,7 +24,7 @@ pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
         threads.retain(|t| !Arc::ptr_eq(t, thread));
         threads.is_empty()
     };
-    kernel.processes.remove_thread(thread.tid);
+    kernel.processes.remove_thread(thread);
     let status = process.ending().unwrap_or(own_status);
     tracee_ended(thread, status, last);
     if last {
@@ -34,7 +34,7 @@ pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
 }
 
 /// What pthread_join and robust mutexes wait for.
-async fn release_futexes(thread: &Arc<Thread>) {
+pub(super) async fn release_futexes(thread: &Arc<Thread>) {
     let Some(space) = thread.process.space() else { return };
     crate::ipc::futex::release_robust(thread, &space).await;
     crate::ipc::futex_owned::release_owned(thread, &space).await;

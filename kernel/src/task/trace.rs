@@ -248,7 +248,7 @@ fn tell(thread: &Thread, tracer: &Arc<Process>, code: u32) {
     if action.flags & flags::NOCLDSTOP == 0 {
         let uid = thread.process.credentials().uid;
         let status = crate::num::low32_signed(u64::from(code & 0x7f));
-        let _ = tracer.send(SigInfo::child(Signal::SIGCHLD, 4, thread.tid, uid, status));
+        let _ = tracer.send(SigInfo::child(Signal::SIGCHLD, 4, thread.tid(), uid, status));
     }
     tracer.events.wake_all();
 }
@@ -363,7 +363,7 @@ pub fn tracee_ended(thread: &Arc<Thread>, status: WaitStatus, is_last: bool) {
     }
     let mut trace = thread.trace.lock();
     let Some(tracer) = trace.tracer() else { return };
-    let leads = thread.tid == thread.process.pid;
+    let leads = thread.tid() == thread.process.pid;
     let is_child = thread.process.parent().is_some_and(|p| Arc::ptr_eq(&p, &tracer));
     trace.stop = None;
     if leads && (is_child || !is_last) {
