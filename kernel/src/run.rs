@@ -16,7 +16,7 @@ use crate::task::process::WaitStatus;
 use crate::task::profile::Samples;
 use crate::task::scheduler::yield_now;
 use crate::task::trace::{Event, FILTERED, Resume, StopKind, TRACED, call_stop, event_stop};
-use crate::task::{SigInfo, Signal, Thread, unhandled};
+use crate::task::{SigInfo, Signal, Thread, rseq, unhandled};
 
 /// Starts a thread with its first registers.
 pub fn start(thread: &Arc<Thread>, cpu: UserContext) {
@@ -51,8 +51,15 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
         } else if let Some(mask) = thread.take_saved_mask() {
             thread.set_mask(mask);
         }
-        let Some(space) = thread.process.space() else { break };
         let kernel = thread.kernel();
+        if thread.rseq.was_away(kernel.scheduler.switches()) {
+            // Rare and large: boxed, so that every thread's future stays small. What came meanwhile is looked at first.
+            if Box::pin(rseq::interrupt(&thread, &mut cpu)).await.is_err() {
+                thread.force(SigInfo::kernel(Signal::SIGSEGV));
+            }
+            continue;
+        }
+        let Some(space) = thread.process.space() else { break };
         if let Some((since, switches)) = timed.take()
             && kernel.scheduler.switches() == switches
         {

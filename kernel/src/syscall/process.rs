@@ -310,6 +310,17 @@ pub(super) async fn set_tid_address(cx: &mut Context<'_>, at: u64) -> SysResult 
 
 const ROBUST_HEAD_SIZE: u64 = 24;
 
+const RSEQ_UNREGISTER: u32 = 1;
+
+pub(super) async fn rseq(cx: &mut Context<'_>, at: VirtAddr, len: u32, flags: u32, signature: u32) -> SysResult {
+    match flags {
+        RSEQ_UNREGISTER => cx.thread.rseq.unregister(&*cx.space()?, at, len, signature).await?,
+        0 => cx.thread.rseq.register(at, len, signature)?,
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
 pub(super) async fn set_robust_list(cx: &mut Context<'_>, head: u64, len: u64) -> SysResult {
     if len != ROBUST_HEAD_SIZE {
         return Err(Errno::EINVAL);

@@ -419,6 +419,7 @@ pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Progr
     *thread.alternate_stack.lock() = aurora_abi::types::StackT { flags: 2, ..Default::default() };
     thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
+    thread.rseq.forget();
     process.timers.clear();
     thread.set_name(&loaded.name);
     if loaded.is_privileged {

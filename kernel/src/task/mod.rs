@@ -12,6 +12,7 @@ pub mod load;
 pub mod posix_timer;
 pub mod process;
 pub mod profile;
+pub mod rseq;
 pub mod scheduler;
 pub mod seccomp;
 pub mod signal;

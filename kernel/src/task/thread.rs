@@ -14,6 +14,7 @@ use aurora_abi::types::StackT;
 use crate::Kernel;
 use crate::memory::AddressSpace;
 use crate::sync::Mutex;
+use crate::task::rseq::Rseq;
 use crate::task::scheduler::Task;
 use crate::task::seccomp::Seccomp;
 use crate::task::signal::{PendingSignals, SignalSet};
@@ -49,6 +50,8 @@ pub struct Thread {
     pub clear_child_tid: AtomicU64,
     /// Head of the robust futex list.
     pub robust_list: AtomicU64,
+    /// Its restartable sequences.
+    pub rseq: Rseq,
     /// How an interrupted call goes on.
     pub restart: Mutex<Option<crate::syscall::Restart>>,
     /// The system call it is in, a [`crate::syscall::Call`].
@@ -113,6 +116,7 @@ impl Thread {
             alternate_stack: Mutex::new(no_stack),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            rseq: Rseq::default(),
             restart: Mutex::default(),
             call: AtomicU64::new(0),
             must_end: AtomicBool::new(false),
