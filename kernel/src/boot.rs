@@ -123,7 +123,7 @@ impl Kernel {
         if let Some(name) = &options.root {
             self.mount_root(name, options.read_only).await?;
         }
-        self.mount_own().await.map_err(failed("mounting /dev and /proc"))?;
+        self.mount_own().await.map_err(failed("mounting /dev, /proc and /sys"))?;
         if let Some(path) = &options.init {
             self.start_init(path, options.environment);
         }
@@ -251,7 +251,9 @@ impl Kernel {
         let dentry = dev.dentry.lookup(b"pts", &self.vfs.recent)?;
         self.mount_at(PathRef { mount: dev.mount, dentry }, devpts::root(&self.ptys, self.now()), "devpts")?;
         let place = misses.retry(|| self.ensure_directory(b"proc")).await?;
-        self.mount_at(place, procfs::root(self), "proc")
+        self.mount_at(place, procfs::root(self), "proc")?;
+        let place = misses.retry(|| self.ensure_directory(b"sys")).await?;
+        self.mount_at(place, procfs::sysfs_root(self), "sysfs")
     }
 
     /// A `/dev` with all there is.

@@ -5,13 +5,14 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use aurora_abi::Errno;
-use aurora_machine::{Exception, Instant, PageFault, Reg, Trap, UserContext};
+use aurora_machine::{Exception, PageFault, Reg, Trap, UserContext};
 
 use crate::memory::fault::FaultError;
 use crate::syscall::seccomp::{Ruling, filter_call};
 use crate::syscall::{self, Gate};
 use crate::task::exit::thread_ended;
 use crate::task::frame::{Interrupted, Life, deliver};
+use crate::task::interval::thread_time;
 use crate::task::process::WaitStatus;
 use crate::task::profile::Samples;
 use crate::task::scheduler::yield_now;
@@ -35,13 +36,14 @@ async fn run(thread: Arc<Thread>, cpu: UserContext) {
     .await;
 }
 
-/// One trap of so many is timed, to tell time in the kernel from time in the program: a clock costs too much for all.
-const TIMED: u32 = 16;
+/// One trap of so many is timed, to tell time in the kernel from time in the program: a clock costs too much for all. A
+/// prime, so that it is not the same call each time of a program that makes a few in turn.
+const TIMED: u32 = 17;
 
 /// The loop.
 async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
     let mut interrupted = None;
-    let mut timed: Option<(Instant, u64)> = None;
+    let mut timed: Option<u64> = None;
     // A thread can be ended before it runs for the first time, and its tracer can want to see its first instruction.
     while !thread.must_stop_running() {
         if thread.is_interrupted() || thread.process.stopped().is_some() || interrupted.is_some() {
@@ -60,10 +62,8 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
             continue;
         }
         let Some(space) = thread.process.space() else { break };
-        if let Some((since, switches)) = timed.take()
-            && kernel.scheduler.switches() == switches
-        {
-            let spent = kernel.machine.now().since(since) * u64::from(TIMED);
+        if let Some(used) = timed.take() {
+            let spent = thread_time(&thread).saturating_sub(used) * u64::from(TIMED);
             thread.system_ns.fetch_add(spent, Ordering::Relaxed);
         }
         let mut until = kernel.scheduler.slice_end();
@@ -73,7 +73,7 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
         let trap = kernel.machine.run(&mut cpu, space.root(), until);
         drop(space);
         if thread.traps.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED) {
-            timed = Some((kernel.machine.now(), kernel.scheduler.switches()));
+            timed = Some(thread_time(&thread));
         }
         match trap {
             Trap::Syscall => interrupted = system_call(&thread, &mut cpu, Gate::Linux).await,

@@ -40,8 +40,8 @@ pub struct Rseq {
     signature: AtomicU32,
     /// The processor's number is yet to be written.
     fresh: AtomicBool,
-    /// Turns the scheduler had given when the thread went back to its program last.
-    turns: AtomicU64,
+    /// How often the scheduler had switched tasks when the thread went back to its program last.
+    switches: AtomicU64,
 }
 
 impl Rseq {
@@ -63,7 +63,7 @@ impl Rseq {
         }
         self.signature.store(signature, Ordering::Relaxed);
         self.fresh.store(true, Ordering::Relaxed);
-        self.turns.store(0, Ordering::Relaxed);
+        self.switches.store(u64::MAX, Ordering::Relaxed);
         self.at.store(at.0, Ordering::Relaxed);
         Ok(())
     }
@@ -92,13 +92,13 @@ impl Rseq {
         self.signature.store(parent.signature.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Whether the thread may have been interrupted since it went back to its program last; asked before it does, with the
-    /// turns the scheduler has given.
-    pub fn was_away(&self, turns: u64) -> bool {
-        if self.at.load(Ordering::Relaxed) == 0 || self.turns.load(Ordering::Relaxed) == turns {
+    /// Whether the thread may have been interrupted since it went back to its program last; asked before it does, with how often
+    /// the scheduler has switched tasks.
+    pub fn was_away(&self, switches: u64) -> bool {
+        if self.at.load(Ordering::Relaxed) == 0 || self.switches.load(Ordering::Relaxed) == switches {
             return false;
         }
-        self.turns.store(turns, Ordering::Relaxed);
+        self.switches.store(switches, Ordering::Relaxed);
         true
     }
 }

@@ -14,7 +14,7 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use aurora_machine::{Instant, Machine};
@@ -359,6 +359,8 @@ pub struct Scheduler {
     /// When the running task's turn began; 0 while none runs.
     slice_start: AtomicU64,
     switches: AtomicU64,
+    /// Address of the task that was picked last.
+    last: AtomicUsize,
     busy_ns: AtomicU64,
     load: Mutex<LoadAverage>,
 }
@@ -373,6 +375,7 @@ impl Scheduler {
             slice_end: AtomicU64::new(0),
             slice_start: AtomicU64::new(0),
             switches: AtomicU64::new(0),
+            last: AtomicUsize::new(0),
             busy_ns: AtomicU64::new(0),
             load: Mutex::default(),
         }
@@ -420,7 +423,7 @@ impl Scheduler {
         self.queues.iter().map(|q| q.len()).sum()
     }
 
-    /// How often a task was picked.
+    /// How often another task was picked than before.
     pub fn switches(&self) -> u64 {
         self.switches.load(Ordering::Relaxed)
     }
@@ -447,7 +450,10 @@ impl Scheduler {
             let end = until.min(now + SLICE_NS).min(timers.next());
             self.slice_end.store(end.0, Ordering::Relaxed);
             self.slice_start.store(now.0, Ordering::Relaxed);
-            self.switches.fetch_add(1, Ordering::Relaxed);
+            let address = Arc::as_ptr(&task).addr();
+            if self.last.swap(address, Ordering::Relaxed) != address {
+                self.switches.fetch_add(1, Ordering::Relaxed);
+            }
             task.poll();
             let after = self.machine.now();
             task.charge(after.since(now));
