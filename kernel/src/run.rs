@@ -10,6 +10,7 @@ use aurora_machine::{Exception, PageFault, Reg, Trap, UserContext};
 use crate::memory::fault::FaultError;
 use crate::syscall::seccomp::{Ruling, filter_call};
 use crate::syscall::{self, Gate};
+use crate::task::debug::{self, After, DEBUGGED, TRAP_HWBKPT};
 use crate::task::exit::thread_ended;
 use crate::task::frame::{Interrupted, Life, deliver};
 use crate::task::interval::thread_time;
@@ -70,12 +71,17 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
         if kernel.profile {
             until = Samples::next(kernel.machine.now(), until);
         }
+        let stepped = (thread.watched.load(Ordering::Relaxed) & DEBUGGED != 0)
+            .then(|| Box::new(debug::before(&thread, &space, &mut cpu)));
         let trap = kernel.machine.run(&mut cpu, space.root(), until);
+        let met = stepped.map_or(After::Trapped, |before| debug::after(&thread, &space, &mut cpu, &before, trap));
         drop(space);
         if thread.traps.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED) {
             timed = Some(thread_time(&thread));
         }
         match trap {
+            _ if met == After::Goes => {}
+            _ if met == After::Met => raise(&thread, &cpu, SigInfo::fault(Signal::SIGTRAP, TRAP_HWBKPT, cpu.rip)),
             Trap::Syscall => interrupted = system_call(&thread, &mut cpu, Gate::Linux).await,
             Trap::PageFault(fault) => page_fault(&thread, &cpu, fault).await,
             Trap::Exception(exception) => raise(&thread, &cpu, signal_of(exception, &cpu)),

@@ -17,7 +17,7 @@ use crate::memory::{AddressSpace, Backing, Prot};
 use crate::security::credentials::CAP_SYS_PTRACE;
 use crate::security::{Credentials, EXECUTE};
 use crate::task::elf::{Elf, read_file};
-use crate::task::exit::release_futexes;
+use crate::task::exit::release_mutexes;
 use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::process::WaitStatus;
 use crate::task::{Signal, Thread};
@@ -395,7 +395,7 @@ pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Progr
     let loaded = load(thread, program).await?;
     let process = &thread.process;
     end_other_threads(thread).await?;
-    release_futexes(thread).await;
+    release_mutexes(thread).await;
     if thread.tid() != process.pid {
         thread.kernel().processes.renumber(thread, process.pid);
         thread.kernel().set_current(Some(thread));
@@ -420,6 +420,7 @@ pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Progr
     thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
     thread.rseq.forget();
+    thread.forget_debug_registers();
     process.timers.clear();
     thread.set_name(&loaded.name);
     if loaded.is_privileged {

@@ -1,6 +1,7 @@
 //! Processes and threads: how they begin, wait for one another, get signals, and end.
 
 pub mod clone;
+pub mod debug;
 pub mod elf;
 pub mod exec;
 pub mod exit;
