@@ -19,8 +19,8 @@ use crate::tlb::ASIDS;
 
 /// What a processor takes from the machine around it.
 pub trait Environment {
-    /// The time-stamp counter: never goes back.
-    fn tsc(&mut self) -> u64;
+    /// The time-stamp counter: never goes back. `fuel` is what is left of the run's.
+    fn tsc(&mut self, fuel: u64) -> u64;
     /// 64 unpredictable bits for `RDRAND` and `RDSEED`.
     fn random(&mut self) -> u64;
 }

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use aurora_abi::Errno;
 use aurora_machine::{BootInfo, Machine, PAGE_SIZE};
@@ -14,6 +14,7 @@ use crate::fs::tmpfs::{OpenDevice, Options, Tmpfs};
 use crate::fs::{devfs, devpts, initramfs, procfs};
 use crate::memory::MemoryControl;
 use crate::memory::cache::PageQuota;
+use crate::real_time::RealTime;
 use crate::security::{CapabilityTable, Credentials};
 use crate::sync::{Mutex, WaitQueue};
 use crate::task::exec::{Program, load};
@@ -24,6 +25,7 @@ use crate::task::thread::NewThread;
 use crate::task::{Pid, Process, Thread};
 use crate::tty::Consoles;
 use crate::tty::virtual_terminal::keyboard_input;
+use crate::vdso::Vdso;
 use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Follow;
@@ -121,7 +123,7 @@ impl Kernel {
         if let Some(name) = &options.root {
             self.mount_root(name, options.read_only).await?;
         }
-        self.mount_own().await.map_err(failed("mounting /dev and /proc"))?;
+        self.mount_own().await.map_err(failed("mounting /dev, /proc and /sys"))?;
         if let Some(path) = &options.init {
             self.start_init(path, options.environment);
         }
@@ -145,7 +147,10 @@ impl Kernel {
 
     fn build(machine: Arc<dyn Machine>, options: &CommandLine, line: &str) -> Result<Arc<Self>, Errno> {
         let memory = MemoryControl::new(&*machine)?;
-        let ns = machine.realtime_ns();
+        let real_time = RealTime::new(&*machine);
+        let vdso = Vdso::new(&memory, machine.user_clock())?;
+        vdso.set_real(real_time.ahead());
+        let ns = real_time.at(machine.now());
         let now = aurora_abi::types::Timespec {
             sec: (ns / 1_000_000_000).cast_signed(),
             nsec: (ns % 1_000_000_000).cast_signed(),
@@ -196,7 +201,8 @@ impl Kernel {
             current_call: AtomicU64::new(0),
             trace: AtomicBool::new(options.trace),
             profile: options.profile,
-            clock_offset: AtomicI64::new(0),
+            real_time,
+            vdso,
             stop: Mutex::default(),
             memory,
             machine,
@@ -245,7 +251,9 @@ impl Kernel {
         let dentry = dev.dentry.lookup(b"pts", &self.vfs.recent)?;
         self.mount_at(PathRef { mount: dev.mount, dentry }, devpts::root(&self.ptys, self.now()), "devpts")?;
         let place = misses.retry(|| self.ensure_directory(b"proc")).await?;
-        self.mount_at(place, procfs::root(self), "proc")
+        self.mount_at(place, procfs::root(self), "proc")?;
+        let place = misses.retry(|| self.ensure_directory(b"sys")).await?;
+        self.mount_at(place, procfs::sysfs_root(self), "sysfs")
     }
 
     /// A `/dev` with all there is.

@@ -20,18 +20,20 @@ pub mod net;
 mod num;
 #[cfg(test)]
 mod orders;
+mod real_time;
 pub mod run;
 pub mod security;
 pub mod sync;
 pub mod syscall;
 pub mod task;
 pub mod tty;
+mod vdso;
 pub mod vfs;
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use aurora_abi::types::Timespec;
 use aurora_machine::{Instant, Machine, Port};
@@ -85,8 +87,8 @@ pub struct Kernel {
     trace: AtomicBool,
     /// Whether it is counted where programs run.
     pub(crate) profile: bool,
-    /// What clock_settime(2) added to the machine's real time, in nanoseconds.
-    clock_offset: AtomicI64,
+    real_time: real_time::RealTime,
+    pub(crate) vdso: vdso::Vdso,
     stop: Mutex<Option<Next>>,
 }
 
@@ -140,6 +142,9 @@ macro_rules! klog {
 impl Kernel {
     /// Runs threads until none can run or `until` has passed.
     pub fn run(&self, until: Instant) -> Next {
+        if self.real_time.follow(&*self.machine) {
+            self.real_time_was_set();
+        }
         let more = self.scheduler.run(until, &self.timers);
         self.consoles.settle(!more);
         if let Some(next) = *self.stop.lock() {
@@ -212,7 +217,7 @@ impl Kernel {
     /// Notes which thread is running, and in which call.
     pub(crate) fn set_current(&self, thread: Option<&task::Thread>) {
         let both = thread.map_or(0, |thread| {
-            u64::from(thread.process.pid.0.cast_unsigned()) << 32 | u64::from(thread.tid.0.cast_unsigned())
+            u64::from(thread.process.pid.0.cast_unsigned()) << 32 | u64::from(thread.tid().0.cast_unsigned())
         });
         self.current.store(both, Ordering::Relaxed);
         self.memory.misses().set_current(both);
@@ -258,13 +263,17 @@ impl Kernel {
 
     /// Nanoseconds since the Unix epoch.
     pub(crate) fn realtime_ns(&self) -> u64 {
-        self.machine.realtime_ns().saturating_add_signed(self.clock_offset.load(Ordering::Relaxed))
+        self.real_time.at(self.machine.now())
     }
 
     /// Sets the real-time clock.
     pub(crate) fn set_realtime_ns(&self, ns: u64) {
-        let offset = i128::from(ns) - i128::from(self.machine.realtime_ns());
-        self.clock_offset.store(i64::try_from(offset).unwrap_or(0), Ordering::Relaxed);
+        self.real_time.set(self.machine.now(), ns);
+        self.real_time_was_set();
+    }
+
+    fn real_time_was_set(&self) {
+        self.vdso.set_real(self.real_time.ahead());
         self.timers.clock_was_set();
     }
 

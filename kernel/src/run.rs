@@ -5,18 +5,20 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use aurora_abi::Errno;
-use aurora_machine::{Exception, Instant, PageFault, Reg, Trap, UserContext};
+use aurora_machine::{Exception, PageFault, Reg, Trap, UserContext};
 
 use crate::memory::fault::FaultError;
 use crate::syscall::seccomp::{Ruling, filter_call};
 use crate::syscall::{self, Gate};
+use crate::task::debug::{self, After, DEBUGGED, TRAP_HWBKPT};
 use crate::task::exit::thread_ended;
 use crate::task::frame::{Interrupted, Life, deliver};
+use crate::task::interval::thread_time;
 use crate::task::process::WaitStatus;
 use crate::task::profile::Samples;
 use crate::task::scheduler::yield_now;
 use crate::task::trace::{Event, FILTERED, Resume, StopKind, TRACED, call_stop, event_stop};
-use crate::task::{SigInfo, Signal, Thread, unhandled};
+use crate::task::{SigInfo, Signal, Thread, rseq, unhandled};
 
 /// Starts a thread with its first registers.
 pub fn start(thread: &Arc<Thread>, cpu: UserContext) {
@@ -35,13 +37,14 @@ async fn run(thread: Arc<Thread>, cpu: UserContext) {
     .await;
 }
 
-/// One trap of so many is timed, to tell time in the kernel from time in the program: a clock costs too much for all.
-const TIMED: u32 = 16;
+/// One trap of so many is timed, to tell time in the kernel from time in the program: a clock costs too much for all. A
+/// prime, so that it is not the same call each time of a program that makes a few in turn.
+const TIMED: u32 = 17;
 
 /// The loop.
 async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
     let mut interrupted = None;
-    let mut timed: Option<(Instant, u64)> = None;
+    let mut timed: Option<u64> = None;
     // A thread can be ended before it runs for the first time, and its tracer can want to see its first instruction.
     while !thread.must_stop_running() {
         if thread.is_interrupted() || thread.process.stopped().is_some() || interrupted.is_some() {
@@ -51,24 +54,34 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
         } else if let Some(mask) = thread.take_saved_mask() {
             thread.set_mask(mask);
         }
-        let Some(space) = thread.process.space() else { break };
         let kernel = thread.kernel();
-        if let Some((since, switches)) = timed.take()
-            && kernel.scheduler.switches() == switches
-        {
-            let spent = kernel.machine.now().since(since) * u64::from(TIMED);
+        if thread.rseq.was_away(kernel.scheduler.switches()) {
+            // Rare and large: boxed, so that every thread's future stays small. What came meanwhile is looked at first.
+            if Box::pin(rseq::interrupt(&thread, &mut cpu)).await.is_err() {
+                thread.force(SigInfo::kernel(Signal::SIGSEGV));
+            }
+            continue;
+        }
+        let Some(space) = thread.process.space() else { break };
+        if let Some(used) = timed.take() {
+            let spent = thread_time(&thread).saturating_sub(used) * u64::from(TIMED);
             thread.system_ns.fetch_add(spent, Ordering::Relaxed);
         }
         let mut until = kernel.scheduler.slice_end();
         if kernel.profile {
             until = Samples::next(kernel.machine.now(), until);
         }
+        let stepped = (thread.watched.load(Ordering::Relaxed) & DEBUGGED != 0)
+            .then(|| Box::new(debug::before(&thread, &space, &mut cpu)));
         let trap = kernel.machine.run(&mut cpu, space.root(), until);
+        let met = stepped.map_or(After::Trapped, |before| debug::after(&thread, &space, &mut cpu, &before, trap));
         drop(space);
         if thread.traps.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED) {
-            timed = Some((kernel.machine.now(), kernel.scheduler.switches()));
+            timed = Some(thread_time(&thread));
         }
         match trap {
+            _ if met == After::Goes => {}
+            _ if met == After::Met => raise(&thread, &cpu, SigInfo::fault(Signal::SIGTRAP, TRAP_HWBKPT, cpu.rip)),
             Trap::Syscall => interrupted = system_call(&thread, &mut cpu, Gate::Linux).await,
             Trap::PageFault(fault) => page_fault(&thread, &cpu, fault).await,
             Trap::Exception(exception) => raise(&thread, &cpu, signal_of(exception, &cpu)),

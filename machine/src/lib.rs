@@ -30,7 +30,7 @@ pub use copy::CopyFault;
 pub use display::Display;
 pub use frames::{Frame, HostMemory, MemoryRegion, OutOfFrames, PhysMemory};
 pub use paging::{Cursor, Mapping, PageFlags, PageTable, SpaceId};
-pub use time::Instant;
+pub use time::{Instant, UserClock};
 pub use trap::{Access, Exception, PageFault, Trap};
 
 use alloc::string::String;
@@ -80,7 +80,12 @@ pub trait Machine: Send + Sync + 'static {
     /// Monotonic time since the machine started.
     fn now(&self) -> Instant;
 
-    /// Nanoseconds since the Unix epoch.
+    /// How a program can read [`Machine::now`] by itself; nothing where it cannot.
+    fn user_clock(&self) -> Option<UserClock> {
+        None
+    }
+
+    /// Nanoseconds since the Unix epoch, as the machine's surroundings say: may be set, and may go in steps.
     fn realtime_ns(&self) -> u64;
 
     /// Fills `buffer` with unpredictable bytes (with repeatable ones under a fixed seed).

@@ -28,3 +28,13 @@ impl Sub<Instant> for Instant {
         self.since(other)
     }
 }
+
+/// What the time-stamp counter tells a program that reads it with `RDTSC`: the time [`crate::Machine::now`] would tell is
+/// the counter, less `start`, times `ns_per_step`, divided by 2^32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserClock {
+    /// The counter at [`Instant`] 0.
+    pub start: u64,
+    /// Nanoseconds of a step, times 2^32; never 0.
+    pub ns_per_step: u64,
+}

@@ -25,6 +25,7 @@ pub fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(|| {
         let mut image = image::base().expect("the image is built");
+        image.declare(&project::root().join("tests/musl.list")).expect("musl's loader is there");
         for (name, path) in programs::build().expect("the test programs are built") {
             image.add_file(path, &format!("/test/{name}")).expect("the test program is there");
         }
@@ -38,6 +39,11 @@ pub fn debian() -> &'static Image {
     IMAGE.get_or_init(|| {
         let mut image = Image::default();
         image.declare(&project::root().join("tests/debian.list")).expect("the image is built");
+        let source = project::root().join("tests/programs/debuggee/debuggee.c");
+        image.add_file(&source, "/test/debuggee.c").expect("it is there");
+        for (name, path) in programs::debuggees().expect("what gdb looks at is built") {
+            image.add_file(&path, &format!("/test/{name}")).expect("it is there");
+        }
         image
     })
 }

@@ -43,6 +43,18 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     let mut gcc = Command::new(setup::program(&["gcc"], "gcc")?);
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-static", "-o"]).arg(&hot).arg(source.join("hot.c"));
     compile(gcc)?;
+    let (plugin, dynamic) = (made.join("plugin.so"), made.join("dynamic"));
+    let folder = source.join("dynamic");
+    for (arguments, program, source) in
+        [(["-shared", "-fPIC"], &plugin, "plugin.c"), (["-rdynamic", "-fPIE"], &dynamic, "main.c")]
+    {
+        let mut gcc = Command::new(setup::musl_gcc()?);
+        gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wextra"]).args(arguments).arg("-o").arg(program);
+        compile({
+            gcc.arg(folder.join(source));
+            gcc
+        })?;
+    }
     let calls = calls(&source.join("calls"), &made)?;
     let screen = screen(&source.join("screen"))?;
     let all = [
@@ -52,10 +64,31 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
         ("gate", gate),
         ("greeting", greeting),
         ("hot", hot),
+        ("plugin.so", plugin),
+        ("dynamic", dynamic),
         ("calls", calls),
         ("screen", screen),
     ];
     Ok(BUILT.get_or_init(|| all.into()))
+}
+
+/// What gdb looks at, once with and once without the C library in it, with its symbols; the name and place of each.
+pub fn debuggees() -> Result<[(&'static str, PathBuf); 2]> {
+    let _lock = project::lock("programs")?;
+    let made = project::made("programs")?;
+    let gcc = setup::program(&["gcc"], "gcc")?;
+    let made = [("debuggee-static", "-static"), ("debuggee", "-pie")].map(|(name, how)| (name, how, made.join(name)));
+    for (_, how, program) in &made {
+        let mut gcc = Command::new(&gcc);
+        // From its folder, so that no other path is in it.
+        gcc.current_dir(project::root().join("tests/programs/debuggee"));
+        gcc.args(["-std=gnu11", "-O1", "-g", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-pthread", how, "-o"]);
+        compile({
+            gcc.arg(program).args(["-ffile-prefix-map=.=.", "debuggee.c"]);
+            gcc
+        })?;
+    }
+    Ok(made.map(|(name, _, program)| (name, program)))
 }
 
 /// The one that uses crates: a workspace of its own, because it is linked statically.

@@ -57,7 +57,7 @@ impl Engine for Host {
 struct Silence;
 
 impl Environment for Silence {
-    fn tsc(&mut self) -> u64 {
+    fn tsc(&mut self, _: u64) -> u64 {
         0
     }
     fn random(&mut self) -> u64 {

@@ -125,7 +125,7 @@ pub(crate) fn ask(core: &mut Core, op: &Op) -> Flow {
 pub(crate) fn answer(core: &mut Core, env: &mut dyn Environment) {
     match core.request {
         Request::Tsc | Request::TscProcessor => {
-            let now = env.tsc();
+            let now = env.tsc(core.fuel);
             core.set(RAX, now & 0xffff_ffff);
             core.set(RDX, now >> 32);
             if core.request == Request::TscProcessor {

@@ -17,7 +17,7 @@ pub const R: PageFlags = PageFlags::NO_EXECUTE;
 pub struct Clockwork(pub u64);
 
 impl Environment for Clockwork {
-    fn tsc(&mut self) -> u64 {
+    fn tsc(&mut self, _: u64) -> u64 {
         self.0 += 1;
         self.0
     }

@@ -12,7 +12,7 @@ use core::task::{Poll, Waker};
 use aurora_abi::Errno;
 use aurora_machine::{PhysAddr, SpaceId, VirtAddr};
 
-use crate::ipc::futex_owned::Owned;
+use crate::ipc::futex_owned::Mutexes;
 use crate::memory::AddressSpace;
 use crate::sync::Mutex;
 use crate::task::{Pid, Thread};
@@ -31,7 +31,7 @@ pub enum Key {
 pub struct FutexTable {
     inner: Mutex<BTreeMap<Key, VecDeque<Waiter>>>,
     /// Those who wait for a mutex that hands itself over.
-    pub(super) owned: Mutex<BTreeMap<Key, Owned>>,
+    pub(super) owned: Mutex<Mutexes>,
     next: AtomicU64,
 }
 
@@ -376,7 +376,7 @@ pub async fn release_robust(thread: &Thread, space: &AddressSpace) {
 
 async fn abandon(thread: &Thread, space: &AddressSpace, at: VirtAddr, hands_over: bool) {
     let Ok((value, _)) = space.load_futex(at).await else { return };
-    if value & TID_MASK != thread.tid.0.cast_unsigned() {
+    if value & TID_MASK != thread.tid().0.cast_unsigned() {
         return;
     }
     let new = (value & WAITERS) | OWNER_DIED;

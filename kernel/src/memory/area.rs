@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use aurora_machine::{PAGE_SIZE, PageFlags, VirtAddr, VirtRange};
+use aurora_machine::{Frame, PAGE_SIZE, PageFlags, VirtAddr, VirtRange};
 
 use crate::memory::PageCache;
 use crate::memory::account::Charge;
@@ -54,6 +54,13 @@ pub enum Backing {
         /// The file mapped, for its name and its mode; none for shared anonymous memory.
         file: Option<Arc<OpenFile>>,
     },
+    /// Pages of the kernel's own, the same in every program.
+    Kernel {
+        /// All of them.
+        frames: Arc<[Frame]>,
+        /// Index of the page at the area's start.
+        first: u64,
+    },
 }
 
 /// What `/proc/PID/maps` calls an area without a file.
@@ -65,6 +72,10 @@ pub enum Label {
     Heap,
     /// `[stack]`.
     Stack,
+    /// `[vdso]`.
+    Vdso,
+    /// `[vvar]`: what the vDSO computes by. The program can only read it, and a tracer not even that.
+    Vvar,
 }
 
 /// A mapping.
@@ -108,13 +119,13 @@ impl Area {
 
     /// What is behind the part that starts at `start`.
     pub fn backing_at(&self, start: VirtAddr) -> Backing {
+        let pages = start.0.saturating_sub(self.range.start.0) / PAGE_SIZE;
         match &self.backing {
             Backing::Anonymous => Backing::Anonymous,
-            Backing::Cache { cache, first, file } => Backing::Cache {
-                cache: cache.clone(),
-                first: first + start.0.saturating_sub(self.range.start.0) / PAGE_SIZE,
-                file: file.clone(),
-            },
+            Backing::Cache { cache, first, file } => {
+                Backing::Cache { cache: cache.clone(), first: first + pages, file: file.clone() }
+            }
+            Backing::Kernel { frames, first } => Backing::Kernel { frames: frames.clone(), first: first + pages },
         }
     }
 

@@ -3,8 +3,10 @@
 use aurora_abi::Errno;
 use aurora_machine::{Access, PAGE_SIZE, PageFlags, VirtAddr, VirtRange};
 
+use crate::memory::area::Label;
 use crate::memory::space::Inner;
 use crate::memory::{AddressSpace, Area, Backing, IoError, Prot};
+use crate::num::to_usize;
 use crate::task::scheduler::yield_now;
 
 /// Why an access stays impossible.
@@ -105,7 +107,7 @@ impl AddressSpace {
         while done < len {
             let Some(at) = addr.checked_add(done as u64).filter(|a| a.is_user()) else { break };
             let mut inner = self.lock();
-            let Some(area) = inner.area_at(at) else { break };
+            let Some(area) = inner.area_at(at).filter(|area| area.label != Label::Vvar) else { break };
             if write && area.shared && !area.prot.contains(Prot::WRITE) || inner.bring_in(self, at, write).is_err() {
                 break;
             }
@@ -213,6 +215,11 @@ fn missing_page(
     match &area.backing {
         Backing::Anonymous if write => Ok((control.frame().map_err(no_memory)?, area.flags(true))),
         Backing::Anonymous => Ok((control.zero_frame().clone(), area.flags(false))),
+        Backing::Kernel { frames, first } => {
+            let frame = frames.get(to_usize(first + index)).ok_or(FaultError::PastEnd)?;
+            let own = if write { control.frame_copy(frame).map_err(no_memory)? } else { frame.clone() };
+            Ok((own, area.flags(write)))
+        }
         Backing::Cache { cache, first, .. } => {
             let page = first + index;
             if page >= cache.size().div_ceil(PAGE_SIZE) {

@@ -52,3 +52,11 @@ pub fn pie_base(random: u64) -> VirtAddr {
 pub fn brk_gap(random: u64) -> u64 {
     random_pages(random, 13)
 }
+
+/// Where the vDSO goes if there is room: above the stack, under the same last-level table if it can.
+pub fn vdso_hint(stack_top: VirtAddr, random: u64) -> VirtAddr {
+    const TABLE_SPAN: u64 = 512 * PAGE_SIZE;
+    let start = stack_top.page_ceil().unwrap_or(USER_END);
+    let room = (TABLE_SPAN - start.0 % TABLE_SPAN) / PAGE_SIZE;
+    start + random % room * PAGE_SIZE
+}

@@ -183,7 +183,7 @@ impl AddressSpace {
         let Some(area) = inner.area_at(addr) else { return false };
         match area.backing_at(addr.page_floor()) {
             Backing::Cache { cache, first, .. } => cache.page(first).is_some(),
-            Backing::Anonymous => false,
+            Backing::Anonymous | Backing::Kernel { .. } => false,
         }
     }
 
@@ -467,6 +467,7 @@ impl Area {
             Backing::Cache { file: Some(file), cache, .. } if self.shared && prot.contains(Prot::WRITE) => {
                 file.can_write() && (self.prot.contains(Prot::WRITE) || !cache.is_write_sealed())
             }
+            Backing::Kernel { .. } if self.label == Label::Vvar => Prot::READ.contains(prot),
             _ => true,
         }
     }

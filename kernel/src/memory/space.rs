@@ -175,7 +175,7 @@ impl AddressSpace {
             Backing::Cache { cache: mine, .. } => {
                 area.shared && Arc::ptr_eq(mine, cache) && area.allows(crate::memory::Prot::WRITE)
             }
-            Backing::Anonymous => false,
+            Backing::Anonymous | Backing::Kernel { .. } => false,
         };
         self.lock().areas.values().any(writes)
     }
@@ -292,6 +292,16 @@ impl AddressSpace {
                 Err(fault) => self.resolve(fault).await?,
             }
         }
+    }
+
+    /// The same, if it is in memory.
+    pub fn try_load_futex(&self, addr: VirtAddr) -> Result<u32, CopyFault> {
+        self.lock().table.load_u32(addr).map(|(value, _)| value)
+    }
+
+    /// What [`AddressSpace::compare_exchange`] does, if it can be done now.
+    pub fn try_compare_exchange(&self, addr: VirtAddr, current: u32, new: u32) -> Result<u32, CopyFault> {
+        self.lock().table.compare_exchange_u32(addr, current, new)
     }
 
     /// Replaces a futex word if it is `current`; returns what it was.

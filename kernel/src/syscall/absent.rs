@@ -61,7 +61,6 @@ pub(super) const ABSENT: &[(u64, &str)] = &[
     (330, "pkey_alloc"),
     (331, "pkey_free"),
     (333, "io_pgetevents"),
-    (334, "rseq"),
     (425, "io_uring_setup"),
     (426, "io_uring_enter"),
     (427, "io_uring_register"),

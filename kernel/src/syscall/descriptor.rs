@@ -5,6 +5,7 @@ use aurora_machine::VirtAddr;
 
 use crate::ipc::pipe::Pipe;
 use crate::memory::UserPtr;
+use crate::net::interface::{SIOCGIFCONF, addresses};
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::Resource;
 use crate::vfs::file::{FILE_COST, IoctlArgs};
@@ -154,6 +155,7 @@ pub(super) async fn ioctl(cx: &mut Context<'_>, fd: Fd, request: u32, argument: 
             UserPtr::<i32>::new(argument).store(&space, &left).await?;
             return Ok(0);
         }
+        SIOCGIFCONF if crate::net::of(&file).is_some() => return interface_addresses(cx, argument).await,
         _ => {}
     }
     let mut input = [0; 64];
@@ -163,4 +165,21 @@ pub(super) async fn ioctl(cx: &mut Context<'_>, fd: Fd, request: u32, argument: 
     let answer = file.ops.ioctl(&file, &args, input)?;
     space.copy_out(VirtAddr(argument), &answer.out).await?;
     Ok(answer.value)
+}
+
+/// Stores all interfaces' addresses, as many as there is room for; without a place for them, how much room they need.
+async fn interface_addresses(cx: &Context<'_>, argument: u64) -> SysResult {
+    let space = cx.space()?;
+    let (room, place) = (UserPtr::<i32>::new(argument), UserPtr::<u64>::new(argument.wrapping_add(8)));
+    let (len, at) = (room.load(&space).await?, place.load(&space).await?);
+    let all = addresses();
+    let mut given = all.len();
+    if at != 0 {
+        let len = usize::try_from(len).unwrap_or(0);
+        // Only whole ones.
+        given = if len < given { 0 } else { given };
+        space.copy_out(VirtAddr(at), all.get(..given).unwrap_or_default()).await?;
+    }
+    room.store(&space, &i32::try_from(given).unwrap_or(0)).await?;
+    Ok(0)
 }

@@ -275,7 +275,7 @@ pub(super) async fn capget(cx: &mut Context<'_>, header: UserPtr<CapHeader>, dat
 
 pub(super) async fn capset(cx: &mut Context<'_>, header: UserPtr<CapHeader>, data: UserPtr<u32>) -> SysResult {
     let Some((header, words)) = cap_words(cx, header, true).await? else { return Err(Errno::EINVAL) };
-    if header.pid != 0 && header.pid != cx.thread.tid.0 {
+    if header.pid != 0 && header.pid != cx.thread.tid().0 {
         return Err(Errno::EPERM);
     }
     let space = cx.space()?;

@@ -239,7 +239,7 @@ fn check(thread: &Thread, needed: Option<(Kind, Rights)>) -> Result<(), Errno> {
 /// One line of the trace, in the manner of strace(1).
 fn trace(thread: &Thread, gate: Gate, number: u64, registers: &[u64; 6], result: &SysResult) {
     let mut line = String::new();
-    let _ = write!(line, "[{}] ", thread.tid.0);
+    let _ = write!(line, "[{}] ", thread.tid().0);
     let absent = || absent::name(number).filter(|_| gate == Gate::Linux);
     match gate.row(number) {
         Some(row) => {

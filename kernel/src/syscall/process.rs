@@ -137,16 +137,18 @@ pub(super) async fn execveat(
     }
     let program = Program { path: place, name, argv, env };
     // Rare and large: boxed, so that every thread's future stays small.
+    let former = cx.thread.tid();
     Box::pin(execute(cx.thread, cx.cpu, program)).await?;
     if cx.thread.is_traced() {
-        Box::pin(tell_tracer(cx)).await;
+        Box::pin(tell_tracer(cx, former)).await;
     }
     Ok(0)
 }
 
-/// A tracer learns of a new program: by an event if it asked for that, else by a signal.
-async fn tell_tracer(cx: &mut Context<'_>) {
-    let (number, tid) = (EXECVE, u64::from(cx.thread.tid.0.cast_unsigned()));
+/// A tracer learns of a new program: by an event if it asked for that, which tells the number the thread had, else by a
+/// signal.
+async fn tell_tracer(cx: &mut Context<'_>, former: Pid) {
+    let (number, tid) = (EXECVE, u64::from(former.0.cast_unsigned()));
     if wants(cx.thread, Event::Exec) {
         event_stop(cx.thread, cx.cpu, Event::Exec, tid, number).await;
     } else if !cx.thread.trace.lock().seized {
@@ -294,7 +296,7 @@ pub(super) async fn getpid(cx: &mut Context<'_>) -> SysResult {
 }
 
 pub(super) async fn gettid(cx: &mut Context<'_>) -> SysResult {
-    pid_result(cx.thread.tid)
+    pid_result(cx.thread.tid())
 }
 
 pub(super) async fn getppid(cx: &mut Context<'_>) -> SysResult {
@@ -303,10 +305,21 @@ pub(super) async fn getppid(cx: &mut Context<'_>) -> SysResult {
 
 pub(super) async fn set_tid_address(cx: &mut Context<'_>, at: u64) -> SysResult {
     cx.thread.clear_child_tid.store(at, Ordering::Relaxed);
-    pid_result(cx.thread.tid)
+    pid_result(cx.thread.tid())
 }
 
 const ROBUST_HEAD_SIZE: u64 = 24;
+
+const RSEQ_UNREGISTER: u32 = 1;
+
+pub(super) async fn rseq(cx: &mut Context<'_>, at: VirtAddr, len: u32, flags: u32, signature: u32) -> SysResult {
+    match flags {
+        RSEQ_UNREGISTER => cx.thread.rseq.unregister(&*cx.space()?, at, len, signature).await?,
+        0 => cx.thread.rseq.register(at, len, signature)?,
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
 
 pub(super) async fn set_robust_list(cx: &mut Context<'_>, head: u64, len: u64) -> SysResult {
     if len != ROBUST_HEAD_SIZE {

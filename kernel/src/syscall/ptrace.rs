@@ -245,13 +245,23 @@ fn from_user(stop: &mut Stop, regs: &UserRegs) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Where the debug registers are in `struct user`; there are eight, and none can be set here.
+/// Where the debug registers are in `struct user`, up to its end.
 const DEBUG_REGISTERS: u64 = 848;
 const USER_SIZE: u64 = 912;
 
 async fn user_word(cx: &Context<'_>, target: &Thread, write: bool, addr: u64, data: u64) -> SysResult {
     if !addr.is_multiple_of(8) || addr >= USER_SIZE {
         return Err(Errno::EIO);
+    }
+    if addr >= DEBUG_REGISTERS {
+        let number = to_usize((addr - DEBUG_REGISTERS) / 8);
+        if write {
+            target.set_debug_register(number, data)?;
+        } else {
+            let word = target.trace.lock().debug.get(number);
+            UserPtr::new(data).store(&*cx.space()?, &word).await?;
+        }
+        return Ok(0);
     }
     let at = to_usize(addr);
     let mut bytes = [0; UserRegs::SIZE];
@@ -264,8 +274,6 @@ async fn user_word(cx: &Context<'_>, target: &Thread, write: bool, addr: u64, da
     if let Some(slot) = bytes.get_mut(at..at + 8) {
         data.store(slot);
         with_stop(target, |stop| from_user(stop, &UserRegs::load(&bytes)))??;
-    } else if addr >= DEBUG_REGISTERS && data != 0 {
-        return Err(Errno::EINVAL);
     }
     Ok(0)
 }

@@ -139,6 +139,7 @@ fn apply(cx: &Context<'_>, thread: &Thread, new: Scheduling, nice: Option<i8>) -
     if let Some(nice) = nice {
         thread.task.set_nice(nice);
     }
+    cx.kernel().futexes.urgency_changed(thread);
     // Somebody may go first now.
     cx.kernel().scheduler.preempt();
     Ok(0)

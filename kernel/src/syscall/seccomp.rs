@@ -102,7 +102,7 @@ fn synchronize(cx: &Context<'_>, filter: &Arc<Filter>, before: Option<&Arc<Filte
         _ => false,
     };
     if let Some(odd) = threads.iter().filter(|t| !Arc::ptr_eq(t, cx.thread)).find(|t| !fits(t)) {
-        let number = u64::from(odd.tid.0.cast_unsigned());
+        let number = u64::from(odd.tid().0.cast_unsigned());
         return if flags & FLAG_TSYNC_ESRCH != 0 { Err(Errno::ESRCH) } else { Ok(number) };
     }
     threads.iter().for_each(|thread| give(thread, filter));

@@ -287,6 +287,7 @@ syscalls! {
     327 preadv2(fd, vector, count, offset, high, flags) [VfsRead READ] = file::preadv2;
     328 pwritev2(fd, vector, count, offset, high, flags) [VfsWrite WRITE] = file::pwritev2;
     332 statx(dirfd, path, flags, mask, out) [] = stat::statx;
+    334 rseq(at, len, flags, signature) [] = process::rseq;
     424 pidfd_send_signal(fd, signal, info, flags) [] = event::pidfd_send_signal;
     434 pidfd_open(pid, flags) [] = event::pidfd_open;
     435 clone3(args, size) [] = process::clone3;

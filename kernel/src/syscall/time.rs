@@ -1,7 +1,7 @@
 //! Clocks and timers: clock_gettime(2), nanosleep(2), setitimer(2) and their kin.
 
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
 
 use aurora_abi::Errno;
@@ -11,7 +11,7 @@ use aurora_machine::Instant;
 use crate::memory::UserPtr;
 use crate::num::low32;
 use crate::syscall::{Context, Restart, SysResult};
-use crate::task::interval::{Clock, Remaining};
+use crate::task::interval::{Clock, Remaining, Whose, process_time};
 use crate::task::posix_timer::{Notify, ProcessTimers, ProcessorTimer, TIMER_COST};
 use crate::task::{Pid, Process, SigInfo, Signal};
 
@@ -153,11 +153,14 @@ pub(super) async fn time(cx: &mut Context<'_>, out: UserPtr<i64>) -> SysResult {
 pub(super) async fn times(cx: &mut Context<'_>, out: UserPtr<Tms>) -> SysResult {
     let ticks = |ns: u64| (ns / 10_000_000).cast_signed();
     let process = &cx.thread.process;
+    let (used, system) = (process_time(process), process.system_ns());
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (of_children, system_of_children) = (load(&process.used_by_children), load(&process.system_of_children));
     let value = Tms {
-        utime: ticks(process.used_ns()),
-        stime: 0,
-        cutime: ticks(process.used_by_children.load(Ordering::Relaxed)),
-        cstime: 0,
+        utime: ticks(used.saturating_sub(system)),
+        stime: ticks(system),
+        cutime: ticks(of_children.saturating_sub(system_of_children)),
+        cstime: ticks(system_of_children),
     };
     out.store_if(&*cx.space()?, &value).await?;
     Ok(ticks(cx.kernel().machine.now().0).cast_unsigned())
@@ -234,9 +237,11 @@ async fn sleep_processor(cx: &Context<'_>, clock: &Clock, due: u64, remaining: O
         }
         let waker = context.waker().clone();
         match clock {
-            Clock::Process(process) => process.upgrade().map(|p| p.timers.wait_used(None, due, waker)),
-            Clock::Thread(thread) => thread.upgrade().map(|t| t.process.timers.wait_used(Some(t.tid), due, waker)),
-            Clock::Real | Clock::Monotonic => None,
+            Clock::Process(process) => process.upgrade().map(|p| p.timers.wait_used(Whose::Process, due, waker)),
+            Clock::Thread(thread) => {
+                thread.upgrade().map(|t| t.process.timers.wait_used(Whose::Thread(t.tid()), due, waker))
+            }
+            Clock::Real | Clock::Monotonic | Clock::User(_) => None,
         };
         Poll::Pending
     });

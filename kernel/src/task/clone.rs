@@ -122,6 +122,9 @@ pub async fn clone(parent: &Arc<Thread>, cpu: &mut UserContext, request: CloneRe
     if !flags.contains(CloneFlags::VM) || flags.contains(CloneFlags::VFORK) {
         *child.alternate_stack.lock() = *parent.alternate_stack.lock();
     }
+    if !flags.contains(CloneFlags::VM) {
+        child.rseq.copy_from(&parent.rseq);
+    }
     if flags.contains(CloneFlags::PIDFD) {
         let fd = crate::ipc::pidfd::install(parent, &child_process, crate::vfs::OpenFlags::empty())?;
         if let Err(errno) = request.pidfd.store(&*parent.space()?, &fd.0).await {

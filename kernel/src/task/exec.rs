@@ -11,12 +11,13 @@ use aurora_abi::{Abi, Errno};
 use aurora_machine::{PAGE_SIZE, UserContext, VirtAddr, VirtRange};
 
 use crate::memory::area::Label;
-use crate::memory::layout::{Layout, brk_gap, pie_base};
+use crate::memory::layout::{Layout, brk_gap, pie_base, vdso_hint};
 use crate::memory::map::{Place, Request};
 use crate::memory::{AddressSpace, Backing, Prot};
 use crate::security::credentials::CAP_SYS_PTRACE;
 use crate::security::{Credentials, EXECUTE};
 use crate::task::elf::{Elf, read_file};
+use crate::task::exit::release_mutexes;
 use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::process::WaitStatus;
 use crate::task::{Signal, Thread};
@@ -159,6 +160,8 @@ async fn load_elf(
     };
     space.start_heap((end + brk_gap(word(3))).page_ceil().ok_or(Errno::ENOMEM)?);
     loader.map_stack(stack_top, elf.executable_stack)?;
+    let above_stack = vdso_hint(stack_top, word(3) >> 32);
+    let vdso = kernel.vdso.map(&space, above_stack).await?;
     let (identity, is_privileged) = identity_after(thread, &program.path, credentials);
     let auxiliary = [
         (6, PAGE_SIZE),
@@ -174,6 +177,7 @@ async fn load_elf(
         (13, u64::from(identity.gid)),
         (14, u64::from(identity.egid)),
         (23, u64::from(is_privileged)),
+        (33, vdso.0),
         (51, 2048),
     ];
     let stack = Stack { space: &space, at: stack_top, stack_limit };
@@ -385,11 +389,17 @@ impl Stack<'_> {
     }
 }
 
-/// Replaces the calling thread's program. Other threads of the process are ended first.
+/// Replaces the calling thread's program. Other threads of the process are ended first, and this one goes on as the
+/// first: with the process's number.
 pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Program) -> Result<(), Errno> {
     let loaded = load(thread, program).await?;
     let process = &thread.process;
     end_other_threads(thread).await?;
+    release_mutexes(thread).await;
+    if thread.tid() != process.pid {
+        thread.kernel().processes.renumber(thread, process.pid);
+        thread.kernel().set_current(Some(thread));
+    }
     // From here on nothing fails.
     let files = thread.files().fork();
     let old = process.set_space(Some(loaded.space));
@@ -409,6 +419,8 @@ pub async fn execute(thread: &Arc<Thread>, cpu: &mut UserContext, program: Progr
     *thread.alternate_stack.lock() = aurora_abi::types::StackT { flags: 2, ..Default::default() };
     thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
+    thread.rseq.forget();
+    thread.forget_debug_registers();
     process.timers.clear();
     thread.set_name(&loaded.name);
     if loaded.is_privileged {

@@ -15,7 +15,8 @@ use crate::tty::job::leave_terminal;
 pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
     let process = &thread.process;
     let kernel = thread.kernel();
-    release_futexes(thread).await;
+    release_mutexes(thread).await;
+    release_number(thread).await;
     drop(thread.set_files(None));
     let last = {
         let mut threads = process.threads.lock();
@@ -24,7 +25,7 @@ pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
         threads.retain(|t| !Arc::ptr_eq(t, thread));
         threads.is_empty()
     };
-    kernel.processes.remove_thread(thread.tid);
+    kernel.processes.remove_thread(thread);
     let status = process.ending().unwrap_or(own_status);
     tracee_ended(thread, status, last);
     if last {
@@ -33,11 +34,16 @@ pub async fn thread_ended(thread: &Arc<Thread>, own_status: WaitStatus) {
     process.events.wake_all();
 }
 
-/// What pthread_join and robust mutexes wait for.
-async fn release_futexes(thread: &Arc<Thread>) {
+/// Lets others have the mutexes the thread has, which ends or becomes another program.
+pub(super) async fn release_mutexes(thread: &Arc<Thread>) {
     let Some(space) = thread.process.space() else { return };
     crate::ipc::futex::release_robust(thread, &space).await;
     crate::ipc::futex_owned::release_owned(thread, &space).await;
+}
+
+/// What pthread_join waits for.
+async fn release_number(thread: &Arc<Thread>) {
+    let Some(space) = thread.process.space() else { return };
     let tid_at = VirtAddr(thread.clear_child_tid.load(Ordering::Relaxed));
     if tid_at.0 != 0 && space.store(tid_at, &0u32).await.is_ok() {
         let _ = crate::ipc::futex::wake_at(thread, tid_at, 1).await;

@@ -173,6 +173,7 @@ async fn enter_handler(
     if action.flags & flags::RESTORER == 0 {
         return Err(Errno::EFAULT);
     }
+    crate::task::rseq::interrupt(thread, cpu).await?;
     let space = thread.space()?;
     let mut stack = *thread.alternate_stack.lock();
     let on_alternate = is_on(&stack, cpu.reg(Reg::Rsp));

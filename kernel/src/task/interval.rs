@@ -27,8 +27,21 @@ pub enum Clock {
     Monotonic,
     /// Processor time of a process.
     Process(Weak<Process>),
+    /// What of a process's is not the kernel's: what `ITIMER_VIRTUAL` counts.
+    User(Weak<Process>),
     /// Processor time of a thread.
     Thread(Weak<Thread>),
+}
+
+/// Whose processor time somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// A process's.
+    Process,
+    /// What of that is not the kernel's.
+    User,
+    /// A thread's.
+    Thread(Pid),
 }
 
 impl Clock {
@@ -38,6 +51,7 @@ impl Clock {
             Self::Real => kernel.realtime_ns(),
             Self::Monotonic => kernel.machine.now().0,
             Self::Process(process) => process.upgrade().map_or(0, |p| process_time(&p)),
+            Self::User(process) => process.upgrade().map_or(0, |p| user_time(&p)),
             Self::Thread(thread) => thread.upgrade().map_or(0, |t| thread_time(&t)),
         }
     }
@@ -50,10 +64,15 @@ pub fn process_time(process: &Process) -> u64 {
     process.used_ns() + if running { kernel.scheduler.running_ns() } else { 0 }
 }
 
+/// What of that was not in the kernel.
+fn user_time(process: &Process) -> u64 {
+    process_time(process).saturating_sub(process.system_ns())
+}
+
 /// Processor time of a thread up to now.
 pub fn thread_time(thread: &Thread) -> u64 {
     let kernel = thread.kernel();
-    let running = kernel.current().is_some_and(|(_, tid)| tid == thread.tid);
+    let running = kernel.current().is_some_and(|(_, tid)| tid == thread.tid());
     thread.task.used_ns() + if running { kernel.scheduler.running_ns() } else { 0 }
 }
 
@@ -192,12 +211,17 @@ impl IntervalTimer {
             }
             Clock::Process(process) => {
                 let Some(process) = process.upgrade() else { return };
-                process.timers.wait_used(None, due, waker);
+                process.timers.wait_used(Whose::Process, due, waker);
+                Armed::Processor
+            }
+            Clock::User(process) => {
+                let Some(process) = process.upgrade() else { return };
+                process.timers.wait_used(Whose::User, due, waker);
                 Armed::Processor
             }
             Clock::Thread(thread) => {
                 let Some(thread) = thread.upgrade() else { return };
-                thread.process.timers.wait_used(Some(thread.tid), due, waker);
+                thread.process.timers.wait_used(Whose::Thread(thread.tid()), due, waker);
                 Armed::Processor
             }
         });
@@ -244,15 +268,15 @@ impl Drop for IntervalTimer {
 /// Those who wait for a process to have used an amount of processor time.
 #[derive(Default)]
 pub struct ProcessorWaits {
-    waits: Mutex<Vec<(Option<Pid>, u64, Waker)>>,
+    waits: Mutex<Vec<(Whose, u64, Waker)>>,
 }
 
 impl ProcessorWaits {
-    /// Wakes `waker` once the thread, or the process, has used `due` nanoseconds.
-    pub fn add(&self, thread: Option<Pid>, due: u64, waker: Waker) {
+    /// Wakes `waker` once `due` nanoseconds are used.
+    pub fn add(&self, whose: Whose, due: u64, waker: Waker) {
         let mut waits = self.waits.lock();
-        waits.retain(|(t, _, w)| !(*t == thread && w.will_wake(&waker)));
-        waits.push((thread, due, waker));
+        waits.retain(|(other, _, w)| !(*other == whose && w.will_wake(&waker)));
+        waits.push((whose, due, waker));
     }
 
     /// Wakes those whose time has come.
@@ -260,12 +284,17 @@ impl ProcessorWaits {
         if self.waits.lock().is_empty() {
             return;
         }
-        let used = process_time(process);
-        let threads: Vec<_> = process.threads.lock().iter().map(|t| (t.tid, thread_time(t))).collect();
+        let (used, user) = (process_time(process), user_time(process));
+        let threads: Vec<_> = process.threads.lock().iter().map(|t| (t.tid(), thread_time(t))).collect();
         let time_of = |tid: Pid| threads.iter().find(|(t, _)| *t == tid).map_or(0, |(_, time)| *time);
         let mut due = Vec::new();
-        self.waits.lock().retain(|(thread, at, waker)| {
-            let over = thread.map_or(used, time_of) >= *at;
+        self.waits.lock().retain(|(whose, at, waker)| {
+            let time = match *whose {
+                Whose::Process => used,
+                Whose::User => user,
+                Whose::Thread(tid) => time_of(tid),
+            };
+            let over = time >= *at;
             if over {
                 due.push(waker.clone());
             }

@@ -1,6 +1,7 @@
 //! Processes and threads: how they begin, wait for one another, get signals, and end.
 
 pub mod clone;
+pub mod debug;
 pub mod elf;
 pub mod exec;
 pub mod exit;
@@ -12,6 +13,7 @@ pub mod load;
 pub mod posix_timer;
 pub mod process;
 pub mod profile;
+pub mod rseq;
 pub mod scheduler;
 pub mod seccomp;
 pub mod signal;

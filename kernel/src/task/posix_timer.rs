@@ -11,8 +11,8 @@ use aurora_abi::Errno;
 use crate::memory::account::Charge;
 use crate::num::{low32, low32_signed};
 use crate::sync::Mutex;
-use crate::task::interval::{Clock, IntervalTimer, Notice, ProcessorWaits, Remaining};
-use crate::task::{Pid, Process, SigInfo, Signal, Thread};
+use crate::task::interval::{Clock, IntervalTimer, Notice, ProcessorWaits, Remaining, Whose};
+use crate::task::{Process, SigInfo, Signal, Thread};
 
 /// `si_code` of a timer.
 pub const SI_TIMER: i32 = -2;
@@ -59,7 +59,7 @@ pub struct PosixTimer {
 /// Which processor-time timer of setitimer(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessorTimer {
-    /// `ITIMER_VIRTUAL`: SIGVTALRM. Time in the kernel counts, too: it is not told apart.
+    /// `ITIMER_VIRTUAL`: SIGVTALRM. Time in the kernel does not count.
     Virtual,
     /// `ITIMER_PROF`: SIGPROF.
     Profile,
@@ -67,8 +67,8 @@ pub enum ProcessorTimer {
 
 impl ProcessTimers {
     /// Wakes `waker` once the process, or a thread of it, has used `due` nanoseconds.
-    pub fn wait_used(&self, thread: Option<Pid>, due: u64, waker: Waker) {
-        self.waits.add(thread, due, waker);
+    pub fn wait_used(&self, whose: Whose, due: u64, waker: Waker) {
+        self.waits.add(whose, due, waker);
     }
 
     /// Minds timers of processor time.
@@ -176,7 +176,12 @@ impl ProcessTimers {
                 let timer = process.timers.processor.lock().get(which as usize).cloned().flatten();
                 timer.map(|t| t.take_expirations());
             });
-            IntervalTimer::new(&process.kernel, Clock::Process(Arc::downgrade(process)), tell)
+            let process_of = Arc::downgrade(process);
+            let clock = match which {
+                ProcessorTimer::Virtual => Clock::User(process_of),
+                ProcessorTimer::Profile => Clock::Process(process_of),
+            };
+            IntervalTimer::new(&process.kernel, clock, tell)
         });
         if let Some(slot) = process.timers.processor.lock().get_mut(which as usize) {
             *slot = Some(timer.clone());

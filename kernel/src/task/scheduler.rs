@@ -14,7 +14,7 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use aurora_machine::{Instant, Machine};
@@ -120,6 +120,8 @@ pub struct Task {
     /// Processor time used, in nanoseconds.
     used: AtomicU64,
     scheduling: Mutex<Scheduling>,
+    /// The rank of whoever waits for a mutex it has, if that is a real-time one; else [`RANK_IDLE`].
+    lent: AtomicU8,
     /// ioprio_set(2).
     pub io_priority: AtomicU32,
     /// When it came into the queue last.
@@ -138,6 +140,7 @@ impl Task {
             virtual_time: AtomicU64::new(0),
             used: AtomicU64::new(0),
             scheduling: Mutex::new(Scheduling { policy: Policy::Other, priority: 0, reset_on_fork: false }),
+            lent: AtomicU8::new(RANK_IDLE),
             io_priority: AtomicU32::new(0),
             arrival: AtomicU64::new(0),
             switches: [const { AtomicU64::new(0) }; 2],
@@ -186,6 +189,22 @@ impl Task {
     /// Schedules it another way from the next time on that it is queued.
     pub fn set_scheduling(&self, new: Scheduling) {
         *self.scheduling.lock() = new;
+    }
+    /// Where it stands in the queue, the least first: its own rank, or one that was lent.
+    pub fn rank(&self) -> u8 {
+        self.scheduling().rank().min(self.lent.load(Ordering::Relaxed))
+    }
+    /// Lends it the rank of who waits for it, if that is a real-time one, in place of what was lent before; whether that
+    /// changes where it stands.
+    pub fn lend(self: &Arc<Self>, rank: Option<u8>) -> bool {
+        let before = self.rank();
+        let lent = rank.filter(|&rank| rank < RANK_NORMAL).unwrap_or(RANK_IDLE);
+        self.lent.store(lent, Ordering::Relaxed);
+        let moved = self.rank() != before;
+        if let Some(queue) = self.queue.upgrade().filter(|_| moved) {
+            queue.move_up(self);
+        }
+        moved
     }
     /// Takes over what a new thread has of the one that made it.
     pub fn inherit_policy(&self, from: &Task) {
@@ -260,7 +279,7 @@ struct RunQueueInner {
 impl RunQueue {
     fn insert(&self, task: Arc<Task>, slept: bool) {
         let scheduling = task.scheduling();
-        let rank = scheduling.rank();
+        let rank = task.rank();
         let mut inner = self.inner.lock();
         // What goes in order of arrival was not sent to the end by the end of its turn, unless it takes turns.
         let keeps_place = !slept && scheduling.policy == Policy::Fifo;
@@ -283,6 +302,17 @@ impl RunQueue {
         }
         let key = (rank, time, task.arrival.load(Ordering::Relaxed));
         inner.tasks.insert(key, task);
+    }
+
+    /// Puts a task that waits for its turn where its rank says now.
+    fn move_up(&self, task: &Arc<Task>) {
+        let mut inner = self.inner.lock();
+        let place = inner.tasks.iter().find(|(_, queued)| Arc::ptr_eq(queued, task)).map(|(key, _)| *key);
+        let moved = place.and_then(|key| inner.tasks.remove(&key));
+        drop(inner);
+        if let Some(task) = moved {
+            self.insert(task, false);
+        }
     }
 
     fn take(&self, now: Instant) -> Option<Arc<Task>> {
@@ -329,6 +359,8 @@ pub struct Scheduler {
     /// When the running task's turn began; 0 while none runs.
     slice_start: AtomicU64,
     switches: AtomicU64,
+    /// Address of the task that was picked last.
+    last: AtomicUsize,
     busy_ns: AtomicU64,
     load: Mutex<LoadAverage>,
 }
@@ -343,6 +375,7 @@ impl Scheduler {
             slice_end: AtomicU64::new(0),
             slice_start: AtomicU64::new(0),
             switches: AtomicU64::new(0),
+            last: AtomicUsize::new(0),
             busy_ns: AtomicU64::new(0),
             load: Mutex::default(),
         }
@@ -390,7 +423,7 @@ impl Scheduler {
         self.queues.iter().map(|q| q.len()).sum()
     }
 
-    /// How often a task was picked.
+    /// How often another task was picked than before.
     pub fn switches(&self) -> u64 {
         self.switches.load(Ordering::Relaxed)
     }
@@ -417,7 +450,10 @@ impl Scheduler {
             let end = until.min(now + SLICE_NS).min(timers.next());
             self.slice_end.store(end.0, Ordering::Relaxed);
             self.slice_start.store(now.0, Ordering::Relaxed);
-            self.switches.fetch_add(1, Ordering::Relaxed);
+            let address = Arc::as_ptr(&task).addr();
+            if self.last.swap(address, Ordering::Relaxed) != address {
+                self.switches.fetch_add(1, Ordering::Relaxed);
+            }
             task.poll();
             let after = self.machine.now();
             task.charge(after.since(now));

@@ -56,7 +56,7 @@ impl ProcessTable {
     }
     /// Adds a thread.
     pub fn add_thread(&self, thread: &Arc<Thread>) {
-        self.inner.lock().threads.insert(thread.tid, Arc::downgrade(thread));
+        self.inner.lock().threads.insert(thread.tid(), Arc::downgrade(thread));
     }
     /// Removes a process.
     pub fn remove_process(&self, pid: Pid) {
@@ -64,8 +64,19 @@ impl ProcessTable {
         removed.inspect(|process| process.ended.wake_all());
     }
     /// Removes a thread.
-    pub fn remove_thread(&self, tid: Pid) {
-        self.inner.lock().threads.remove(&tid);
+    pub fn remove_thread(&self, thread: &Arc<Thread>) {
+        let mut inner = self.inner.lock();
+        let tid = thread.tid();
+        if inner.threads.get(&tid).is_some_and(|known| core::ptr::eq(known.as_ptr(), Arc::as_ptr(thread))) {
+            inner.threads.remove(&tid);
+        }
+    }
+    /// Gives a thread another number.
+    pub fn renumber(&self, thread: &Arc<Thread>, tid: Pid) {
+        let mut inner = self.inner.lock();
+        inner.threads.remove(&thread.tid());
+        thread.set_tid(tid);
+        inner.threads.insert(tid, Arc::downgrade(thread));
     }
     /// A process by number.
     pub fn process(&self, pid: Pid) -> Option<Arc<Process>> {

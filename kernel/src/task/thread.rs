@@ -5,7 +5,7 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use core::task::Poll;
 
 use aurora_abi::Errno;
@@ -14,6 +14,7 @@ use aurora_abi::types::StackT;
 use crate::Kernel;
 use crate::memory::AddressSpace;
 use crate::sync::Mutex;
+use crate::task::rseq::Rseq;
 use crate::task::scheduler::Task;
 use crate::task::seccomp::Seccomp;
 use crate::task::signal::{PendingSignals, SignalSet};
@@ -27,8 +28,7 @@ pub const DEFAULT_SLACK: u64 = 50_000;
 
 /// A thread of a process.
 pub struct Thread {
-    /// Its number.
-    pub tid: Pid,
+    tid: AtomicI32,
     /// Its process.
     pub process: Arc<Process>,
     /// Its place in the schedule.
@@ -50,6 +50,8 @@ pub struct Thread {
     pub clear_child_tid: AtomicU64,
     /// Head of the robust futex list.
     pub robust_list: AtomicU64,
+    /// Its restartable sequences.
+    pub rseq: Rseq,
     /// How an interrupted call goes on.
     pub restart: Mutex<Option<crate::syscall::Restart>>,
     /// The system call it is in, a [`crate::syscall::Call`].
@@ -100,7 +102,7 @@ impl Thread {
     pub fn new(new: NewThread) -> Arc<Self> {
         let no_stack = StackT { flags: 2, ..StackT::default() };
         Arc::new(Self {
-            tid: new.tid,
+            tid: AtomicI32::new(new.tid.0),
             process: new.process,
             task: new.task,
             name: Mutex::new(new.name),
@@ -114,6 +116,7 @@ impl Thread {
             alternate_stack: Mutex::new(no_stack),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            rseq: Rseq::default(),
             restart: Mutex::default(),
             call: AtomicU64::new(0),
             must_end: AtomicBool::new(false),
@@ -127,6 +130,16 @@ impl Thread {
             system_ns: AtomicU64::new(0),
             traps: AtomicU32::new(0),
         })
+    }
+
+    /// Its number, which only execve(2) changes: whoever calls it goes on as the first thread.
+    pub fn tid(&self) -> Pid {
+        Pid(self.tid.load(Ordering::Relaxed))
+    }
+
+    /// Gives it another number, which it has to be found by: [`crate::task::table::ProcessTable::renumber`].
+    pub(super) fn set_tid(&self, tid: Pid) {
+        self.tid.store(tid.0, Ordering::Relaxed);
     }
 
     /// The system it is in.

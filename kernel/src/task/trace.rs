@@ -15,6 +15,7 @@ use aurora_abi::Errno;
 use aurora_machine::{Reg, UserContext};
 
 use crate::security::credentials::CAP_SYS_PTRACE;
+use crate::task::debug::{DEBUGGED, DebugRegisters};
 use crate::task::frame::Interrupted;
 use crate::task::process::WaitStatus;
 use crate::task::signal::{SI_USER, SigInfo, flags};
@@ -122,6 +123,8 @@ pub struct Trace {
     pub message: u64,
     /// It goes on waiting for the end of the stop of its process (`PTRACE_LISTEN`).
     pub listening: bool,
+    /// The debug registers.
+    pub debug: DebugRegisters,
     /// What a stop gave back: registers, system call and signal.
     resumed: Option<(Box<UserContext>, u64, Option<SigInfo>)>,
 }
@@ -160,11 +163,29 @@ impl Thread {
         let tracer = self.trace.lock().tracer();
         self.resume(Resume::Run, signal);
         self.trace.lock().tracer = None;
-        self.watched.fetch_and(!(TRACED | INTERRUPT), Ordering::Relaxed);
+        self.watched.fetch_and(!(TRACED | INTERRUPT | DEBUGGED), Ordering::Relaxed);
         if let Some(tracer) = tracer {
             tracer.tracees.lock().retain(|t| !Arc::ptr_eq(t, self));
         }
         self.wake();
+    }
+
+    /// Sets a debug register.
+    pub fn set_debug_register(&self, number: usize, value: u64) -> Result<(), Errno> {
+        let mut trace = self.trace.lock();
+        trace.debug.set(number, value)?;
+        if trace.debug.any() {
+            self.watched.fetch_or(DEBUGGED, Ordering::Relaxed);
+        } else {
+            self.watched.fetch_and(!DEBUGGED, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Clears the debug registers: they are about another program.
+    pub fn forget_debug_registers(&self) {
+        self.trace.lock().debug = DebugRegisters::default();
+        self.watched.fetch_and(!DEBUGGED, Ordering::Relaxed);
     }
 
     /// Lets a stopped thread go on, with `signal` delivered if there is one.
@@ -248,7 +269,7 @@ fn tell(thread: &Thread, tracer: &Arc<Process>, code: u32) {
     if action.flags & flags::NOCLDSTOP == 0 {
         let uid = thread.process.credentials().uid;
         let status = crate::num::low32_signed(u64::from(code & 0x7f));
-        let _ = tracer.send(SigInfo::child(Signal::SIGCHLD, 4, thread.tid, uid, status));
+        let _ = tracer.send(SigInfo::child(Signal::SIGCHLD, 4, thread.tid(), uid, status));
     }
     tracer.events.wake_all();
 }
@@ -363,7 +384,7 @@ pub fn tracee_ended(thread: &Arc<Thread>, status: WaitStatus, is_last: bool) {
     }
     let mut trace = thread.trace.lock();
     let Some(tracer) = trace.tracer() else { return };
-    let leads = thread.tid == thread.process.pid;
+    let leads = thread.tid() == thread.process.pid;
     let is_child = thread.process.parent().is_some_and(|p| Arc::ptr_eq(&p, &tracer));
     trace.stop = None;
     if leads && (is_child || !is_last) {

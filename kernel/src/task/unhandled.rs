@@ -51,7 +51,7 @@ pub fn note(thread: &Thread, cpu: &UserContext, info: &SigInfo) {
     kernel.log_line(format_args!(
         "{}[{}]: {what} ip {:x} sp {:x} error {error:x}{place}",
         String::from_utf8_lossy(&name),
-        thread.tid.0,
+        thread.tid().0,
         cpu.rip,
         cpu.reg(Reg::Rsp),
     ));

@@ -129,7 +129,7 @@ fn look_at_tracees(parent: &Arc<Process>, which: Which, options: WaitOptions, an
     let tracees = parent.tracees.lock().clone();
     let matching = |t: &&Arc<Thread>| match which {
         Which::Any => true,
-        Which::Process(pid) => t.tid == pid,
+        Which::Process(pid) => t.tid() == pid,
         Which::Group(group) => t.process.group() == group,
     };
     for thread in tracees.iter().filter(matching) {
@@ -140,14 +140,14 @@ fn look_at_tracees(parent: &Arc<Process>, which: Which, options: WaitOptions, an
             stop.told = !keep;
             let code = stop.code;
             drop(trace);
-            return Some(report_of(&thread.process, thread.tid, WaitStatus::Traced(code)));
+            return Some(report_of(&thread.process, thread.tid(), WaitStatus::Traced(code)));
         }
         let Some(status) = trace.ended.filter(|_| options.contains(WaitOptions::EXITED)) else { continue };
         drop(trace);
         if !keep {
             parent.tracees.lock().retain(|t| !Arc::ptr_eq(t, thread));
         }
-        return Some(report_of(&thread.process, thread.tid, status));
+        return Some(report_of(&thread.process, thread.tid(), status));
     }
     None
 }

@@ -9,6 +9,7 @@ use crate::{Instant, Machine, Trap};
 pub(super) const CASES: &[Case] = &[
     ("the clock goes on and never back", monotonic),
     ("real time goes on with the clock", realtime),
+    ("what a program reads of the clock is what the kernel reads", user_clock),
     ("a deadline interrupts an endless loop, not before its time and soon after", deadline),
     ("a deadline in the past runs nothing for long", past),
     ("a far deadline does not interrupt a short program", far),
@@ -49,6 +50,28 @@ fn realtime(machine: &Arc<dyn Machine>) -> Outcome {
     }
     let drift = offset() - before;
     check!(drift.unsigned_abs() < 5 * MS, "they came apart by {drift} ns in 10 ms");
+    Ok(())
+}
+
+const READ_COUNTER: &[u8] = &[
+    0x0f, 0x31, // rdtsc
+    0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
+    0x48, 0x09, 0xd0, // or rax, rdx
+    0x0f, 0x05, // syscall
+];
+
+fn user_clock(machine: &Arc<dyn Machine>) -> Outcome {
+    let Some(clock) = machine.user_clock() else { return Ok(()) };
+    check!(clock.ns_per_step > 0, "a counter that stands still");
+    for _ in 0..1000 {
+        let mut program = Program::new(machine, READ_COUNTER)?;
+        let before = machine.now();
+        while program.run_until(Instant::NEVER) == Trap::Interrupted {}
+        let after = machine.now();
+        let steps = u128::from(program.reg(crate::Reg::Rax).wrapping_sub(clock.start));
+        let read = Instant(((steps * u128::from(clock.ns_per_step)) >> 32) as u64);
+        check!(before <= read && read <= after, "{read:?} was read between {before:?} and {after:?}");
+    }
     Ok(())
 }
 

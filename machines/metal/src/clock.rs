@@ -2,7 +2,7 @@
 //!
 //! What always holds: `now` never goes back, and counts from the moment `init` was called.
 
-use aurora_machine::Instant;
+use aurora_machine::{Instant, UserClock};
 use core::arch::x86_64::_rdtsc;
 use spin::Once;
 use x86_64::instructions::port::Port;
@@ -61,6 +61,11 @@ fn measure() -> Clock {
 pub(crate) fn now() -> Instant {
     let Some(clock) = CLOCK.get() else { return Instant(0) };
     Instant(scale(tsc().saturating_sub(clock.start), clock.ns_per_step))
+}
+
+/// The same for programs: they read the counter we read, on the one processor there is.
+pub(crate) fn user_clock() -> Option<UserClock> {
+    CLOCK.get().map(|clock| UserClock { start: clock.start, ns_per_step: clock.ns_per_step })
 }
 
 /// Nanoseconds since the Unix epoch; from the epoch itself when the machine has no CMOS clock.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use aurora_machine::{
     BlockDevice, BootInfo, Display, Instant, Machine, PAGE_SIZE, PhysAddr, PhysMemory, Port, SpaceRoot, Trap,
-    UserContext, VirtRange,
+    UserClock, UserContext, VirtRange,
 };
 use raw_cpuid::{CpuId, Hypervisor};
 use x86_64::instructions::interrupts;
@@ -174,6 +174,9 @@ impl Machine for Metal {
     }
     fn now(&self) -> Instant {
         clock::now()
+    }
+    fn user_clock(&self) -> Option<UserClock> {
+        clock::user_clock()
     }
     fn realtime_ns(&self) -> u64 {
         clock::realtime_ns()

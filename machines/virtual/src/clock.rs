@@ -92,6 +92,14 @@ impl Clock {
         Instant(now.max(self.last.fetch_max(now, Ordering::Relaxed)))
     }
 
+    /// The same as a program reads it: never the same twice.
+    pub(crate) fn step(&self, host: u64, retired: u64) -> Instant {
+        let least = get(&self.last) + 1;
+        let now = self.now(host, retired);
+        self.last.fetch_max(least, Ordering::Relaxed);
+        now.max(Instant(least))
+    }
+
     /// Instructions to run before looking at the clock again when `ns` are left.
     pub(crate) fn fuel(&self, ns: u64) -> u64 {
         match self.time {
@@ -188,6 +196,15 @@ mod tests {
         clock.idle(Instant(500), 0, 10);
         assert_eq!(clock.now(0, 10), Instant(500));
         assert_eq!(clock.now(0, 12), Instant(502));
+    }
+
+    #[test]
+    fn a_program_never_reads_the_same_time_twice_nor_one_that_others_are_behind() {
+        let clock = Clock::new(Time::Real, 0);
+        assert_eq!(clock.step(10, 0), Instant(10));
+        assert_eq!(clock.step(10, 0), Instant(11));
+        assert_eq!(clock.now(10, 0), Instant(11));
+        assert_eq!(clock.step(90, 0), Instant(90));
     }
 
     #[test]

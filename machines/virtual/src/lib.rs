@@ -25,7 +25,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use aurora_bpe::Engine;
 use aurora_bpe::{Environment, Processor};
-use aurora_machine::{BlockDevice, Instant, Machine, PhysMemory, Port, SpaceRoot, Trap, UserContext, VirtRange};
+use aurora_machine::{
+    BlockDevice, Instant, Machine, PhysMemory, Port, SpaceRoot, Trap, UserClock, UserContext, VirtRange,
+};
 
 pub use aurora_kernel::{BootError, Next};
 use clock::Clock;
@@ -152,14 +154,14 @@ impl<H: Host> VirtualMachine<H> {
 /// What BPE/U's instructions see of the machine during one run.
 struct Inside<'a, H> {
     machine: &'a VirtualMachine<H>,
-    tsc: u64,
+    /// The fuel of the run.
+    given: u64,
 }
 
 impl<H: Host> Environment for Inside<'_, H> {
-    fn tsc(&mut self) -> u64 {
-        // One more per reading: it never stands still, also under virtual time.
-        self.tsc = self.machine.now().0.max(self.tsc + 1);
-        self.tsc
+    fn tsc(&mut self, fuel: u64) -> u64 {
+        let machine = self.machine;
+        machine.clock.step(machine.host.clock_ns(), machine.retired() + self.given.saturating_sub(fuel)).0
     }
     fn random(&mut self) -> u64 {
         let mut bytes = [0; 8];
@@ -195,7 +197,7 @@ impl<H: Host> Machine for VirtualMachine<H> {
             }
             let given = self.clock.fuel(until.since(now));
             let mut fuel = given;
-            let trap = processor.run(cpu, space, &mut fuel, &mut Inside { machine: self, tsc: 0 });
+            let trap = processor.run(cpu, space, &mut fuel, &mut Inside { machine: self, given });
             let used = given - fuel;
             self.retired.fetch_add(used, Ordering::Relaxed);
             if trap != Trap::Interrupted {
@@ -219,6 +221,10 @@ impl<H: Host> Machine for VirtualMachine<H> {
 
     fn now(&self) -> Instant {
         self.clock.now(self.host.clock_ns(), self.retired())
+    }
+
+    fn user_clock(&self) -> Option<UserClock> {
+        Some(UserClock { start: 0, ns_per_step: 1 << 32 })
     }
 
     fn realtime_ns(&self) -> u64 {

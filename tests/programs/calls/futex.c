@@ -345,3 +345,80 @@ CASE("futex_waitv", "is EINTR when a signal comes") {
   interrupt_soon();
   FAILS(EINTR, waitv(2, 0, NULL, 0));
 }
+
+static void schedule(pid_t pid, int policy, int priority) {
+  struct sched_param param = {priority};
+  if (sched_setscheduler(pid, policy, &param) == -1) _exit(0);
+}
+static void only_one_processor(void) {
+  cpu_set_t first;
+  CPU_ZERO(&first);
+  CPU_SET(0, &first);
+  OK(sched_setaffinity(0, sizeof first, &first));
+}
+CASE("futex", "FUTEX_UNLOCK_PI gives it to the most urgent who waits") {
+  uint32_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  only_one_processor();
+  OK(futex(shared, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+  pid_t waiting[3];
+  for (int i = 0; i < 3; i++) {
+    waiting[i] = OK(fork());
+    if (waiting[i] == 0) {
+      schedule(0, i == 0 ? SCHED_OTHER : SCHED_FIFO, i == 0 ? 0 : 10 * i);
+      OK(futex(shared, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+      shared[1] = shared[1] * 10 + (uint32_t)i + 1;
+      OK(futex(shared, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+      _exit(0);
+    }
+    char stat[64], state[128];
+    snprintf(stat, sizeof stat, "/proc/%d/stat", waiting[i]);
+    do {
+      sleep_ms(1);
+      strncpy(state, strrchr(read_file(stat), ')'), 3);
+    } while (state[2] != 'S');
+    // It sleeps in no other call but this.
+  }
+  sleep_ms(20);
+  OK(futex(shared, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+  for (int i = 0; i < 3; i++) IS(0, ended(waiting[i]));
+  if (shared[1]) IS(321, shared[1]);
+}
+// The owner has no urgency of its own; one of middle urgency would leave it a twentieth of the processor, and it needs more.
+CASE("futex", "FUTEX_LOCK_PI lends the owner the urgency of who waits") {
+  uint32_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  volatile uint32_t *locked = shared + 1, *done = shared + 2, *spun = shared + 3;
+  only_one_processor();
+  pid_t owner = OK(fork());
+  if (owner == 0) {
+    OK(futex(shared, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+    *locked = 1;
+    struct timespec used;
+    do clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    while (used.tv_sec == 0 && used.tv_nsec < 300000000);
+    OK(futex(shared, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+    _exit(0);
+  }
+  while (!*locked) sleep_ms(1);
+  schedule(0, SCHED_FIFO, 30);
+  pid_t spinning = OK(fork());
+  if (spinning == 0) {
+    schedule(0, SCHED_FIFO, 10);
+    struct timespec start, now;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do {
+      clock_gettime(CLOCK_MONOTONIC, &now);
+      *spun += 1;
+    } while (!*done && now.tv_sec < start.tv_sec + 3);
+    _exit(*done ? 0 : 1);
+  }
+  pid_t urgent = OK(fork());
+  if (urgent == 0) {
+    schedule(0, SCHED_FIFO, 20);
+    OK(futex(shared, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+    *done = 1;
+    _exit(0);
+  }
+  IS(0, ended(urgent));
+  IS(0, ended(spinning));
+  IS(0, ended(owner));
+}

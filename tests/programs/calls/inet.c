@@ -800,3 +800,77 @@ CASE("socket", "getifaddrs finds lo") {
     found |= !strcmp(one->ifa_name, "lo") && one->ifa_addr && one->ifa_addr->sa_family == AF_INET;
   HOLDS(found);
 }
+
+// A server's end closes first; afterwards its port is `here`'s, and no socket has it.
+static void close_first(int reuse) {
+  int c = stream();
+  local(0);
+  OK(setsockopt(c, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse));
+  OK(bind(c, AT));
+  OK(listen(c, 1));
+  port_of(c);
+  int a = stream();
+  OK(connect(a, AT));
+  int b = OK(accept(c, NULL, NULL));
+  OK(close(c));
+  char byte;
+  OK(close(b));
+  IS(0, read(a, &byte, 1));
+  OK(close(a));
+}
+CASE("bind", "to a port whose connection was closed from here first is EADDRINUSE") {
+  close_first(0);
+  FAILS(EADDRINUSE, bind(stream(), AT));
+  char *text = strdup(read_file("/proc/net/tcp")), port[16];
+  snprintf(port, sizeof port, ":%04X ", ntohs(here.sin_port));
+  HOLDS(strstr(text, port) != NULL);
+}
+CASE("bind", "to such a port with SO_REUSEADDR on one side only is EADDRINUSE") {
+  close_first(0);
+  int one = 1, s = stream();
+  OK(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one));
+  FAILS(EADDRINUSE, bind(s, AT));
+}
+CASE("bind", "to such a port with SO_REUSEADDR on both sides") {
+  close_first(1);
+  FAILS(EADDRINUSE, bind(stream(), AT));
+  int one = 1, s = stream();
+  OK(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one));
+  OK(bind(s, AT));
+  OK(listen(s, 1));
+  int a = stream();
+  OK(connect(a, AT));
+}
+CASE("bind", "to a port whose connection was closed from the other side first") {
+  int c = listener(1), a = stream();
+  OK(connect(a, AT));
+  int b = OK(accept(c, NULL, NULL));
+  OK(close(c));
+  OK(close(a));
+  char byte;
+  IS(0, read(b, &byte, 1));
+  OK(close(b));
+  for (int i = 0; i < 100 && bind(stream(), AT) == -1; i++) sleep_ms(1);
+  FAILS(EADDRINUSE, bind(stream(), AT));
+}
+CASE("ioctl", "SIOCGIFCONF tells how much room it needs, and has lo") {
+  struct ifreq all[32];
+  struct ifconf list = {.ifc_len = 0, .ifc_req = NULL};
+  OK(ioctl(datagram(), SIOCGIFCONF, &list));
+  HOLDS(list.ifc_len >= (int)sizeof *all && list.ifc_len % (int)sizeof *all == 0);
+  list = (struct ifconf){.ifc_len = sizeof all, .ifc_req = all};
+  OK(ioctl(datagram(), SIOCGIFCONF, &list));
+  bool found = false;
+  for (int i = 0; i < list.ifc_len / (int)sizeof *all; i++) {
+    const struct sockaddr_in *address = (const void *)&all[i].ifr_addr;
+    found |= !strcmp(all[i].ifr_name, "lo") && address->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+  }
+  HOLDS(found);
+}
+CASE("ioctl", "SIOCGIFCONF gives whole entries only") {
+  struct ifreq one;
+  struct ifconf list = {.ifc_len = sizeof one - 1, .ifc_req = &one};
+  OK(ioctl(datagram(), SIOCGIFCONF, &list));
+  IS(0, list.ifc_len);
+}
+FAILS_CASE("ioctl", "SIOCGIFCONF at no memory is EFAULT", EFAULT, ioctl(datagram(), SIOCGIFCONF, NOWHERE))

@@ -333,3 +333,68 @@ CASE("getdents64", "/proc lists processes and files") {
   while ((e = readdir(d))) self |= !strcmp(e->d_name, "self"), me |= !strcmp(e->d_name, want);
   HOLDS(self && me);
 }
+
+// A child whose memory an open file is about becomes another program.
+static int file_of_one_that_changes(const char *name, pid_t *pid) {
+  int go[2];
+  OK(pipe(go));
+  *pid = OK(fork());
+  if (*pid == 0) {
+    char byte;
+    OK(read(go[0], &byte, 1));
+    execl("/bin/sleep", "sleep", "9", NULL);
+    execl("/usr/bin/sleep", "sleep", "9", NULL);
+    _exit(1);
+  }
+  char path[64], comm[64], command[64];
+  snprintf(path, sizeof path, "/proc/%d/%s", *pid, name);
+  snprintf(comm, sizeof comm, "/proc/%d/comm", *pid);
+  int fd = OK(open(path, O_RDONLY));
+  OK(write(go[1], "", 1));
+  do strcpy(command, read_file(comm));
+  while (strcmp(command, "sleep\n"));
+  return fd;
+}
+static void shows_nothing_after_exec(const char *name) {
+  pid_t pid;
+  char bytes[64];
+  int fd = file_of_one_that_changes(name, &pid);
+  IS(0, read(fd, bytes, sizeof bytes));
+  OK(kill(pid, SIGKILL));
+  IS(128 + SIGKILL, ended(pid));
+}
+CASE("/proc/PID/maps", "is about the memory at the time it was opened") { shows_nothing_after_exec("maps"); }
+CASE("/proc/PID/smaps", "is about the memory at the time it was opened") { shows_nothing_after_exec("smaps"); }
+CASE("/proc/PID/environ", "is about the memory at the time it was opened") { shows_nothing_after_exec("environ"); }
+CASE("/proc/PID/mem", "is about the memory at the time it was opened") {
+  static int word = 77;
+  pid_t pid;
+  int fd = file_of_one_that_changes("mem", &pid), got = 0;
+  IS(0, pread(fd, &got, sizeof got, (off_t)(uintptr_t)&word));
+  OK(kill(pid, SIGKILL));
+  IS(128 + SIGKILL, ended(pid));
+}
+CASE("/proc/PID/cmdline", "is about the program at the time it is read") {
+  pid_t pid;
+  char bytes[64];
+  int fd = file_of_one_that_changes("cmdline", &pid);
+  IS(sizeof "sleep\0" "9", read(fd, bytes, sizeof bytes));
+  SAME("sleep\0" "9", bytes, 8);
+  OK(kill(pid, SIGKILL));
+  IS(128 + SIGKILL, ended(pid));
+}
+CASE("/proc/self/mem", "stays readable while a parent's child becomes another program") {
+  static int word = 77;
+  int fd = OK(open("/proc/self/mem", O_RDONLY)), got = 0;
+  CHILD(pid) {
+    IS(sizeof got, pread(fd, &got, sizeof got, (off_t)(uintptr_t)&word));
+    IS(77, got);
+  }
+  IS(0, ended(pid));
+  IS(sizeof got, pread(fd, &got, sizeof got, (off_t)(uintptr_t)&word));
+}
+CASE("/proc/net/dev", "has the loopback interface") {
+  const char *text = read_file("/proc/net/dev");
+  HOLDS(!strncmp(text, "Inter-|   Receive ", 18));
+  HOLDS(strstr(text, "\n    lo:") != NULL);
+}

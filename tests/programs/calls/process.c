@@ -1,5 +1,6 @@
 // Processes: clone, fork, vfork, execve, exit, wait, signals, sessions.
 #include "calls.h"
+#include <sys/ptrace.h>
 #include <linux/sched.h>
 #include <sys/sysmacros.h>
 
@@ -181,6 +182,57 @@ CASE("execve", "of a thread ends the others") {
   IS(0, ended(pid));
 }
 
+// A shell which looks whether it has one thread, with the process's number.
+static void *runs_a_look(void *x) {
+  (void)x;
+  execl("/bin/busybox", "sh", "-c", "cd /proc/$$/task && [ \"$(echo *)\" = $$ ] && [ -d /proc/$$/task/$$ ]", NULL);
+  execl("/bin/sh", "sh", "-c", "cd /proc/$$/task && [ \"$(echo *)\" = $$ ] && [ -d /proc/$$/task/$$ ]", NULL);
+  return NULL;
+}
+CASE("execve", "of a thread which is not the first goes on with the process's number") {
+  CHILD(pid) {
+    pthread_t t;
+    pthread_create(&t, NULL, runs_a_look, NULL);
+    for (;;) pause();
+  }
+  IS(0, ended(pid));
+}
+CASE("execve", "of a thread after the first has ended goes on with the process's number") {
+  CHILD(pid) {
+    pthread_t t;
+    pthread_create(&t, NULL, runs_a_look, NULL);
+    RAW(exit, 0);
+  }
+  IS(0, ended(pid));
+}
+CASE("execve", "of a thread which is not the first tells its tracer the number it had") {
+  CHILD(pid) {
+    OK(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+    raise(SIGSTOP);
+    pthread_t t;
+    pthread_create(&t, NULL, runs_a_look, NULL);
+    for (;;) pause();
+  }
+  int status;
+  IS(pid, waitpid(pid, &status, 0));
+  OK(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL));
+  OK(ptrace(PTRACE_CONT, pid, NULL, NULL));
+  IS(pid, waitpid(pid, &status, 0));
+  IS(SIGTRAP | PTRACE_EVENT_CLONE << 8, status >> 8);
+  unsigned long thread = 0, former = 0;
+  OK(ptrace(PTRACE_GETEVENTMSG, pid, NULL, &thread));
+  OK(ptrace(PTRACE_CONT, pid, NULL, NULL));
+  pid_t who = OK(waitpid((pid_t)thread, &status, __WALL));
+  IS(thread, who);
+  OK(ptrace(PTRACE_CONT, thread, NULL, NULL));
+  IS(pid, waitpid(-1, &status, __WALL));
+  IS(SIGTRAP | PTRACE_EVENT_EXEC << 8, status >> 8);
+  OK(ptrace(PTRACE_GETEVENTMSG, pid, NULL, &former));
+  IS(thread, former);
+  FAILS(ESRCH, ptrace(PTRACE_CONT, thread, NULL, NULL));
+  OK(ptrace(PTRACE_DETACH, pid, NULL, NULL));
+  IS(0, ended(pid));
+}
 FAILS_CASE("execve", "of nothing is ENOENT", ENOENT, execl("no", "no", NULL))
 CASE("execve", "of what is no program is ENOEXEC") {
   write_file("x", "text");

@@ -1,5 +1,6 @@
 // Timers that send signals, and sleeping by any clock.
 #include "calls.h"
+#include <sys/times.h>
 
 static int id;
 static struct sigevent event;
@@ -349,3 +350,58 @@ CASE("nanosleep", "interrupted, it tells what is left") {
 FAILS_CASE("nanosleep", "for what is no time is EINVAL", EINVAL,
            syscall(SYS_nanosleep, &(struct timespec){0, 1000 * MS}, NULL))
 FAILS_CASE("nanosleep", "for a time in no memory is EFAULT", EFAULT, syscall(SYS_nanosleep, NOWHERE, NULL))
+
+static struct timeval left_of(int which) {
+  struct itimerval now;
+  OK(getitimer(which, &now));
+  return now.it_value;
+}
+static long used_us(int which) {
+  struct timeval left = left_of(which);
+  return 1000000000L - (left.tv_sec * 1000000 + left.tv_usec);
+}
+static void start_both(void) {
+  struct itimerval far = {{0, 0}, {1000, 0}};
+  OK(setitimer(ITIMER_VIRTUAL, &far, NULL));
+  OK(setitimer(ITIMER_PROF, &far, NULL));
+}
+CASE("setitimer", "ITIMER_VIRTUAL counts what the program computes") {
+  start_both();
+  volatile unsigned sum = 0;
+  while (used_us(ITIMER_PROF) < 300000)
+    for (int i = 0; i < 1000000; i++) sum += i;
+  HOLDS(used_us(ITIMER_VIRTUAL) * 2 > used_us(ITIMER_PROF));
+}
+CASE("setitimer", "ITIMER_VIRTUAL does not count what the kernel does for the program") {
+  start_both();
+  int fd = OK(open("/dev/zero", O_RDONLY));
+  static char bytes[1 << 20];
+  // A kernel may tell the two apart by samples, which take a while to be many.
+  do {
+    for (int i = 0; i < 20; i++) OK(read(fd, bytes, sizeof bytes));
+    HOLDS(used_us(ITIMER_PROF) < 10000000);
+  } while (used_us(ITIMER_PROF) < 200000 || used_us(ITIMER_VIRTUAL) * 2 >= used_us(ITIMER_PROF));
+}
+// Lets the kernel work until it says that it did.
+static void let_the_kernel_work(void) {
+  struct tms start, now;
+  int fd = OK(open("/dev/zero", O_RDONLY));
+  static char bytes[1 << 20];
+  clock_t user, system;
+  OK(times(&start));
+  do {
+    for (int i = 0; i < 20; i++) OK(read(fd, bytes, sizeof bytes));
+    OK(times(&now));
+    user = now.tms_utime - start.tms_utime;
+    system = now.tms_stime - start.tms_stime;
+    HOLDS(user + system < 1000);
+  } while (user + system < 20 || system <= 3 * user);
+}
+CASE("times", "tells time in the kernel from time in the program") {
+  let_the_kernel_work();
+  CHILD(pid) let_the_kernel_work();
+  IS(0, ended(pid));
+  struct tms now;
+  OK(times(&now));
+  HOLDS(now.tms_cstime > now.tms_cutime);
+}

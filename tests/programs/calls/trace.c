@@ -462,3 +462,90 @@ CASE("kcmp", "of nobody is ESRCH, of an unknown kind EINVAL") {
   FAILS(ESRCH, KCMP(30000, 30000, KCMP_VM, 0, 0));
   FAILS(EINVAL, KCMP(getpid(), getpid(), 99, 0, 0));
 }
+
+static volatile long watched_word;
+static long debug_register(pid_t pid, int number) {
+  errno = 0;
+  long value = ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, u_debugreg) + 8 * (size_t)number, NULL);
+  IS(0, errno);
+  return value;
+}
+static long set_debug_register(pid_t pid, int number, unsigned long value) {
+  return ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg) + 8 * (size_t)number, value);
+}
+static __attribute__((noinline)) void write_watched(long value) { watched_word = value; }
+static pid_t stopped_before_writing(void) {
+  CHILD(pid) {
+    OK(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+    raise(SIGSTOP);
+    for (volatile int i = 0; i < 100; i++) getppid();
+    write_watched(5);
+    write_watched(6);
+  }
+  IS(pid, waitpid(pid, NULL, 0));
+  return pid;
+}
+static void goes_on_to_a_trap(pid_t pid) {
+  int status;
+  siginfo_t info;
+  OK(ptrace(PTRACE_CONT, pid, NULL, NULL));
+  IS(pid, waitpid(pid, &status, 0));
+  IS(SIGTRAP << 8 | 0x7f, status);
+  OK(ptrace(PTRACE_GETSIGINFO, pid, NULL, &info));
+  IS(4, info.si_code);
+}
+CASE("ptrace", "a debug register stops what writes there, each time") {
+  pid_t pid = stopped_before_writing();
+  OK(set_debug_register(pid, 0, (unsigned long)&watched_word));
+  OK(set_debug_register(pid, 7, 1 | 0x9ul << 16));
+  goes_on_to_a_trap(pid);
+  IS(1, debug_register(pid, 6) & 15);
+  IS(5, ptrace(PTRACE_PEEKDATA, pid, &watched_word, NULL));
+  OK(set_debug_register(pid, 6, 0));
+  goes_on_to_a_trap(pid);
+  IS(6, ptrace(PTRACE_PEEKDATA, pid, &watched_word, NULL));
+  OK(set_debug_register(pid, 7, 0));
+  OK(ptrace(PTRACE_CONT, pid, NULL, NULL));
+  IS(0, ended(pid));
+}
+CASE("ptrace", "a debug register stops before an instruction, and lets it be made then") {
+  pid_t pid = stopped_before_writing();
+  OK(set_debug_register(pid, 2, (unsigned long)write_watched));
+  OK(set_debug_register(pid, 7, 1 << 4));
+  for (int i = 0; i < 2; i++) {
+    goes_on_to_a_trap(pid);
+    IS(4, debug_register(pid, 6) & 15);
+    IS((long)write_watched, ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, regs.rip), NULL));
+    OK(set_debug_register(pid, 6, 0));
+  }
+  OK(ptrace(PTRACE_CONT, pid, NULL, NULL));
+  IS(0, ended(pid));
+}
+CASE("ptrace", "debug registers read as they were written, and refuse what cannot be") {
+  pid_t pid = stopped_before_writing();
+  OK(set_debug_register(pid, 1, (unsigned long)&watched_word));
+  IS((long)&watched_word, debug_register(pid, 1));
+  OK(set_debug_register(pid, 7, 1 << 2 | 0x9ul << 20));
+  HOLDS((debug_register(pid, 7) & 0xf0000f) == (1 << 2 | 0x9ul << 20));
+  FAILS(EINVAL, set_debug_register(pid, 0, ~0ul));
+  FAILS(EINVAL, set_debug_register(pid, 7, 1 << 2 | 0x6ul << 20));
+  OK(ptrace(PTRACE_KILL, pid, NULL, NULL));
+  IS(128 + SIGKILL, ended(pid));
+}
+CASE("ptrace", "debug registers are one thread's, not its child's") {
+  CHILD(pid) {
+    OK(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+    raise(SIGSTOP);
+    CHILD(child) write_watched(5);
+    _exit(ended(child));
+  }
+  IS(pid, waitpid(pid, NULL, 0));
+  OK(set_debug_register(pid, 0, (unsigned long)&watched_word));
+  OK(set_debug_register(pid, 7, 1 | 0x9ul << 16));
+  int status;
+  do {
+    OK(ptrace(PTRACE_CONT, pid, NULL, NULL));
+    IS(pid, waitpid(pid, &status, 0));
+  } while (WIFSTOPPED(status) && WSTOPSIG(status) == SIGCHLD);
+  HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}

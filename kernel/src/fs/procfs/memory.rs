@@ -11,7 +11,7 @@ use aurora_machine::{PAGE_SIZE, VirtAddr};
 
 use crate::fs::procfs::Subject;
 use crate::memory::area::{Label, Traits};
-use crate::memory::{Area, Backing, IoBuf, IoError, Prot};
+use crate::memory::{AddressSpace, Area, Backing, IoBuf, IoError, Prot};
 use crate::task::Process;
 use crate::vfs::{FileOps, OpenFile, PathRef};
 
@@ -23,13 +23,17 @@ pub(super) fn statm(subject: &Subject) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn maps(subject: &Subject) -> Result<Vec<u8>, Errno> {
-    maps_of(&subject.process)
+    maps_in(&subject.process, subject.space())
 }
 
 /// The text of a process's `maps`.
 pub(crate) fn maps_of(process: &Process) -> Result<Vec<u8>, Errno> {
+    maps_in(process, process.space())
+}
+
+fn maps_in(process: &Process, space: Option<Arc<AddressSpace>>) -> Result<Vec<u8>, Errno> {
     let mut text = Vec::new();
-    let Some(space) = process.space() else { return Ok(text) };
+    let Some(space) = space else { return Ok(text) };
     let root = process.kernel.vfs.root()?;
     space.for_each_area(|area| text.extend_from_slice(&map_line(process, area, &root)));
     Ok(text)
@@ -64,6 +68,8 @@ fn map_source(process: &Process, area: &Area, root: &PathRef) -> (u64, u64, u64,
         Label::None => Vec::new(),
         Label::Heap => b"[heap]".to_vec(),
         Label::Stack => b"[stack]".to_vec(),
+        Label::Vdso => b"[vdso]".to_vec(),
+        Label::Vvar => b"[vvar]".to_vec(),
     };
     match &area.backing {
         Backing::Cache { first, file: Some(file), .. } => {
@@ -72,7 +78,7 @@ fn map_source(process: &Process, area: &Area, root: &PathRef) -> (u64, u64, u64,
             (first * PAGE_SIZE, metadata.dev, metadata.ino, name.unwrap_or_default())
         }
         Backing::Cache { .. } => (0, 1, 1, b"/dev/zero (deleted)".to_vec()),
-        Backing::Anonymous => (0, 0, 0, label),
+        Backing::Anonymous | Backing::Kernel { .. } => (0, 0, 0, label),
     }
 }
 
@@ -150,7 +156,7 @@ fn vm_flags(area: &Area) -> String {
 
 pub(super) fn smaps(subject: &Subject) -> Result<Vec<u8>, Errno> {
     let mut text = Vec::new();
-    let Some(space) = subject.process.space() else { return Ok(text) };
+    let Some(space) = subject.space() else { return Ok(text) };
     let root = subject.process.kernel.vfs.root()?;
     space.for_each_counted(|area, pages| {
         text.extend_from_slice(&map_line(&subject.process, area, &root));
@@ -161,7 +167,7 @@ pub(super) fn smaps(subject: &Subject) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn smaps_rollup(subject: &Subject) -> Result<Vec<u8>, Errno> {
-    let space = subject.process.space().ok_or(Errno::ESRCH)?;
+    let space = subject.space().ok_or(Errno::ESRCH)?;
     let (mut sum, mut ends) = (Counts::default(), None);
     space.for_each_counted(|area, pages| {
         let c = counts(area, pages);
@@ -182,7 +188,7 @@ pub(super) fn smaps_rollup(subject: &Subject) -> Result<Vec<u8>, Errno> {
 
 /// An open `/proc/PID/mem`: the process's memory, offsets being addresses.
 pub(super) struct MemoryFile {
-    pub(super) process: Arc<Process>,
+    pub(super) subject: Subject,
 }
 
 /// Bytes that pass through the kernel at a time.
@@ -190,7 +196,7 @@ const CHUNK: usize = 1024;
 
 impl FileOps for MemoryFile {
     fn read_at(&self, _: &OpenFile, offset: u64, out: &mut IoBuf<'_>) -> Result<usize, IoError> {
-        let Some(space) = self.process.space() else { return Ok(0) };
+        let Some(space) = self.subject.space() else { return Ok(0) };
         let mut bytes = [0; CHUNK];
         let part = bytes.get_mut(..out.remaining().min(CHUNK)).unwrap_or_default();
         if part.is_empty() {
@@ -204,7 +210,7 @@ impl FileOps for MemoryFile {
         if out.put(part.get(..n).unwrap_or_default()) < n { out.stopped(start) } else { Ok(n) }
     }
     fn write_at(&self, _: &OpenFile, offset: u64, input: &mut IoBuf<'_>) -> Result<usize, IoError> {
-        let Some(space) = self.process.space() else { return Ok(0) };
+        let Some(space) = self.subject.space() else { return Ok(0) };
         let mut bytes = [0; CHUNK];
         let part = bytes.get_mut(..input.remaining().min(CHUNK)).unwrap_or_default();
         let start = input.done();

@@ -24,6 +24,7 @@ use aurora_abi::Errno;
 use aurora_abi::types::{Statfs, Timespec};
 
 use crate::Kernel;
+use crate::memory::AddressSpace;
 use crate::task::trace::may_look;
 use crate::task::{Pid, Process, Thread};
 use crate::vfs::inode::{DeviceId, NewInode};
@@ -70,6 +71,8 @@ struct Who {
 pub struct Subject {
     process: Arc<Process>,
     thread: Option<Arc<Thread>>,
+    /// The memory it had when the file was opened, for files about that: another program's is not theirs to show.
+    memory: Option<Weak<AddressSpace>>,
 }
 
 impl Subject {
@@ -78,8 +81,17 @@ impl Subject {
         let first = || self.process.threads.lock().first().cloned();
         self.thread.clone().or_else(first).ok_or(Errno::ENOENT)
     }
+    /// The same for a file about the memory it has now.
+    fn bound(mut self) -> Self {
+        self.memory = Some(self.process.space().as_ref().map_or_else(Weak::new, Arc::downgrade));
+        self
+    }
+    /// The memory; none once nobody uses it.
+    fn space(&self) -> Option<Arc<AddressSpace>> {
+        self.memory.as_ref().map_or_else(|| self.process.space(), Weak::upgrade)
+    }
     fn number(&self) -> i32 {
-        self.thread.as_ref().map_or(self.process.pid.0, |t| t.tid.0)
+        self.thread.as_ref().map_or(self.process.pid.0, |t| t.tid().0)
     }
     fn name(&self) -> Vec<u8> {
         self.thread.as_ref().map_or_else(|| self.process.name(), |t| t.name())
@@ -144,8 +156,10 @@ impl Node {
     fn is_private(self) -> bool {
         matches!(
             self,
-            Self::Entry(_, Entry::Private(..) | Entry::Memory | Entry::Place(_) | Entry::Descriptors)
-                | Self::Descriptor(..)
+            Self::Entry(
+                _,
+                Entry::Private(..) | Entry::OfMemory(..) | Entry::Memory | Entry::Place(_) | Entry::Descriptors
+            ) | Self::Descriptor(..)
                 | Self::DescriptorInfo(..)
                 | Self::Namespace(..)
         )
@@ -162,11 +176,11 @@ impl ProcInode {
         let thread = match who.tid {
             None => None,
             Some(tid) => {
-                let found = process.threads.lock().iter().find(|t| t.tid == tid).cloned();
+                let found = process.threads.lock().iter().find(|t| t.tid() == tid).cloned();
                 Some(found.ok_or(Errno::ENOENT)?)
             }
         };
-        Ok(Subject { process, thread })
+        Ok(Subject { process, thread, memory: None })
     }
 
     /// `errno` unless whoever runs now may look into the process.
@@ -209,7 +223,7 @@ impl ProcInode {
             Node::Entry(who, Entry::Tasks) => {
                 let threads = self.subject(who)?.process.threads.lock().clone();
                 let node = |tid| Node::Process(Who { tid: Some(tid), ..who });
-                names.extend(threads.iter().map(|t| (number(t.tid.0), node(t.tid))));
+                names.extend(threads.iter().map(|t| (number(t.tid().0), node(t.tid()))));
             }
             Node::Entry(who, entry @ (Entry::Descriptors | Entry::DescriptorInfos)) => {
                 let infos = matches!(entry, Entry::DescriptorInfos);
@@ -458,7 +472,8 @@ impl ProcInode {
             Entry::Setting(make, set, _) => {
                 TextFile::open(Source::Process(subject.clone(), make), Writer::Process(subject, set))
             }
-            Entry::Memory => Arc::new(memory::MemoryFile { process: subject.process }),
+            Entry::OfMemory(make, _) => TextFile::open(Source::Process(subject.bound(), make), Writer::Nobody),
+            Entry::Memory => Arc::new(memory::MemoryFile { subject: subject.bound() }),
             _ => return Err(Errno::EINVAL),
         })
     }

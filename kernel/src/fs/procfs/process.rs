@@ -12,7 +12,6 @@ use aurora_machine::VirtRange;
 
 use crate::fs::procfs::{ProcessText, SetProcess, Subject, memory, mounts, status};
 use crate::security::credentials::CAP_SYS_RESOURCE;
-use crate::task::Process;
 use crate::task::limits::UNLIMITED;
 use crate::vfs::{Fd, FdTable, FileKind, OpenFile, OpenFlags, PathRef};
 
@@ -31,6 +30,8 @@ pub(super) enum Entry {
     Text(ProcessText, u32),
     /// Text for those who may look into the process.
     Private(ProcessText, u32),
+    /// The same about the memory the process has when the file is opened.
+    OfMemory(ProcessText, u32),
     /// Text, and what writing it does.
     Setting(ProcessText, SetProcess, u32),
     Place(Place),
@@ -41,18 +42,18 @@ pub(super) enum Entry {
     Memory,
 }
 
-use Entry::{DescriptorInfos, Descriptors, Memory, Namespaces, Private, Setting, Tasks, Text};
+use Entry::{DescriptorInfos, Descriptors, Memory, Namespaces, OfMemory, Private, Setting, Tasks, Text};
 
 /// Names in `/proc/PID`; those in `/proc/PID/task/TID` are the same without `task`.
 pub(super) const ENTRIES: &[(&str, Entry)] = &[
-    ("auxv", Private(auxv, 0o400)),
+    ("auxv", OfMemory(auxv, 0o400)),
     ("cgroup", Text(|_| Ok(b"0::/\n".to_vec()), 0o444)),
     ("cmdline", Text(cmdline, 0o444)),
     ("comm", Setting(comm, set_comm, 0o644)),
     ("coredump_filter", Text(|_| Ok(b"00000033\n".to_vec()), 0o444)),
     ("cpuset", Text(|_| Ok(b"/\n".to_vec()), 0o444)),
     ("cwd", Entry::Place(Place::WorkingDirectory)),
-    ("environ", Private(environ, 0o400)),
+    ("environ", OfMemory(environ, 0o400)),
     ("exe", Entry::Place(Place::Executable)),
     ("fd", Descriptors),
     ("fdinfo", DescriptorInfos),
@@ -60,7 +61,7 @@ pub(super) const ENTRIES: &[(&str, Entry)] = &[
     ("io", Private(io, 0o400)),
     ("limits", Text(limits, 0o444)),
     ("loginuid", Text(|_| Ok(b"4294967295".to_vec()), 0o444)),
-    ("maps", Private(memory::maps, 0o444)),
+    ("maps", OfMemory(memory::maps, 0o444)),
     ("mem", Memory),
     ("mountinfo", Text(mounts::mountinfo, 0o444)),
     ("mounts", Text(mounts::mounts, 0o444)),
@@ -74,8 +75,8 @@ pub(super) const ENTRIES: &[(&str, Entry)] = &[
     ("schedstat", Text(schedstat, 0o444)),
     ("sessionid", Text(|_| Ok(b"4294967295".to_vec()), 0o444)),
     ("setgroups", Text(|_| Ok(b"allow\n".to_vec()), 0o444)),
-    ("smaps", Private(memory::smaps, 0o444)),
-    ("smaps_rollup", Private(memory::smaps_rollup, 0o444)),
+    ("smaps", OfMemory(memory::smaps, 0o444)),
+    ("smaps_rollup", OfMemory(memory::smaps_rollup, 0o444)),
     ("stat", Text(status::stat, 0o444)),
     ("statm", Text(memory::statm, 0o444)),
     ("status", Text(status::status, 0o444)),
@@ -89,7 +90,9 @@ pub(super) const ENTRIES: &[(&str, Entry)] = &[
 impl Entry {
     pub(super) fn mode(self) -> u32 {
         match self {
-            Self::Text(_, mode) | Self::Private(_, mode) | Self::Setting(_, _, mode) => FileKind::Regular.bits() | mode,
+            Self::Text(_, mode) | Self::Private(_, mode) | Self::OfMemory(_, mode) | Self::Setting(_, _, mode) => {
+                FileKind::Regular.bits() | mode
+            }
             Self::Memory => FileKind::Regular.bits() | 0o600,
             Self::Place(_) => FileKind::Symlink.bits() | 0o777,
             Self::Descriptors => FileKind::Directory.bits() | 0o500,
@@ -103,7 +106,9 @@ impl Entry {
     /// Where a file with text stands among the names.
     pub(super) fn number(self) -> Option<u64> {
         let text = |entry: Entry| match entry {
-            Self::Text(make, _) | Self::Private(make, _) | Self::Setting(make, ..) => Some(make as usize),
+            Self::Text(make, _) | Self::Private(make, _) | Self::OfMemory(make, _) | Self::Setting(make, ..) => {
+                Some(make as usize)
+            }
             _ => None,
         };
         let mine = text(self)?;
@@ -157,8 +162,8 @@ pub(super) fn place(subject: &Subject, place: Place) -> Result<PathRef, Errno> {
 }
 
 /// Copies a range of a process's memory as far as it is there.
-fn memory_text(process: &Process, range: Option<VirtRange>) -> Vec<u8> {
-    let (Some(space), Some(range)) = (process.space(), range) else { return Vec::new() };
+fn memory_text(subject: &Subject, range: Option<VirtRange>) -> Vec<u8> {
+    let (Some(space), Some(range)) = (subject.space(), range) else { return Vec::new() };
     let mut bytes = alloc::vec![0; crate::num::to_usize(range.len().min(128 * 1024))];
     let n = space.look(range.start, &mut bytes);
     bytes.truncate(n);
@@ -166,18 +171,18 @@ fn memory_text(process: &Process, range: Option<VirtRange>) -> Vec<u8> {
 }
 
 fn cmdline(subject: &Subject) -> Result<Vec<u8>, Errno> {
-    let range = subject.process.space().and_then(|s| s.layout().arguments);
-    Ok(memory_text(&subject.process, range))
+    let range = subject.space().and_then(|s| s.layout().arguments);
+    Ok(memory_text(subject, range))
 }
 
 fn environ(subject: &Subject) -> Result<Vec<u8>, Errno> {
-    let range = subject.process.space().and_then(|s| s.layout().environment);
-    Ok(memory_text(&subject.process, range))
+    let range = subject.space().and_then(|s| s.layout().environment);
+    Ok(memory_text(subject, range))
 }
 
 fn auxv(subject: &Subject) -> Result<Vec<u8>, Errno> {
-    let range = subject.process.space().and_then(|s| s.layout().auxiliary);
-    Ok(memory_text(&subject.process, range))
+    let range = subject.space().and_then(|s| s.layout().auxiliary);
+    Ok(memory_text(subject, range))
 }
 
 fn comm(subject: &Subject) -> Result<Vec<u8>, Errno> {

@@ -45,12 +45,29 @@ fn nothing(_: &Kernel) -> Vec<u8> {
 }
 
 const NET: &[(&str, Node)] = &[
+    ("arp", Node::Text(|_| line(b"IP address       HW type     Flags       HW address            Mask     Device"))),
+    ("dev", Node::Text(|_| crate::net::interface::statistics())),
+    ("if_inet6", Node::Text(|_| crate::net::interface::addresses6())),
+    ("packet", Node::Text(|_| line(b"sk       RefCnt Type Proto  Iface R Rmem   User   Inode"))),
+    ("raw", Node::Text(|_| line(NO_RAW))),
+    ("raw6", Node::Text(|_| line(NO_RAW6))),
+    ("route", Node::Text(|_| line(NO_ROUTES))),
+    ("sockstat", Node::Text(crate::net::inet::statistics)),
     ("tcp", Node::Text(crate::net::inet::tcp_table)),
     ("tcp6", Node::Text(crate::net::inet::tcp6_table)),
     ("udp", Node::Text(crate::net::inet::udp_table)),
     ("udp6", Node::Text(crate::net::inet::udp6_table)),
     ("unix", Node::Text(crate::net::unix::table)),
 ];
+
+/// Tables without lines: there are no raw sockets, and everything we reach is ourselves.
+const NO_RAW: &[u8] = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout \
+    inode ref pointer drops";
+const NO_RAW6: &[u8] =
+    b"  sl  local_address                         remote_address                        st tx_queue \
+    rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops";
+const NO_ROUTES: &[u8] = b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\
+                                                       ";
 
 /// All file systems; most have no device behind them.
 fn filesystems(_: &Kernel) -> Vec<u8> {

@@ -28,7 +28,7 @@ use crate::security::may_bind_port;
 use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::Events;
 
-pub use table::{tcp as tcp_table, tcp6 as tcp6_table, udp as udp_table, udp6 as udp6_table};
+pub use table::{statistics, tcp as tcp_table, tcp6 as tcp6_table, udp as udp_table, udp6 as udp6_table};
 
 /// Kernel heap a socket is charged.
 const SOCKET_COST: u64 = 1024;

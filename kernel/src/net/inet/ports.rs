@@ -1,12 +1,13 @@
 //! Ports: who has which, and choosing one.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use aurora_abi::Errno;
 
 use crate::net::inet::address::overlap;
-use crate::net::inet::stack::Stack;
+use crate::net::inet::stack::{Stack, TimeWait};
 use crate::net::inet::{InetSocket, Stage};
 use crate::net::options::{REUSEADDR, REUSEPORT};
 use crate::net::socket::SocketKind;
@@ -35,16 +36,29 @@ impl InetSocket {
         let taken = |port: u16| {
             let others = self.kernel.network.stack.sockets();
             others.iter().any(|s| s.kind == self.kind && s.state.lock().local.is_some_and(|l| l.port() == port))
+                || self.time_wait().iter().any(|wait| wait.local.port() == port)
         };
         let _ = ip;
         ports.into_iter().find(|&port| !taken(port)).ok_or(Errno::EADDRINUSE)
     }
 
-    /// Whether another socket has the address and does not share it.
+    /// Addresses its kind keeps for a while.
+    fn time_wait(&self) -> Vec<TimeWait> {
+        match self.kind {
+            SocketKind::Stream => self.kernel.network.stack.time_wait(self.kernel.machine.now()),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether another socket has the address, or had it just now, and does not share it.
     pub(super) fn conflicts(&self, local: SocketAddr) -> bool {
         let dual = self.is_dual(&self.state.lock());
         let (address, port) = (self.options.is_on(REUSEADDR), self.options.is_on(REUSEPORT));
-        self.kernel.network.stack.sockets().iter().any(|other| {
+        let kept = self.time_wait().into_iter().any(|wait| {
+            let same = wait.local.port() == local.port() && overlap(local.ip(), dual, wait.local.ip(), false);
+            same && !(address && wait.shares)
+        });
+        kept || self.kernel.network.stack.sockets().iter().any(|other| {
             if core::ptr::eq(&**other, self) || other.kind != self.kind {
                 return false;
             }

@@ -25,6 +25,7 @@ use aurora_machine::Instant;
 use crate::Kernel;
 use crate::memory::account::Charge;
 use crate::net::inet::InetSocket;
+use crate::net::options::REUSEADDR;
 use crate::sync::Mutex;
 use crate::task::timer::TimerKey;
 
@@ -91,8 +92,28 @@ pub struct Stack {
     sockets: Mutex<Vec<Weak<InetSocket>>>,
 }
 
+/// How long an end that closed first keeps its addresses: `TCP_TIMEWAIT_LEN`.
+const TIME_WAIT_NS: u64 = 60_000_000_000;
+/// Most that are kept; as in Linux beyond `tcp_max_tw_buckets`, others are forgotten at once.
+const MAX_TIME_WAIT: usize = 4096;
+
+/// The end of a connection that closed first. The stack is done with it: an interface without latency has no late packets.
+/// What is left is that its address is in use.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeWait {
+    /// Its address.
+    pub local: SocketAddr,
+    /// The other end's.
+    pub remote: SocketAddr,
+    /// It had `SO_REUSEADDR`.
+    pub shares: bool,
+    until: Instant,
+}
+
 /// What the lock guards.
 pub struct Inner {
+    /// In order of their ends.
+    time_wait: VecDeque<TimeWait>,
     kernel: Weak<Kernel>,
     interface: Interface,
     device: Loopback,
@@ -107,6 +128,8 @@ struct Connection {
     /// Whose it is; nobody's when closed and not over yet.
     owner: Weak<InetSocket>,
     orphan: bool,
+    /// Its socket had `SO_REUSEADDR` when it was closed.
+    shares: bool,
     last: Seen,
     _charge: Charge,
 }
@@ -145,6 +168,12 @@ impl Stack {
     pub fn look<T>(&self, kernel: &Arc<Kernel>, look: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.inner.lock();
         look(inner.get_or_insert_with(|| Inner::new(kernel)))
+    }
+
+    /// Addresses of connections that are over and whose time is not.
+    pub fn time_wait(&self, now: Instant) -> Vec<TimeWait> {
+        let inner = self.inner.lock();
+        inner.iter().flat_map(|inner| &inner.time_wait).filter(|wait| wait.until > now).copied().collect()
     }
 
     /// Lists a new socket.
@@ -188,6 +217,7 @@ impl Inner {
         interface.set_any_ip(true);
         let _ = interface.routes_mut().add_default_ipv4_route(Ipv4Addr::LOCALHOST);
         Self {
+            time_wait: VecDeque::new(),
             kernel: Arc::downgrade(kernel),
             interface,
             device,
@@ -211,7 +241,7 @@ impl Inner {
         let last = seen(&socket);
         let handle = self.set.add(socket);
         let owner = Arc::downgrade(owner);
-        self.connections.push(Connection { handle, owner, orphan: false, last, _charge: charge });
+        self.connections.push(Connection { handle, owner, orphan: false, shares: false, last, _charge: charge });
         handle
     }
 
@@ -244,6 +274,7 @@ impl Inner {
         }
         if let Some(connection) = self.connections.iter_mut().find(|c| c.handle == handle) {
             connection.orphan = true;
+            connection.shares = connection.owner.upgrade().is_some_and(|owner| owner.options.is_on(REUSEADDR));
         }
     }
 
@@ -263,7 +294,7 @@ impl Inner {
                 self.interface.poll_ingress_single(time, &mut self.device, &mut self.set);
             }
             let sent = self.interface.poll_egress(time, &mut self.device, &mut self.set);
-            let changed = self.settle();
+            let changed = self.settle(now);
             if !busy && !changed && sent == PollResult::None && self.device.packets.is_empty() {
                 break;
             }
@@ -311,7 +342,7 @@ impl Inner {
     }
 
     /// Tells sockets what changed, and forgets connections that are over.
-    fn settle(&mut self) -> bool {
+    fn settle(&mut self, time: Instant) -> bool {
         let mut changed = false;
         let mut over = Vec::new();
         for connection in &mut self.connections {
@@ -348,10 +379,27 @@ impl Inner {
             }
         });
         for handle in over {
+            self.remember(handle, time);
             self.connections.retain(|c| c.handle != handle);
             drop(self.set.remove(handle));
         }
         changed
+    }
+
+    /// Keeps the address of a connection that is over, if it closed first.
+    fn remember(&mut self, handle: SocketHandle, now: Instant) {
+        while self.time_wait.front().is_some_and(|wait| wait.until <= now) {
+            self.time_wait.pop_front();
+        }
+        let socket = self.set.get::<tcp::Socket<'_>>(handle);
+        let shares = self.connections.iter().find(|c| c.handle == handle).is_some_and(|c| c.shares);
+        if let (tcp::State::TimeWait, Some(local), Some(remote)) =
+            (socket.state(), socket.local_endpoint(), socket.remote_endpoint())
+            && self.time_wait.len() < MAX_TIME_WAIT
+        {
+            let until = now + TIME_WAIT_NS;
+            self.time_wait.push_back(TimeWait { local: address(local), remote: address(remote), shares, until });
+        }
     }
 }
 

@@ -81,7 +81,34 @@ fn table(kernel: &Kernel, kind: SocketKind, version6: bool) -> Vec<u8> {
             socket.number,
         );
     }
+    let count = all.iter().filter(|s| s.kind == kind && s.version6 == version6).count();
+    let time_wait = match kind {
+        SocketKind::Stream => kernel.network.stack.time_wait(kernel.machine.now()),
+        _ => Vec::new(),
+    };
+    for (i, wait) in time_wait.iter().filter(|wait| wait.local.is_ipv6() == version6).enumerate() {
+        let (local, remote) = (shown(Some(wait.local), version6), shown(Some(wait.remote), version6));
+        let _ = writeln!(
+            text,
+            "{:4}: {local} {remote} 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0000000000000000",
+            count + i
+        );
+    }
     text.into_bytes()
+}
+
+/// `/proc/net/sockstat`.
+pub fn statistics(kernel: &Kernel) -> Vec<u8> {
+    let all = kernel.network.stack.sockets();
+    let count = |kind| all.iter().filter(|s| s.kind == kind && !s.version6).count();
+    let (tcp, udp) = (count(SocketKind::Stream), count(SocketKind::Datagram));
+    let time_wait = kernel.network.stack.time_wait(kernel.machine.now()).len();
+    format!(
+        "sockets: used {}\nTCP: inuse {tcp} orphan 0 tw {time_wait} alloc {tcp} mem 0\nUDP: inuse {udp} mem 0\n\
+         UDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
+        all.len(),
+    )
+    .into_bytes()
 }
 
 /// `/proc/net/tcp`.
