@@ -174,6 +174,21 @@ const tests = {
     }
   },
 
+  /** Not a test: times from a reload to the prompt, in milliseconds, after the first start. */
+  async measure_reload_to_prompt() {
+    const page = await open();
+    await prompt(page);
+    const times = [];
+    for (let i = 0; i < Number(pictures); i++) {
+      const start = performance.now();
+      await page.reload({ waitUntil: "commit" });
+      await page.waitForFunction(() => window.aurora !== undefined);
+      await prompt(page);
+      times.push(performance.now() - start);
+    }
+    console.log(JSON.stringify(times));
+  },
+
   async files_are_put_in_and_taken_out() {
     const page = await open();
     await prompt(page);

@@ -40,6 +40,14 @@ pub(super) async fn carry_out(volume: &Volume, plan: &Plan) -> Result<(), Errno>
     batch.run(volume).await
 }
 
+/// Lets others run now and then while many things are done that never wait.
+async fn give_way(nth: usize) {
+    const OFTEN: usize = 64;
+    if nth.is_multiple_of(OFTEN) {
+        crate::task::scheduler::yield_now().await;
+    }
+}
+
 /// A turn at the disk: one job writes back at a time.
 pub(super) struct Turn<'a>(&'a Disk);
 
@@ -219,7 +227,9 @@ impl Disk {
     /// Frees what has neither a name nor a user any more.
     async fn evict(&self) -> Result<(), Errno> {
         let orphans = core::mem::take(&mut *self.orphans.lock());
-        for ino in orphans {
+        // The last one first: so each is the head of the list of orphans on the disk, and nobody walks along that.
+        for (nth, ino) in (1..).zip(orphans.into_iter().rev()) {
+            give_way(nth).await;
             // An answer to somebody who found it just before may have brought it back.
             if self.known(ino).is_some() {
                 continue;
@@ -241,7 +251,8 @@ impl Disk {
             }
         };
         let mut result = Ok(());
-        for (ino, inode) in dirty {
+        for (nth, (ino, inode)) in (1..).zip(dirty) {
+            give_way(nth).await;
             if let Err(errno) = self.write_inode(&inode).await {
                 result = result.and(Err(errno));
                 self.dirty.lock().insert(ino, inode);
