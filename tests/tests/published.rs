@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use aurora_cli::image::disk::DiskImage;
 use aurora_cli::image::{self, publish};
 use aurora_cli::server::PageServer;
 use aurora_cli::{build, project, setup};
+use aurora_tests::disks::Folder;
 use serde_json::Value;
 
 const SIZE: u64 = 64 << 20;
@@ -18,24 +19,6 @@ const UNTOUCHED: usize = 24 << 20;
 const MARKED: usize = 4 * publish::CHUNK as usize;
 /// The most that may travel until a system has started: the kernel, and what of the image it touches.
 const MOST: u64 = 6 << 20;
-
-/// A folder of the test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("aurora-published-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Bytes nothing can pack.
 fn noise(len: usize) -> Vec<u8> {
@@ -125,7 +108,7 @@ fn step(place: &str, server: &PageServer, folder: &Path, step: &str, image: &str
 }
 
 fn all_of_it(name: &str, place: &str) {
-    let folder = Folder::new(name);
+    let folder = Folder::new(&format!("published-{name}"));
     let site = publish(&folder.0);
     let server = serve(&site.files, 0);
     let port = server.address().port();
