@@ -37,7 +37,11 @@ const TESTS: [Test; 11] = [
     Test { name: "ext4-trees", about: "ext4: long random work in every format, 200,000 names", run: ext4_trees },
     Test { name: "ext4-power", about: "ext4: 2,000 power cuts of each recording", run: ext4_power },
     Test { name: "ext4-damage", about: "ext4: a million damaged images", run: ext4_damage },
-    Test { name: "disk-trees", about: "Large and wild trees on every machine, for e2fsck and debugfs", run: disk_trees },
+    Test {
+        name: "disk-trees",
+        about: "Large and wild trees on every machine, for e2fsck and debugfs",
+        run: disk_trees,
+    },
     Test { name: "disk-power", about: "2,000 power cuts of each recording under the kernel", run: disk_power },
     Test { name: "disk-kills", about: "QEMU killed and the tab closed, 200 times each", run: disk_kills },
 ];

@@ -47,14 +47,12 @@ fn until_killed(image: &Path, from: usize, time: Duration) -> usize {
     let machine = Running::start(Kind::Qemu, boot, START).unwrap_or_else(|e| panic!("it does not start: {e:#}"));
     let process = machine.client.spawn(&shell(&work(from))).expect("it runs");
     let (end, mut said) = (Instant::now() + time, Vec::new());
-    loop {
-        match process.event(end.saturating_duration_since(Instant::now())) {
-            Ok(Some(Event::Output { bytes, .. })) => said.extend(bytes),
-            Ok(Some(Event::Exit { .. } | Event::Failed { .. })) => {
+    while let Ok(event) = process.next(end) {
+        match event {
+            Event::Stdout(bytes) | Event::Stderr(bytes) => said.extend(bytes),
+            Event::Exit(_) | Event::Failed(_) => {
                 panic!("it ended: {}\n{}", String::from_utf8_lossy(&said), machine.console())
             }
-            Ok(Some(_)) => {}
-            _ => break,
         }
     }
     // Dropping it kills it.

@@ -203,7 +203,9 @@ const tests = {
       await prompt(page);
       const from = Math.max(1, told - 40);
       const check = `for i in $(seq ${from} ${told}); do seq $i $((i*7+50)) | cmp -s - kept/$i || echo lost $i; done; echo looked`;
-      assert.equal(await command(page, check), "looked", `round ${round}, after ${told}`);
+      // The line itself is so long that part of it is seen again.
+      const said = await command(page, check);
+      assert.ok(/looked$/.test(said) && !/lost \d/.test(said), `round ${round}, after ${told}: ${said}`);
     }
     await exported(page);
     console.log(`${rounds} times closed, ${told} files synced, none lost`);
