@@ -9,7 +9,7 @@ import { Requests } from "./requests.js";
 /** @import { Disk, DiskOptions, Ending, WorkerPort } from "./types.js" */
 
 /** Calls of the page that are answered. */
-const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat"];
+const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat", "rename", "symlink", "chmod"];
 
 /** How long the kernel may take to write what is dirty, at once, in milliseconds. */
 const SYNC_MS = 2000;

@@ -4,7 +4,6 @@
 //! of somebody else's ever shows, in whatever order things reach the disk.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -241,15 +240,40 @@ impl Disk {
     }
 
     async fn write_back(&self, of: SyncOf<'_>) -> Result<(), Errno> {
+        match of {
+            SyncOf::All => self.write_all().await,
+            SyncOf::Inode(inode) => self.write_one(inode, false).await,
+            SyncOf::Data(inode) => self.write_one(inode, true).await,
+        }
+    }
+
+    /// Makes one inode last. What is in place already needs no transaction: then a flush is all. With `data_only`, times
+    /// stay in memory for the job.
+    async fn write_one(&self, inode: &dyn Inode, data_only: bool) -> Result<(), Errno> {
+        let inode = inode.as_any().downcast_ref::<DiskInode>().ok_or(Errno::EINVAL)?;
+        let ino = inode.ino();
+        let _turn = self.turn().await;
+        if data_only {
+            if self.dirty.lock().contains_key(&ino) {
+                self.write_contents(inode).await?;
+            }
+        } else {
+            let dirty = self.dirty.lock().remove(&ino);
+            if let Some(inode) = dirty
+                && let Err(errno) = self.write_inode(&inode).await
+            {
+                self.dirty.lock().insert(ino, inode);
+                return Err(errno);
+            }
+        }
+        let needs_commit = self.ext4.lock().unsynced(ino, data_only).is_some();
+        if needs_commit { self.commit().await } else { self.volume.flush().await }
+    }
+
+    async fn write_all(&self) -> Result<(), Errno> {
         let _turn = self.turn().await;
         self.restless.store(false, Ordering::Release);
-        let dirty = match of {
-            SyncOf::All => core::mem::take(&mut *self.dirty.lock()),
-            SyncOf::Inode(inode) | SyncOf::Data(inode) => {
-                let ino = inode.as_any().downcast_ref::<DiskInode>().ok_or(Errno::EINVAL)?.ino();
-                self.dirty.lock().remove_entry(&ino).into_iter().collect::<BTreeMap<_, _>>()
-            }
-        };
+        let dirty = core::mem::take(&mut *self.dirty.lock());
         let mut result = Ok(());
         for (nth, (ino, inode)) in (1..).zip(dirty) {
             give_way(nth).await;
