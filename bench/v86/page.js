@@ -20,7 +20,16 @@ const [errors, serial] = await Promise.all(["console", "link"].map(open));
 addEventListener("error", ({ message }) => errors.send(new TextEncoder().encode(`${message}\n`)));
 addEventListener("unhandledrejection", ({ reason }) => errors.send(new TextEncoder().encode(`${reason}\n`)));
 
+/** The disk, if there is one: unpacked into memory. */
+async function disk() {
+  if (!query.has("disk")) return {};
+  const { body } = await fetch("disk");
+  const buffer = await new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  return { hda: { buffer } };
+}
+
 const machine = new V86({
+  ...(await disk()),
   wasm_path: "v86.wasm",
   memory_size: Number(query.get("memory")) << 20,
   vga_memory_size: 2 << 20,

@@ -1,7 +1,9 @@
 //! `aurora bench`: how long things take.
 
 pub mod cpu;
+pub mod disk;
 pub mod kernel;
+mod linux;
 mod report;
 pub mod v86;
 

@@ -9,6 +9,7 @@
 mod command;
 pub mod disk;
 pub mod iso;
+pub mod publish;
 
 use std::collections::BTreeMap;
 use std::fs;

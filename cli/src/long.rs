@@ -28,7 +28,7 @@ struct Outcome {
     text: String,
 }
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 11] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
     Test { name: "memory", about: "A worker whose program makes new code for 30 minutes, in Node", run: memory::run },
@@ -37,6 +37,13 @@ const TESTS: [Test; 8] = [
     Test { name: "ext4-trees", about: "ext4: long random work in every format, 200,000 names", run: ext4_trees },
     Test { name: "ext4-power", about: "ext4: 2,000 power cuts of each recording", run: ext4_power },
     Test { name: "ext4-damage", about: "ext4: a million damaged images", run: ext4_damage },
+    Test {
+        name: "disk-trees",
+        about: "Large and wild trees on every machine, for e2fsck and debugfs",
+        run: disk_trees,
+    },
+    Test { name: "disk-power", about: "2,000 power cuts of each recording under the kernel", run: disk_power },
+    Test { name: "disk-kills", about: "QEMU killed and the tab closed, 200 times each", run: disk_kills },
 ];
 
 /// Runs the long tests, or those named.
@@ -131,20 +138,26 @@ fn ext4(test: &str, seed: u64, sizes: &[(&str, &str)]) -> Result<Outcome> {
 }
 
 fn stress(_seed: u64) -> Result<Outcome> {
+    whole_system("stress", &[("AURORA_STRESS", "long")])
+}
+
+fn disk_trees(_seed: u64) -> Result<Outcome> {
+    whole_system("disk_trees", &[("AURORA_TREES", "long")])
+}
+
+fn disk_power(_seed: u64) -> Result<Outcome> {
+    whole_system("power_cut", &[("AURORA_STATES", "2000")])
+}
+
+fn disk_kills(_seed: u64) -> Result<Outcome> {
+    whole_system("disk_kills", &[("AURORA_KILLS", "200")])
+}
+
+/// One of the tests of whole systems, with more to do, one machine after the other.
+fn whole_system(test: &str, sizes: &[(&str, &str)]) -> Result<Outcome> {
     let mut cargo = Command::new("cargo");
-    cargo.args([
-        "test",
-        "--release",
-        "-p",
-        "aurora-tests",
-        "--test",
-        "stress",
-        "--",
-        "--nocapture",
-        "--test-threads",
-        "1",
-    ]);
-    cargo.env("AURORA_STRESS", "long");
+    cargo.args(["test", "--release", "-p", "aurora-tests", "--test", test, "--", "--nocapture", "--test-threads", "1"]);
+    cargo.envs(sizes.iter().copied());
     finish(cargo)
 }
 

@@ -19,7 +19,7 @@ use clap::ValueEnum;
 use crate::link::Client;
 
 pub(crate) use browser::Chromium;
-pub(crate) use qemu::arguments as qemu_arguments;
+pub(crate) use qemu::{arguments as qemu_arguments, disk_arguments};
 
 /// A machine programs can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -61,6 +61,8 @@ pub struct Boot {
     pub command_line: String,
     /// Images of its disks, in order.
     pub disks: Vec<PathBuf>,
+    /// The page keeps copies of them in its own storage, and the host's stay as they are (browser only).
+    pub copies_disks: bool,
     /// Where to record what is done to them (hosted only).
     pub recording: Option<PathBuf>,
     /// Bytes of RAM.

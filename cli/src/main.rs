@@ -54,7 +54,7 @@ enum Command {
         /// For scripts
         #[arg(long)]
         json: bool,
-        /// Of the kernel's, only these columns, and no report
+        /// Of the kernel's and the disks', only these columns, and no report
         only: Vec<String>,
     },
     /// Run tests
@@ -87,6 +87,8 @@ enum Bench {
     Boot,
     /// Processor-bound programs: here, in Aurora, and in other emulators; writes bench/RESULTS.md
     Cpu,
+    /// What disks take, beside Linux on the same PC and in v86; writes bench/DISK.md
+    Disk,
     /// What the kernel takes, beside Linux on the same PC and in v86; writes bench/KERNEL.md
     Kernel,
 }
@@ -110,6 +112,7 @@ fn command(cli: &Cli) -> Result<u8> {
         Some(Command::Doctor { json }) => return Ok(u8::from(!doctor::doctor(*json)?)),
         Some(Command::Bench { what: Bench::Boot, json, .. }) => drop(bench::boot(*json)?),
         Some(Command::Bench { what: Bench::Cpu, .. }) => bench::cpu::run()?,
+        Some(Command::Bench { what: Bench::Disk, only, .. }) => bench::disk::run(only)?,
         Some(Command::Bench { what: Bench::Kernel, only, .. }) => bench::kernel::run(only)?,
         Some(Command::Test { only, .. }) => long::run(only)?,
         Some(Command::Package) => println!("{}", build::package()?.display()),

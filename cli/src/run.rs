@@ -95,6 +95,7 @@ impl RunArgs {
         Ok(Boot {
             archive: if root_disk.is_some() { Vec::new() } else { self.archive()? },
             command_line: words.join(" "),
+            copies_disks: false,
             recording: None,
             disks: root_disk.into_iter().chain(&self.disk).cloned().collect(),
             memory: self.memory,

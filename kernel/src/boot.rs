@@ -14,6 +14,7 @@ use crate::fs::tmpfs::{OpenDevice, Options, Tmpfs};
 use crate::fs::{devfs, devpts, initramfs, procfs};
 use crate::memory::MemoryControl;
 use crate::memory::cache::PageQuota;
+use crate::num::to_usize;
 use crate::real_time::RealTime;
 use crate::security::{CapabilityTable, Credentials};
 use crate::sync::{Mutex, WaitQueue};
@@ -31,6 +32,11 @@ use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Follow;
 use crate::vfs::{FdTable, FileKind, FsContext, Inode, NewInode, PathRef, Vfs};
 use crate::{BootError, Kernel, Next, device, klog, run, task};
+
+/// Bytes of the kernel's heap for each name that is kept because it was used recently.
+const NAME_COST: u64 = 512;
+/// As many are kept however small the machine is.
+const MIN_NAMES: usize = 4096;
 
 /// The version `uname -r` shows: which Linux's interface this is.
 pub const RELEASE: &str = "6.1.0-aurora";
@@ -174,7 +180,7 @@ impl Kernel {
             ptys: Arc::default(),
             disks,
             file_systems: Mutex::default(),
-            vfs: Vfs::new(root, "rootfs"),
+            vfs: Vfs::new(root, "rootfs", to_usize(machine.heap_limit() / 16 / NAME_COST).max(MIN_NAMES)),
             anonymous: crate::fs::anonymous::AnonymousInodes::default(),
             futexes: crate::ipc::futex::FutexTable::default(),
             network: crate::net::Network::default(),

@@ -6,6 +6,7 @@
 
 pub mod cases;
 pub mod compare;
+pub mod disks;
 pub mod linux;
 pub mod programs;
 

@@ -39,6 +39,10 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
         gcc.arg(source.join("stress/stress.c"));
         gcc
     })?;
+    let trees = made.join("trees");
+    let mut gcc = Command::new(setup::musl_gcc()?);
+    gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-o"]).arg(&trees).arg(source.join("trees.c"));
+    compile(gcc)?;
     // Stacks of its own are what musl has no calls for.
     let mut gcc = Command::new(setup::program(&["gcc"], "gcc")?);
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-static", "-o"]).arg(&hot).arg(source.join("hot.c"));
@@ -61,6 +65,7 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
         ("threads", threads),
         ("musl", musl),
         ("stress", stress),
+        ("trees", trees),
         ("gate", gate),
         ("greeting", greeting),
         ("hot", hot),

@@ -1,13 +1,12 @@
 //! Disks on every machine: what programs write is right to e2fsck(8) and reads the same for debugfs(8), what mke2fs(8)
 //! made reads the same inside, and what was synced is there after the machine was cut off.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use aurora_cli::machines::{Boot, Kind, Running};
-use aurora_cli::setup;
+use aurora_tests::disks::{Folder, assert_clean, dump, make};
 use aurora_tests::{START, archive, shell};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -19,50 +18,10 @@ const MANIFEST: &str = r#"
     find . ! -type d | sort | xargs stat -c '%n %a %u %g %s %h'
     find . -type d | sort | xargs stat -c '%n %a %u %g'"#;
 
-/// A folder of the test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("aurora-disk-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-    fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn tool(name: &str) -> Command {
-    Command::new(setup::program(&[name], "e2fsprogs").expect("e2fsprogs"))
-}
-
-fn mke2fs(image: &Path, options: &[&str]) {
-    let output = tool("mke2fs").args(["-q", "-F"]).args(options).arg(image).output().expect("mke2fs");
-    assert!(output.status.success(), "mke2fs {options:?}: {output:?}");
-}
-
-fn assert_clean(image: &Path, what: &str) {
-    let Output { status, stdout, stderr } = tool("e2fsck").arg("-fn").arg(image).output().expect("e2fsck");
-    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
-    assert!(status.success(), "{what}: e2fsck complains:\n{said}");
-}
-
 /// The host's view of an image, by debugfs.
 fn manifest_outside(image: &Path, folder: &Folder) -> String {
     let copy = folder.join("copy");
-    let _ = fs::remove_dir_all(&copy);
-    fs::create_dir_all(&copy).expect("a folder");
-    let request = format!("rdump / {}", copy.display());
-    let output = tool("debugfs").args(["-R", &request]).arg(image).output().expect("debugfs");
-    assert!(output.status.success(), "{output:?}");
+    dump(image, &copy);
     manifest_here(&copy)
 }
 
@@ -126,9 +85,7 @@ fn written_inside(kind: Kind) {
     const FORMATS: [&[&str]; 3] = [&["-b", "4096"], &["-b", "1024"], &["-t", "ext2", "-b", "2048"]];
     for options in FORMATS.iter().take(formats(kind)) {
         let image = folder.join(&format!("disk{}", options.concat()));
-        let file = fs::File::create(&image).expect("an image");
-        file.set_len(96 << 20).expect("an image");
-        mke2fs(&image, options);
+        make(&image, 96 << 20, options);
         let machine = machine(kind, &image);
         let inside = run(&machine, &format!("{MOUNT}; {WORK}\n{MANIFEST}"));
         let again = run(&machine, &format!("umount /mnt; {MOUNT}; {MANIFEST}"));
@@ -174,11 +131,10 @@ fn made_outside(kind: Kind) {
         [&["-b", "4096", "-O", "inline_data", "-I", "256"], &["-b", "1024"], &["-b", "2048", "-O", "^extents,^64bit"]];
     for options in FORMATS.iter().take(formats(kind)) {
         let image = folder.join(&format!("disk{}", options.concat()));
-        fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("an image");
         let mut all = options.to_vec();
         let from = tree.to_string_lossy().into_owned();
         all.extend(["-d", &from]);
-        mke2fs(&image, &all);
+        make(&image, 64 << 20, &all);
         let machine = machine(kind, &image);
         let inside = run(&machine, &format!("{MOUNT}; {MANIFEST}"));
         run(&machine, "umount /mnt");

@@ -15,7 +15,7 @@ use aurora_cli::setup;
 use aurora_hosted::{Record, records};
 use aurora_tests::{START, archive, shell};
 
-/// States made of each recording.
+/// States made of each recording, unless `AURORA_STATES` says otherwise.
 const STATES: usize = 200;
 const SIZE: u64 = 24 << 20;
 const SECTOR: usize = 512;
@@ -103,7 +103,8 @@ fn survive(name: &str, options: &[&str], seed: u64) {
     fs::create_dir_all(&folder).expect("a folder");
     let (mut flushed, all) = record(&folder, options);
     let mut random = Random(seed);
-    let mut cuts: Vec<usize> = (0..STATES).map(|_| random.below(all.len() + 1)).collect();
+    let states = std::env::var("AURORA_STATES").ok().and_then(|states| states.parse().ok()).unwrap_or(STATES);
+    let mut cuts: Vec<usize> = (0..states).map(|_| random.below(all.len() + 1)).collect();
     cuts.sort_unstable();
     // Up to which record `flushed` has everything, and which were written since.
     let (mut done, mut told) = (0, 0);

@@ -33,11 +33,13 @@ const terminal = {
   onData: () => ({ dispose() {} }),
 };
 
-/** Images of the host's, which stay there. */
-const disks = Array.from({ length: Number(query.get("disks")) }, (_, number) => ({
-  name: new URL(`disk/${number}`, location.href).href,
-  store: "server",
-}));
+/** @param {string} kind */
+const numbered = (kind, make) => Array.from({ length: Number(query.get(kind)) }, (_, number) => make(number));
+/** Images of the host's, which stay there, and those this origin gets a copy of. */
+const disks = [
+  ...numbered("disks", (number) => ({ name: new URL(`disk/${number}`, location.href).href, store: "server" })),
+  ...numbered("copies", (number) => ({ name: `copy ${number}`, image: `copy/${number}`, replace: true })),
+];
 
 try {
   const { os, readable, writable } = await Aurora.carry({

@@ -32,6 +32,7 @@ const surroundings = {
   terminal: consoleTerminal,
   onLog: screens.logged,
   onProgress: screens.progress,
+  onDiskError: tell,
   onHang(news) {
     hangs = news !== null;
     screens.hang(news);

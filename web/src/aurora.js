@@ -44,9 +44,10 @@ function start({ image, disks = [], memory = DEFAULT_MEMORY }) {
 function locateDisks(disks) {
   if (disks.length > 0) platform.persist?.();
   const each = disks.map((disk) => (typeof disk === "string" ? { name: disk } : disk));
-  return each.map(({ name, image, ...more }) => ({
+  return each.map(({ name, image, base, ...more }) => ({
     ...more,
     name: platform.locateDisk(name),
+    base: base && { ...base, url: platform.locate(base.url) },
     image: image === undefined ? undefined : locate(image),
   }));
 }
@@ -287,6 +288,8 @@ export class Aurora {
         return this.#answered(revived(message));
       case "pong":
         return this.#watchdog?.answered(message.instructions);
+      case "disk error":
+        return this.#surroundings.onDiskError?.(message.message);
       case "progress":
         return this.#surroundings.onProgress?.(message.progress);
       case "started":

@@ -5,6 +5,6 @@ import { keep } from "./worker.js";
 keep({
   post: (message, transfer = []) => self.postMessage(message, { transfer }),
   listen: (receive) => (self.onmessage = ({ data }) => receive(data)),
-  fetch: (place) => fetch(place),
+  fetch: (place, init) => fetch(place, init),
   openDisk,
 });

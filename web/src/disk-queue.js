@@ -6,6 +6,7 @@
 
 const READ = 0;
 const WRITE = 1;
+const FLUSH = 2;
 
 const DONE = 0;
 const IO = 1;
@@ -25,6 +26,8 @@ function answer(error) {
 export class DiskQueue {
   #disks;
   #machine;
+  /** Requests that end later. */
+  #waiting = 0;
 
   /**
    * `bytes` is a view of the machine's memory, as long as it does not grow; `done` hears of what ended later.
@@ -37,9 +40,9 @@ export class DiskQueue {
     this.#machine = machine;
   }
 
-  /** Whether all answer at once. */
+  /** Whether all answer at once, as far as can be told. */
   get answer() {
-    return this.#disks.every((disk) => !disk.takesTime);
+    return this.#waiting === 0 && this.#disks.every((disk) => !disk.takesTime || disk.answersNow);
   }
 
   /** The functions the module imports. */
@@ -65,17 +68,25 @@ export class DiskQueue {
     try {
       const disk = this.#disks[number];
       const bytes = this.#machine.bytes(at, length);
-      if (!disk.takesTime) {
+      if (!disk.takesTime || (op !== FLUSH && disk.answersNow?.(op === READ, offset, length))) {
         perform(disk, op, offset, bytes);
         return DONE;
       }
       const own = op === WRITE ? bytes.slice() : new Uint8Array(length);
-      Promise.resolve(perform(disk, op, offset, own)).then(
+      const performed = perform(disk, op, offset, own);
+      // A flush has no bytes that could move.
+      if (op === FLUSH && !performed) return DONE;
+      const done = (/** @type {number} */ answer) => {
+        this.#waiting -= 1;
+        this.#machine.done(number, tag, answer);
+      };
+      this.#waiting += 1;
+      Promise.resolve(performed).then(
         () => {
           if (op === READ) this.#machine.bytes(at, length).set(own);
-          this.#machine.done(number, tag, DONE);
+          done(DONE);
         },
-        (error) => this.#machine.done(number, tag, answer(error)),
+        (error) => done(answer(error)),
       );
       return LATER;
     } catch (error) {

@@ -78,6 +78,36 @@ export class Files {
   }
 
   /**
+   * Gives a file or a directory another name, in place of what had it.
+   * @param {string} from
+   * @param {string} to
+   * @returns {Promise<void>}
+   */
+  rename(from, to) {
+    return this.#call("rename", from, to);
+  }
+
+  /**
+   * Makes a symbolic link at `path` that leads to `target`.
+   * @param {string} target
+   * @param {string} path
+   * @returns {Promise<void>}
+   */
+  symlink(target, path) {
+    return this.#call("symlink", target, path);
+  }
+
+  /**
+   * Sets a file's permission bits.
+   * @param {string} path
+   * @param {number} mode
+   * @returns {Promise<void>}
+   */
+  chmod(path, mode) {
+    return this.#call("chmod", path, mode);
+  }
+
+  /**
    * What a file is. With `follow: false`, a link at the end of the path itself.
    * @param {string} path
    * @param {{ follow?: boolean }} [options]

@@ -11,7 +11,7 @@ keep({
   post: (message, transfer = []) => port.postMessage(message, transfer),
   listen: (receive) => port.on("message", receive),
   // Node's own fetch knows no files.
-  fetch: async (place) =>
-    place.startsWith("file:") ? new Response(await readFile(fileURLToPath(place))) : fetch(place),
+  fetch: async (place, init) =>
+    place.startsWith("file:") ? new Response(await readFile(fileURLToPath(place))) : fetch(place, init),
   openDisk,
 });

@@ -14,6 +14,9 @@ const READ_DIRECTORY = 5;
 const STAT = 6;
 const MAKE_DIRECTORY = 7;
 const REMOVE = 8;
+const RENAME = 9;
+const MAKE_LINK = 10;
+const CHANGE_MODE = 11;
 /** The most bytes one request moves. */
 const MAX_TRANSFER = 65536 - 12;
 
@@ -62,6 +65,21 @@ export class Requests {
       return await this.#link.request(operation, a, b, encode(path));
     } catch (error) {
       if (error instanceof AuroraError) error.message += `: ${path}`;
+      throw error;
+    }
+  }
+
+  /**
+   * The same with two paths, of which the first number tells the first.
+   * @param {number} operation
+   * @param {string} first
+   * @param {string} second
+   */
+  async #onPaths(operation, first, second) {
+    try {
+      await this.#link.request(operation, encode(first).length, 0, encode(first + second));
+    } catch (error) {
+      if (error instanceof AuroraError) error.message += `: ${first}, ${second}`;
       throw error;
     }
   }
@@ -149,6 +167,21 @@ export class Requests {
         await this.rm(`${path}/${name}`, true, true);
       await this.#onPath(REMOVE, 1, 0, path);
     }
+  }
+
+  /** @param {string} from @param {string} to */
+  rename(from, to) {
+    return this.#onPaths(RENAME, from, to);
+  }
+
+  /** @param {string} target @param {string} path */
+  symlink(target, path) {
+    return this.#onPaths(MAKE_LINK, target, path);
+  }
+
+  /** @param {string} path @param {number} mode */
+  async chmod(path, mode) {
+    await this.#onPath(CHANGE_MODE, mode, 0, path);
   }
 
   /** @param {string} path @param {boolean} follow @returns {Promise<Stats>} */

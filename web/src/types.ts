@@ -53,6 +53,8 @@ export interface Surroundings {
   onProgress?: (progress: Progress) => void;
   /** Hears of a machine that stopped answering, and with `null` that it answers again. */
   onHang?: (hang: Hang | null) => void;
+  /** Hears why something on a disk could not be read: a chunk of a published image that did not come, or is another. */
+  onDiskError?: (message: string) => void;
   /** Where the kernel is, if not beside this module. */
   kernel?: Source | WebAssembly.Module;
 }
@@ -66,6 +68,8 @@ export interface DiskOptions {
   name: string;
   /** What a disk that is not there yet starts with: an image, plain or gzip. */
   image?: Source;
+  /** What a disk that is not there yet begins as, in place of an image: it is fetched as it is touched. */
+  base?: Published;
   /** Bytes of a disk that is not there yet; at least as many as the image has. */
   size?: number;
   /** Writes fail. */
@@ -76,6 +80,14 @@ export interface DiskOptions {
   store?: DiskStore;
   /** In a browser, when another machine has it: fail with EBUSY, or `"take"` it away: that machine turns itself off. */
   busy?: "take";
+}
+
+/** An image that `aurora image publish` made, on any server of files. */
+export interface Published {
+  /** The folder it is in: ends in `/`. */
+  url: string | URL;
+  /** The publisher's key, in hexadecimal: nothing else is believed. */
+  key: string;
 }
 
 /** A disk a machine has. */
@@ -204,6 +216,8 @@ export interface Disk {
   readonly readOnly: boolean;
   readonly takesTime: boolean;
   readonly store: DiskStore;
+  /** Of a disk that takes time only now and then: whether it is done with a transfer when it returns. */
+  answersNow?(reads: boolean, offset: number, length: number): boolean;
   /** Fills `bytes` from `offset` on. */
   read(offset: number, bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
   /** Writes `bytes` from `offset` on. */
@@ -233,5 +247,5 @@ export interface WorkerPort {
   post(message: object, transfer?: ArrayBuffer[]): void;
   listen(receive: (message: any) => void): void;
   /** Reads what `Platform.locate` gave. */
-  fetch(place: string): Promise<Response>;
+  fetch(place: string, init?: RequestInit): Promise<Response>;
 }

@@ -1,6 +1,7 @@
 // The worker that holds a machine, the same in a browser and in Node. It gives the machine its turns between messages,
 // so it is never away from its event loop for long; what it says to the page is answered before it says more.
 import { AuroraError } from "./error.js";
+import { isPublished, openPublished } from "./disk-published.js";
 import { Link } from "./link.js";
 import { CONSOLE, LINK, Machine, RESTART, Runner, TURN_MS } from "./machine.js";
 import { Requests } from "./requests.js";
@@ -8,7 +9,7 @@ import { Requests } from "./requests.js";
 /** @import { Disk, DiskOptions, Ending, WorkerPort } from "./types.js" */
 
 /** Calls of the page that are answered. */
-const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat"];
+const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat", "rename", "symlink", "chmod"];
 
 /** How long the kernel may take to write what is dirty, at once, in milliseconds. */
 const SYNC_MS = 2000;
@@ -219,13 +220,34 @@ class Keeper {
   }
 
   /** @param {DiskOptions} options */
-  #open(options) {
-    const { image } = options;
-    const opened = image === undefined ? undefined : () => this.#stream(image, "disk");
-    return this.#port.openDisk(options, opened, {
+  async #open(options) {
+    const { name, image, base } = options;
+    const holder = {
       giveUp: () => this.#giveUp(),
-      copy: (name, snapshot) => this.#copy(name, snapshot),
-    });
+      copy: (/** @type {string} */ name, /** @type {string} */ snapshot) => this.#copy(name, snapshot),
+    };
+    const opened = image === undefined ? undefined : () => this.#stream(image, "disk");
+    if (!base) return this.#ordinary(name, await this.#port.openDisk(options, opened, holder));
+    /** @param {{ size: number, image: () => Promise<ReadableStream<Uint8Array>> }} [made] */
+    const openLocal = (made) =>
+      made
+        ? this.#port.openDisk({ ...options, size: made.size, replace: true }, made.image, holder)
+        : this.#port.openDisk({ ...options, size: undefined }, opened, holder);
+    const trouble = (/** @type {string} */ message) => this.#say("disk error", { message: `${name}: ${message}` });
+    return openPublished({ ...options, base }, openLocal, (...ask) => this.#port.fetch(...ask), trouble);
+  }
+
+  /**
+   * A disk with all of itself on it. One that begins as a published image is no use without that.
+   * @param {string} name
+   * @param {Disk} disk
+   */
+  async #ordinary(name, disk) {
+    const head = new Uint8Array(Math.min(disk.size, 4096));
+    await disk.read(0, head);
+    if (!isPublished(head)) return disk;
+    await disk.close();
+    throw new AuroraError(`the disk ${name} begins as a published image: tell which with \`base\``);
   }
 
   /**

@@ -81,7 +81,17 @@ export const tests = {
     await os.fs.writeFile("/tmp/a/text", "grün\n");
     await os.fs.writeFile("/tmp/a/text", "und blau\n", { append: true });
     equal(await os.fs.readFile("/tmp/a/text", "utf8"), "grün\nund blau\n");
-    await shell(os, "ln -s text /tmp/a/link; mkfifo /tmp/a/pipe");
+    await os.fs.writeFile("/tmp/a/old", "moved");
+    await os.fs.rename("/tmp/a/old", "/tmp/a/text");
+    equal(await os.fs.readFile("/tmp/a/text", "utf8"), "moved");
+    await os.fs.chmod("/tmp/a/text", 0o750);
+    equal((await os.fs.stat("/tmp/a/text")).mode, 0o750);
+    await os.fs.chmod("/tmp/a/text", 0o644);
+    await os.fs.writeFile("/tmp/a/text", "grün\nund blau\n");
+    await os.fs.symlink("text", "/tmp/a/link");
+    await fails(os.fs.symlink("text", "/tmp/a/link"), "EEXIST", 17);
+    await fails(os.fs.rename("/tmp/a/none", "/tmp/a/text"), "ENOENT", 2);
+    await shell(os, "mkfifo /tmp/a/pipe");
     equal(await os.fs.readdir("/tmp/a"), [
       { name: "b", kind: "directory" },
       { name: "link", kind: "link" },

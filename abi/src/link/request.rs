@@ -69,11 +69,39 @@ pub enum Request {
         /// What.
         path: Vec<u8>,
     },
+    /// rename(2).
+    Rename {
+        /// The name it has.
+        from: Vec<u8>,
+        /// The name it gets.
+        to: Vec<u8>,
+    },
+    /// symlink(2).
+    MakeLink {
+        /// What it says.
+        to: Vec<u8>,
+        /// Where it is.
+        path: Vec<u8>,
+    },
+    /// chmod(2).
+    ChangeMode {
+        /// Permissions.
+        mode: u32,
+        /// Of what.
+        path: Vec<u8>,
+    },
 }
 
 impl Request {
-    /// The payload of a `Request` frame: operation u32, two numbers u32, then the path or the data.
+    /// The payload of a `Request` frame: operation u32, two numbers u32, then the path or the data. Of two paths, the first
+    /// number is the length of the first.
     pub fn encode(&self) -> Vec<u8> {
+        let pair = |a: &[u8], b: &[u8]| (u32::try_from(a.len()).unwrap_or(u32::MAX), [a, b].concat());
+        let two = match self {
+            Self::Rename { from, to } => pair(from, to),
+            Self::MakeLink { to, path } => pair(to, path),
+            _ => (0, Vec::new()),
+        };
         let (operation, a, b, rest): (u32, u32, u32, &[u8]) = match self {
             Self::Open { flags, mode, path } => (1, *flags, *mode, path),
             Self::Close { fd } => (2, *fd, 0, &[]),
@@ -83,6 +111,9 @@ impl Request {
             Self::Stat { follow, path } => (6, u32::from(*follow), 0, path),
             Self::MakeDirectory { mode, path } => (7, *mode, 0, path),
             Self::Remove { directory, path } => (8, u32::from(*directory), 0, path),
+            Self::Rename { .. } => (9, two.0, 0, &two.1),
+            Self::MakeLink { .. } => (10, two.0, 0, &two.1),
+            Self::ChangeMode { mode, path } => (11, *mode, 0, path),
         };
         let mut out = Vec::with_capacity(HEAD + rest.len());
         for number in [operation, a, b] {
@@ -97,6 +128,10 @@ impl Request {
         let (head, rest) = payload.split_first_chunk::<HEAD>().ok_or(ProtocolError)?;
         let [o0, o1, o2, o3, a0, a1, a2, a3, b0, b1, b2, b3] = *head;
         let (a, b) = (u32::from_le_bytes([a0, a1, a2, a3]), u32::from_le_bytes([b0, b1, b2, b3]));
+        let two = || {
+            let (first, second) = rest.split_at_checked(usize::try_from(a).ok()?)?;
+            Some((first.to_vec(), second.to_vec()))
+        };
         Ok(match u32::from_le_bytes([o0, o1, o2, o3]) {
             1 => Self::Open { flags: a, mode: b, path: rest.to_vec() },
             2 => Self::Close { fd: a },
@@ -106,6 +141,9 @@ impl Request {
             6 => Self::Stat { follow: a != 0, path: rest.to_vec() },
             7 => Self::MakeDirectory { mode: a, path: rest.to_vec() },
             8 => Self::Remove { directory: a != 0, path: rest.to_vec() },
+            9 => two().map(|(from, to)| Self::Rename { from, to }).ok_or(ProtocolError)?,
+            10 => two().map(|(to, path)| Self::MakeLink { to, path }).ok_or(ProtocolError)?,
+            11 => Self::ChangeMode { mode: a, path: rest.to_vec() },
             _ => return Err(ProtocolError),
         })
     }
@@ -127,11 +165,16 @@ mod tests {
             Request::ReadDirectory { fd: 4 },
             Request::Stat { follow: true, path: path.clone() },
             Request::MakeDirectory { mode: 0o755, path: path.clone() },
-            Request::Remove { directory: true, path },
+            Request::Remove { directory: true, path: path.clone() },
+            Request::Rename { from: path.clone(), to: b"/etc/users".to_vec() },
+            Request::MakeLink { to: b"passwd".to_vec(), path: path.clone() },
+            Request::ChangeMode { mode: 0o600, path },
         ] {
             assert_eq!(Request::decode(&request.encode()), Ok(request));
         }
-        assert_eq!(Request::decode(&[9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(ProtocolError));
+        assert_eq!(Request::decode(&[99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(ProtocolError));
+        // The first of two paths would be longer than both.
+        assert_eq!(Request::decode(&[9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]), Err(ProtocolError));
         assert_eq!(Request::decode(&[1, 0, 0]), Err(ProtocolError));
     }
 }

@@ -5,16 +5,16 @@
 //! What always holds: systems take turns, the median of the rounds counts, and Linux counts as its faster self, with or
 //! without its mitigations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::report::{median, short, versions};
+use super::linux::vmlinuz;
+use super::report::{Figures, medians, read, short, versions};
 use super::v86::V86;
 use crate::image::Image;
 use crate::link::{self, Spawn};
@@ -25,9 +25,6 @@ use crate::{build, debian, project, setup, ui};
 const ROUNDS: usize = 3;
 /// The longest all rows may take, under v86 with its boot.
 const LIMIT: Duration = Duration::from_secs(900);
-
-/// Seconds, or instructions in billions, an operation takes, by row.
-type Figures = BTreeMap<String, f64>;
 
 /// How a PC's clock goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +119,6 @@ pub fn run(only: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn medians(rounds: &[Figures]) -> Figures {
-    let Some(first) = rounds.first() else { return Figures::new() };
-    let of = |row: &String| median(&rounds.iter().filter_map(|f| f.get(row)).copied().collect::<Vec<_>>());
-    first.keys().map(|row| (row.clone(), of(row))).collect()
-}
-
 fn prepare(with_v86: bool) -> Result<Prepared> {
     let made = project::made("bench")?;
     let folder = made.join("kernel");
@@ -202,13 +193,6 @@ fn small(made: &Path) -> Result<Vec<(PathBuf, String)>> {
     programs(&made.join("kernel-32"), &flags, &dynamic, &files)
 }
 
-fn vmlinuz(package: &debian::Package) -> Result<PathBuf> {
-    let boot = package.root.join("boot");
-    let named = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("vmlinuz"));
-    let mut files = std::fs::read_dir(&boot)?.filter_map(|e| Some(e.ok()?.path()));
-    files.find(named).with_context(|| format!("{} has no kernel", package.name))
-}
-
 fn rows(program: &Path) -> Result<Vec<String>> {
     let out = Command::new(program).arg("list").output().context("cannot run the program")?;
     Ok(String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect())
@@ -262,29 +246,6 @@ fn chromium(prepared: &Prepared) -> Result<Figures> {
     let argv = vec![b"/bench/kernel".to_vec()];
     let spawn = Spawn { argv, env: link::environment(None), ..Spawn::default() };
     read(running.client.output(&spawn, b"", LIMIT)?.stdout.as_slice())
-}
-
-/// The figures in what the program says, until it says that these are all.
-fn read(said: impl Read) -> Result<Figures> {
-    let (mut figures, mut rest) = (Figures::new(), String::new());
-    for line in BufReader::new(said).lines() {
-        let line = line?;
-        let line = line.trim_end();
-        if line == "END" {
-            return Ok(figures);
-        }
-        match line.split_once("BENCH ").and_then(|(_, figure)| parse(figure)) {
-            Some((row, seconds)) => drop(figures.insert(row, seconds)),
-            None => writeln!(rest, "{line}")?,
-        }
-    }
-    anyhow::bail!("it stopped after {} rows:\n{rest}", figures.len())
-}
-
-fn parse(figure: &str) -> Option<(String, f64)> {
-    let mut parts = figure.split('|');
-    let (row, ops, seconds) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((row.to_owned(), seconds.parse::<f64>().ok()? / ops.parse::<f64>().ok()?))
 }
 
 /// The smaller of both Linuxes' figures.

@@ -1,8 +1,11 @@
 //! What the reports have in common.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::v86;
 use crate::setup;
@@ -12,6 +15,39 @@ pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Seconds, or instructions in billions, an operation takes, by row.
+pub(super) type Figures = BTreeMap<String, f64>;
+
+/// The medians of several rounds.
+pub(super) fn medians(rounds: &[Figures]) -> Figures {
+    let Some(first) = rounds.first() else { return Figures::new() };
+    let of = |row: &String| median(&rounds.iter().filter_map(|f| f.get(row)).copied().collect::<Vec<_>>());
+    first.keys().map(|row| (row.clone(), of(row))).collect()
+}
+
+/// The figures in what the program says, until it says that these are all.
+pub(super) fn read(said: impl Read) -> Result<Figures> {
+    let (mut figures, mut rest) = (Figures::new(), String::new());
+    for line in BufReader::new(said).lines() {
+        let line = line?;
+        let line = line.trim_end();
+        if line == "END" {
+            return Ok(figures);
+        }
+        match line.split_once("BENCH ").and_then(|(_, figure)| parse(figure)) {
+            Some((row, seconds)) => drop(figures.insert(row, seconds)),
+            None => writeln!(rest, "{line}")?,
+        }
+    }
+    bail!("it stopped after {} rows:\n{rest}", figures.len())
+}
+
+fn parse(figure: &str) -> Option<(String, f64)> {
+    let mut parts = figure.split('|');
+    let (row, ops, seconds) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((row.to_owned(), seconds.parse::<f64>().ok()? / ops.parse::<f64>().ok()?))
 }
 
 /// A rate as people read it.

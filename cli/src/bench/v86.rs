@@ -49,14 +49,24 @@ pub struct Answer {
 impl V86 {
     /// Boots it with these files of the host, at these paths, besides busybox.
     pub fn start(files: &[(PathBuf, String)]) -> Result<Self> {
-        let page = PageServer::start(project::root().join("bench/v86"), site(files)?, 0)?;
+        Self::start_with(files, None)
+    }
+
+    /// The same with a disk of these bytes, which it has in its memory.
+    pub fn start_with(files: &[(PathBuf, String)], disk: Option<&[u8]>) -> Result<Self> {
+        let mut site = site(files)?;
+        if let Some(bytes) = disk {
+            site.insert("/disk".to_owned(), image::gzip(bytes)?);
+        }
+        let page = PageServer::start(project::root().join("bench/v86"), site, 0)?;
         let streams = StreamServer::start()?;
         let command_line = COMMAND_LINE.replace(' ', "%20").replace('=', "%3D");
         let start = Instant::now();
         let chromium = Chromium::open(format!(
-            "http://{}/?stream=ws://{}/&memory={MEGABYTES}&command-line={command_line}",
+            "http://{}/?stream=ws://{}/&memory={MEGABYTES}{}&command-line={command_line}",
             page.address(),
             streams.address(),
+            if disk.is_some() { "&disk" } else { "" },
         ))?;
         let [(mut noise, _), (serial, writer)] = streams.streams(BOOT).context("chromium did not start")?;
         let errors = Arc::new(Mutex::new(String::new()));

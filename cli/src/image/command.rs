@@ -75,6 +75,20 @@ pub enum ImageCommand {
         /// The disk image
         image: PathBuf,
     },
+    /// Cut a disk image into signed files for a web server, from which pages fetch what they touch
+    #[command(after_help = "Example:\n  aurora image create disk.img --size 1G\n  \
+                            aurora image publish disk.img -o site/ --key publisher.key\n\n\
+                            Pages boot it with Aurora.boot({ disks: [{ name, base: { url, key } }] }).")]
+    Publish {
+        /// The disk image, which no machine may be using
+        image: PathBuf,
+        /// The folder to serve
+        #[arg(short, long)]
+        output: PathBuf,
+        /// The private key to sign with; made if it is not there
+        #[arg(long)]
+        key: PathBuf,
+    },
     /// Make a disc that PCs start from, by BIOS or UEFI
     #[command(
         after_help = "Examples:\n  aurora image iso -o aurora.iso\n  aurora image iso rootfs.cpio.gz -o aurora.iso\n  \
@@ -141,6 +155,14 @@ pub fn run(command: &ImageCommand) -> Result<()> {
             disk.add(&tree)?;
             disk.finish()?;
             ui::say(&format!("{}: {} files on {} MiB", image.display(), tree.entries.len(), size >> 20));
+            Ok(())
+        }
+        ImageCommand::Publish { image, output, key } => {
+            ensure!(super::is_disk(image), "{} is no disk image", image.display());
+            let done = super::publish::publish(image, output, key)?;
+            let (chunks, mb) = (done.chunks, done.bytes as f64 / 1e6);
+            ui::say(&format!("{}: {chunks} pieces, {mb:.1} MB", output.display()));
+            println!("{}", done.key);
             Ok(())
         }
         ImageCommand::Check { image } => check(image),

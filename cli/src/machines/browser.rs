@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use super::child::{self, Owned, Scratch, boxed};
 use super::{Boot, Guard, Started, disk, megabytes};
 use crate::server::{PageServer, StreamServer};
-use crate::{build, setup};
+use crate::{build, image, setup};
 
 /// No first-run pages, no updates, nothing but the page.
 pub(crate) const FLAGS: [&str; 9] = [
@@ -64,10 +64,20 @@ pub(super) fn prepare() -> Result<(PathBuf, PathBuf)> {
 
 pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
     let (_, folder) = prepare()?;
-    let disks = disk::take(&boot.disks)?;
-    let (memory, count) = (megabytes(boot.memory)?.to_string(), disks.len().to_string());
-    let query = [("memory", memory.as_str()), ("disks", &count), ("command-line", &boot.command_line)];
-    let page = PageServer::start_with(folder, HashMap::from([("/image".to_owned(), boot.archive)]), disks, 0)?;
+    let (memory, count) = (megabytes(boot.memory)?.to_string(), boot.disks.len().to_string());
+    let mut files = HashMap::from([("/image".to_owned(), boot.archive)]);
+    let kind = if boot.copies_disks { "copies" } else { "disks" };
+    let disks = match boot.copies_disks {
+        true => {
+            for (number, path) in boot.disks.iter().enumerate() {
+                files.insert(format!("/copy/{number}"), image::gzip(&std::fs::read(path)?)?);
+            }
+            Vec::new()
+        }
+        false => disk::take(&boot.disks)?,
+    };
+    let query = [("memory", memory.as_str()), (kind, &count), ("command-line", &boot.command_line)];
+    let page = PageServer::start_with(folder, files, disks, 0)?;
     let streams = StreamServer::start()?;
     let mut url = format!("http://{}/link.html?stream=ws://{}/", page.address(), streams.address());
     for (name, value) in query {

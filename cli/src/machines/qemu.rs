@@ -1,11 +1,11 @@
 //! A PC: the first serial line is the console, the second the link.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::child::{self, Scratch, boxed};
-use super::disk::{self, Disk};
+use super::disk;
 use super::{Boot, Started, megabytes};
 use crate::{build, setup};
 
@@ -44,10 +44,10 @@ pub(crate) fn arguments(kernel: &str, image: &str, command_line: &str, memory: u
 }
 
 /// A disk image on PCI. One that cannot be written is a disk that cannot be; an error is the guest's to hear.
-fn disk_arguments(number: usize, disk: &Disk) -> [String; 4] {
-    let read_only = if disk.read_only { "on" } else { "off" };
+pub(crate) fn disk_arguments(number: usize, path: &Path, read_only: bool) -> [String; 4] {
+    let read_only = if read_only { "on" } else { "off" };
     // A comma in the value is written twice.
-    let path = disk.path.to_string_lossy().replace(',', ",,");
+    let path = path.to_string_lossy().replace(',', ",,");
     [
         "-drive".into(),
         format!("file={path},format=raw,if=none,id=disk{number},cache=writeback,discard=unmap,readonly={read_only}"),
@@ -77,7 +77,7 @@ pub(super) fn start(boot: Boot) -> Result<Started> {
     arguments.extend(lines.map(str::to_owned));
     let disks = disk::take(&boot.disks)?;
     for (number, disk) in disks.iter().enumerate() {
-        arguments.extend(disk_arguments(number, disk));
+        arguments.extend(disk_arguments(number, &disk.path, disk.read_only));
     }
     let child = child::start("qemu", qemu, arguments, scratch)?;
     let link = boxed(child.stdout, child.stdin);

@@ -27,6 +27,11 @@ impl BlockFile {
     pub fn new(volume: Arc<Volume>) -> Self {
         Self { volume }
     }
+
+    /// Whether it cannot be written.
+    pub fn is_read_only(&self) -> bool {
+        self.volume.disk().geometry().read_only
+    }
 }
 
 impl FileOps for BlockFile {
@@ -57,7 +62,7 @@ impl FileOps for BlockFile {
             BLKGETSIZE => self.volume.sectors().to_le_bytes().to_vec(),
             BLKGETSIZE64 => (self.volume.sectors() * SECTOR_SIZE).to_le_bytes().to_vec(),
             BLKSSZGET | BLKPBSZGET => crate::num::low32(SECTOR_SIZE).to_le_bytes().to_vec(),
-            BLKROGET => u32::from(self.volume.disk().geometry().read_only).to_le_bytes().to_vec(),
+            BLKROGET => u32::from(self.is_read_only()).to_le_bytes().to_vec(),
             _ => return Err(Errno::ENOTTY),
         };
         Ok(IoctlAnswer { value: 0, out })

@@ -89,18 +89,22 @@ pub(super) async fn symlink(cx: &mut Context<'_>, to: UserPtr<CStr>, path: UserP
 pub(super) async fn symlinkat(cx: &mut Context<'_>, to: UserPtr<CStr>, dirfd: Fd, path: UserPtr<CStr>) -> SysResult {
     let to = cx.path(to).await?;
     let name = cx.path(path).await?;
+    make_link(cx, &to, dirfd, &name).map(|()| 0)
+}
+
+/// Makes a symbolic link to `to`.
+pub(super) fn make_link(cx: &Context<'_>, to: &[u8], dirfd: Fd, name: &[u8]) -> Result<(), Errno> {
     if to.is_empty() {
         return Err(Errno::ENOENT);
     }
-    let target = cx.target(dirfd, &name)?;
+    let target = cx.target(dirfd, name)?;
     if target.found.is_some() {
         return Err(Errno::EEXIST);
     }
     if target.slash {
         return Err(Errno::ENOENT);
     }
-    cx.make(&target, FileKind::Symlink.bits() | 0o777, DeviceId::default(), &to)?;
-    Ok(0)
+    cx.make(&target, FileKind::Symlink.bits() | 0o777, DeviceId::default(), to).map(drop)
 }
 
 pub(super) async fn link(cx: &mut Context<'_>, from: UserPtr<CStr>, to: UserPtr<CStr>) -> SysResult {
@@ -244,8 +248,13 @@ pub(super) async fn renameat2(
         return Err(Errno::EINVAL);
     }
     let (from, to) = (cx.path(from).await?, cx.path(to).await?);
-    let source = cx.target(from_dir, &from)?;
-    let target = cx.target(to_dir, &to)?;
+    move_name(cx, (from_dir, &from), (to_dir, &to), flags)
+}
+
+/// Gives what has one name another one.
+pub(super) fn move_name(cx: &Context<'_>, from: (Fd, &[u8]), to: (Fd, &[u8]), flags: u32) -> SysResult {
+    let source = cx.target(from.0, from.1)?;
+    let target = cx.target(to.0, to.1)?;
     if !Arc::ptr_eq(&source.parent.mount, &target.parent.mount) {
         return Err(Errno::EXDEV);
     }

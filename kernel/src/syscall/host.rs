@@ -12,7 +12,7 @@ use aurora_machine::UserContext;
 use crate::num::to_usize;
 use crate::syscall::stat::to_stat;
 use crate::syscall::table::ROWS;
-use crate::syscall::{Context, check, descriptor, directory, file, open};
+use crate::syscall::{Context, check, descriptor, directory, file, open, stat};
 use crate::task::Thread;
 use crate::vfs::path::Follow;
 use crate::vfs::{AT_FDCWD, Fd, FdTable, OpenFlags};
@@ -28,6 +28,9 @@ pub(crate) async fn request(thread: &Arc<Thread>, request: Request) -> Result<Ve
         Request::Stat { .. } => "newfstatat",
         Request::MakeDirectory { .. } => "mkdirat",
         Request::Remove { .. } => "unlinkat",
+        Request::Rename { .. } => "renameat2",
+        Request::MakeLink { .. } => "symlinkat",
+        Request::ChangeMode { .. } => "fchmodat",
     };
     check(thread, ROWS.iter().find(|row| row.name == call).and_then(|row| row.capability))?;
     // No program called: nothing looks at these registers.
@@ -72,6 +75,16 @@ pub(crate) async fn request(thread: &Arc<Thread>, request: Request) -> Result<Ve
         }
         Request::Remove { directory, path } => {
             directory::remove(cx, AT_FDCWD, &as_path(path)?, directory).map(|()| Vec::new())
+        }
+        Request::Rename { from, to } => {
+            let (from, to) = (as_path(from)?, as_path(to)?);
+            directory::move_name(cx, (AT_FDCWD, &from), (AT_FDCWD, &to), 0).map(|_| Vec::new())
+        }
+        Request::MakeLink { to, path } => {
+            directory::make_link(cx, &as_path(to)?, AT_FDCWD, &as_path(path)?).map(|()| Vec::new())
+        }
+        Request::ChangeMode { mode, path } => {
+            stat::change_mode_of(cx, AT_FDCWD, &as_path(path)?, mode, 0).map(|_| Vec::new())
         }
     }
 }

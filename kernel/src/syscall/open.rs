@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use aurora_abi::types::OpenHow;
 use aurora_abi::{Abi, Errno};
 
+use crate::block::BlockFile;
 use crate::fs::{DirectoryFile, RegularFile};
 use crate::ipc::inotify;
 use crate::ipc::pipe::Pipe;
@@ -294,7 +295,13 @@ async fn operations(cx: &Context<'_>, place: &PathRef, kind: FileKind, how: How)
         return if is_named { open_fifo(cx, &pipe, how).await } else { Ok(pipe.end(how.reads(), how.writes())) };
     }
     if let Some(ops) = place.inode().open(how.reads(), how.writes()) {
-        return ops;
+        let ops = ops?;
+        let disk = ops.as_any().and_then(|any| any.downcast_ref::<BlockFile>());
+        // As Linux's disks that know: who is told so only when writing has lost what he wrote.
+        if how.writes() && disk.is_some_and(BlockFile::is_read_only) {
+            return Err(Errno::EROFS);
+        }
+        return Ok(ops);
     }
     Ok(match kind {
         FileKind::Directory => Arc::new(DirectoryFile),

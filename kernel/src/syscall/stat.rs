@@ -202,7 +202,12 @@ pub(super) async fn fchmodat2(
         let place = empty_path(cx, dirfd)?;
         return change_mode(cx, Some(&place), place.inode(), mode);
     }
-    let place = place(cx, dirfd, &name, flags)?;
+    change_mode_of(cx, dirfd, &name, mode, flags)
+}
+
+/// Changes the permissions of what a path names.
+pub(super) fn change_mode_of(cx: &Context<'_>, dirfd: Fd, name: &[u8], mode: u32, flags: u32) -> SysResult {
+    let place = place(cx, dirfd, name, flags)?;
     if place.inode().kind() == FileKind::Symlink {
         // A link's own permissions mean nothing and cannot be set.
         return Err(Errno::EOPNOTSUPP);

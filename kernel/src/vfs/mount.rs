@@ -172,8 +172,8 @@ pub struct Vfs {
 }
 
 impl Vfs {
-    /// A tree with `root` as its first file system.
-    pub fn new(root: Arc<dyn Inode>, kind: &'static str) -> Self {
+    /// A tree with `root` as its first file system, which keeps so many names that were used recently.
+    pub fn new(root: Arc<dyn Inode>, kind: &'static str, names: usize) -> Self {
         let nothing = New {
             root: Dentry::root(root.clone()),
             source: "none",
@@ -181,7 +181,7 @@ impl Vfs {
             flags: MountFlags::empty(),
             namespace: 0,
         };
-        let (mounts, recent) = (Table::default(), Arc::new(Recent::new(4096)));
+        let (mounts, recent) = (Table::default(), Arc::new(Recent::new(names)));
         let vfs = Self {
             first: Arc::new(MountNamespace { id: FIRST_NAMESPACE, table: mounts.clone() }),
             mounts,

@@ -17,8 +17,9 @@ use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::{FileSystem, Inode};
 use crate::{Kernel, klog};
 
-/// Bytes of the kernel's heap for each inode that is kept.
-const KEPT_COST: u64 = 2048;
+/// Bytes of the kernel's heap for each inode that is kept, with what its page cache has besides pages. Those of a quarter
+/// of the heap are kept: who walks through more files than that finds none of them again.
+const KEPT_COST: u64 = 1280;
 
 /// Mounts the file system on a volume, after replaying its journal; returns its root.
 pub async fn mount(kernel: &Arc<Kernel>, volume: &Arc<Volume>, read_only: bool) -> Result<Arc<dyn Inode>, Errno> {
@@ -67,7 +68,7 @@ pub async fn mount(kernel: &Arc<Kernel>, volume: &Arc<Volume>, read_only: bool) 
         block_size,
         inodes: Mutex::new(BTreeMap::new()),
         kept: Mutex::new(VecDeque::new()),
-        keep: to_usize(heap / 8 / KEPT_COST),
+        keep: to_usize(heap / 4 / KEPT_COST),
         dirty: Mutex::new(BTreeMap::new()),
         orphans: Mutex::new(Vec::new()),
         busy: AtomicBool::new(false),

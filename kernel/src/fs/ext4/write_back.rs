@@ -4,7 +4,6 @@
 //! of somebody else's ever shows, in whatever order things reach the disk.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -38,6 +37,14 @@ pub(super) async fn carry_out(volume: &Volume, plan: &Plan) -> Result<(), Errno>
         }
     }
     batch.run(volume).await
+}
+
+/// Lets others run now and then while many things are done that never wait.
+async fn give_way(nth: usize) {
+    const OFTEN: usize = 64;
+    if nth.is_multiple_of(OFTEN) {
+        crate::task::scheduler::yield_now().await;
+    }
 }
 
 /// A turn at the disk: one job writes back at a time.
@@ -219,7 +226,9 @@ impl Disk {
     /// Frees what has neither a name nor a user any more.
     async fn evict(&self) -> Result<(), Errno> {
         let orphans = core::mem::take(&mut *self.orphans.lock());
-        for ino in orphans {
+        // The last one first: so each is the head of the list of orphans on the disk, and nobody walks along that.
+        for (nth, ino) in (1..).zip(orphans.into_iter().rev()) {
+            give_way(nth).await;
             // An answer to somebody who found it just before may have brought it back.
             if self.known(ino).is_some() {
                 continue;
@@ -231,17 +240,43 @@ impl Disk {
     }
 
     async fn write_back(&self, of: SyncOf<'_>) -> Result<(), Errno> {
+        match of {
+            SyncOf::All => self.write_all().await,
+            SyncOf::Inode(inode) => self.write_one(inode, false).await,
+            SyncOf::Data(inode) => self.write_one(inode, true).await,
+        }
+    }
+
+    /// Makes one inode last. What is in place already needs no transaction: then a flush is all. With `data_only`, times
+    /// stay in memory for the job.
+    async fn write_one(&self, inode: &dyn Inode, data_only: bool) -> Result<(), Errno> {
+        let inode = inode.as_any().downcast_ref::<DiskInode>().ok_or(Errno::EINVAL)?;
+        let ino = inode.ino();
+        let _turn = self.turn().await;
+        if data_only {
+            if self.dirty.lock().contains_key(&ino) {
+                self.write_contents(inode).await?;
+            }
+        } else {
+            let dirty = self.dirty.lock().remove(&ino);
+            if let Some(inode) = dirty
+                && let Err(errno) = self.write_inode(&inode).await
+            {
+                self.dirty.lock().insert(ino, inode);
+                return Err(errno);
+            }
+        }
+        let needs_commit = self.ext4.lock().unsynced(ino, data_only).is_some();
+        if needs_commit { self.commit().await } else { self.volume.flush().await }
+    }
+
+    async fn write_all(&self) -> Result<(), Errno> {
         let _turn = self.turn().await;
         self.restless.store(false, Ordering::Release);
-        let dirty = match of {
-            SyncOf::All => core::mem::take(&mut *self.dirty.lock()),
-            SyncOf::Inode(inode) | SyncOf::Data(inode) => {
-                let ino = inode.as_any().downcast_ref::<DiskInode>().ok_or(Errno::EINVAL)?.ino();
-                self.dirty.lock().remove_entry(&ino).into_iter().collect::<BTreeMap<_, _>>()
-            }
-        };
+        let dirty = core::mem::take(&mut *self.dirty.lock());
         let mut result = Ok(());
-        for (ino, inode) in dirty {
+        for (nth, (ino, inode)) in (1..).zip(dirty) {
+            give_way(nth).await;
             if let Err(errno) = self.write_inode(&inode).await {
                 result = result.and(Err(errno));
                 self.dirty.lock().insert(ino, inode);
