@@ -17,8 +17,8 @@ use super::layout::{CODE, DATA, ENTRY};
 use super::random::Random;
 use super::state::{Outcome, State};
 
-/// The status flags, without AF, which nothing but a few old instructions reads.
-const STATUS: u64 = 0x8c5;
+/// The status flags.
+const STATUS: u64 = 0x8d5;
 
 pub struct Sequence {
     pub bytes: Vec<u8>,
@@ -110,7 +110,7 @@ impl Sequence {
         // Flags are compared with what is known of them where it ended.
         let ended = if host.vector == 3 { host.state.rip.wrapping_sub(1) } else { host.state.rip };
         let place = ended.wrapping_sub(CODE + ENTRY);
-        let undefined = self.insns.iter().find(|i| i.0 == place).map_or(STATUS, |i| i.2) | 1 << 4;
+        let undefined = self.insns.iter().find(|i| i.0 == place).map_or(STATUS, |i| i.2);
         let (mut host, mut bpe) = (host.clone(), bpe.clone());
         host.state.rflags &= !undefined;
         bpe.state.rflags &= !undefined;
@@ -380,7 +380,7 @@ fn is_shift(insn: &Instruction) -> bool {
 /// iced's flags as RFLAGS has them.
 fn flags(bits: u32) -> u64 {
     use iced_x86::RflagsBits as F;
-    [(F::OF, 1 << 11), (F::SF, 1 << 7), (F::ZF, 1 << 6), (F::CF, 1), (F::PF, 1 << 2)]
+    [(F::OF, 1 << 11), (F::SF, 1 << 7), (F::ZF, 1 << 6), (F::AF, 1 << 4), (F::CF, 1), (F::PF, 1 << 2)]
         .iter()
         .filter(|(bit, _)| bits & bit != 0)
         .map(|&(_, flag)| flag)
