@@ -77,6 +77,8 @@ enum How {
     Interpreted,
     Translated,
     Stressed,
+    /// As translated, with the interpreter doing it again.
+    Checked,
 }
 
 struct Guest {
@@ -93,7 +95,8 @@ impl Guest {
         let mut processor = Processor::new(memory.clone());
         if how != How::Interpreted {
             processor.translate_for(Box::new(Host));
-            processor.translate_eagerly(how == How::Translated);
+            processor.translate_eagerly(how != How::Stressed);
+            processor.check_translations(how == How::Checked);
         }
         let mut guest = Self { how, memory, table, processor };
         guest.map(CODE, PageFlags::empty());
@@ -241,7 +244,8 @@ pub extern "C" fn allocate(len: usize) -> *mut u8 {
     Box::leak(vec![0u8; len].into_boxed_slice()).as_mut_ptr()
 }
 
-/// Runs the cases in a buffer of [`allocate`]: 0 interpreted, 1 translated, 2 under stress. Returns where the answers are: their length, as a `u32`, and they.
+/// Runs the cases in a buffer of [`allocate`]: 0 interpreted, 1 translated, 2 under stress,
+/// 3 checked. Returns where the answers are: their length, as a `u32`, and they.
 ///
 /// # Safety
 /// The buffer must be one of [`allocate`] with that length.
@@ -253,7 +257,8 @@ pub unsafe extern "C" fn run(at: *const u8, len: usize, how: u32) -> *const u8 {
     let mut guest = Guest::new(match how {
         0 => How::Interpreted,
         1 => How::Translated,
-        _ => How::Stressed,
+        2 => How::Stressed,
+        _ => How::Checked,
     });
     let mut reader = Reader { rest: cases };
     while !reader.rest.is_empty() {
