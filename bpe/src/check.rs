@@ -137,7 +137,10 @@ impl Processor {
             translated.difference(&right, undefined).or_else(|| self.memory_difference(&written))
         };
         if let Some(what) = what {
-            panic!("translated code from {:x} on, {done} instructions: {what}{code}", before.rip);
+            panic!(
+                "translated code from {:x} on, {done} instructions: {what}; registers {:x?}{code}",
+                before.rip, right.gpr
+            );
         }
         // A fault is the interpreter's to find again.
         let ended = match ended {
