@@ -242,8 +242,8 @@ fn sequences_end_the_same_however_their_translations_come_stop_and_go() {
     check(&host, sequences, How::Stressed, "stressed");
 }
 
-#[test]
-fn what_translated_programs_do_the_interpreter_does_again() {
+/// Runs the program `hot` in Node, with these words on the kernel's command line, and here.
+fn hot_does_the_same(words: &str, what: &[&str]) {
     const PATIENCE: Duration = Duration::from_secs(300);
     let programs = aurora_tests::programs::build().expect("the programs are built");
     let hot = &programs.iter().find(|(name, _)| *name == "hot").expect("it is one of them").1;
@@ -251,18 +251,32 @@ fn what_translated_programs_do_the_interpreter_does_again() {
     image.add_file(hot, "/hot").expect("room for it");
     let boot = Boot {
         archive: image.to_cpio(),
-        command_line: "link quiet check".into(),
+        command_line: format!("link quiet {words}"),
         memory: 256 << 20,
         ..Boot::default()
     };
     let mut running = Running::start(Kind::Node, boot, PATIENCE).expect("a machine");
-    for what in ["rewritten", "switches"] {
+    for what in what {
         let argv = ["/hot", what].map(|word| word.as_bytes().to_vec()).to_vec();
         let spawn = Spawn { argv, ..Spawn::default() };
         let said = running.client.output(&spawn, b"", PATIENCE).map_err(|error| running.explain(&error));
-        let said = said.unwrap_or_else(|why| panic!("{what}: {why}")).stdout;
+        let said = said.unwrap_or_else(|why| panic!("{words}, {what}: {why}")).stdout;
         let folder = aurora_cli::project::made("translator").expect("a folder");
         let expected = Command::new(hot).arg(what).current_dir(folder).output().expect("it runs here").stdout;
-        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&expected), "{what}");
+        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&expected), "{words}, {what}");
+    }
+}
+
+#[test]
+fn what_translated_programs_do_the_interpreter_does_again() {
+    hot_does_the_same("check", &["rewritten", "switches"]);
+}
+
+#[test]
+fn programs_do_the_same_however_their_translations_come_stop_and_go() {
+    let all =
+        ["recursion", "jumps", "fault", "interrupted", "rewritten", "switches", "replaced", "crossing", "repeated"];
+    for seed in 1..=2 {
+        hot_does_the_same(&format!("stress={seed}"), &all);
     }
 }
