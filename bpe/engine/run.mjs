@@ -1,6 +1,6 @@
 // Runs a file of cases on BPE/U in this engine and writes a file of answers; see src/lib.rs for what they look like.
 //
-//   node run.mjs ENGINE.wasm CASES ANSWERS [interpreted]
+//   node run.mjs ENGINE.wasm CASES ANSWERS interpreted|translated|stressed|checked
 import { readFileSync, writeFileSync } from "node:fs";
 
 const [wasm, cases, answers, how] = process.argv.slice(2);
@@ -33,5 +33,5 @@ const host = {
 const input = readFileSync(cases);
 const at = exports.allocate(input.length);
 bytes(at, input.length).set(input);
-const out = exports.run(at, input.length, how === "interpreted" ? 0 : 1);
+const out = exports.run(at, input.length, ["interpreted", "translated", "stressed", "checked"].indexOf(how));
 writeFileSync(answers, bytes(out + 4, new DataView(exports.memory.buffer).getUint32(out, true)));

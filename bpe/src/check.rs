@@ -8,10 +8,14 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use core::fmt::Write as _;
 
-use aurora_machine::{FxState, PAGE_SIZE, Trap};
+use aurora_machine::{FxState, PAGE_SIZE, PhysAddr, Trap};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, RflagsBits};
 
 use crate::core::Core;
+use crate::decode::{LONGEST, copy_code};
+use crate::flags::{AF, CF, OF, PF, SF, ZF};
 use crate::jit::Place;
 use crate::processor::{Environment, Processor};
 
@@ -43,14 +47,14 @@ impl State {
         core.fx.clone_from(&self.fx);
     }
 
-    /// The first difference from what is right.
-    fn difference(&self, right: &Self) -> Option<String> {
+    /// The first difference from what is right, flags that are `undefined` aside.
+    fn difference(&self, right: &Self, undefined: u64) -> Option<String> {
         for (n, (have, right)) in self.gpr.iter().zip(&right.gpr).enumerate() {
             if have != right {
                 return Some(format!("register {n} is {have:x}, not {right:x}"));
             }
         }
-        if (self.rip, self.rflags) != (right.rip, right.rflags) {
+        if (self.rip, self.rflags | undefined) != (right.rip, right.rflags | undefined) {
             let Self { rip, rflags, .. } = self;
             return Some(format!("RIP is {rip:x}, not {:x}; RFLAGS are {rflags:x}, not {:x}", right.rip, right.rflags));
         }
@@ -118,18 +122,25 @@ impl Processor {
         before.restore(&mut self.core);
         self.forget_pages();
         self.core.fuel = done;
-        let mut again = Ok(());
+        let (mut again, mut undefined, mut code) = (Ok(()), 0, String::new());
         while self.core.fuel > 0 && again.is_ok() {
+            if let Some((insn, bytes)) = self.next_instruction() {
+                undefined = undefined_after(&insn, undefined);
+                _ = write!(code, "\n{:x}: {:02x?}", insn.ip(), &bytes[..insn.len()]);
+            }
             again = self.step(env);
         }
         let right = State::of(&self.core);
         let what = if again.is_err() {
             Some(format!("it went on where the interpreter stops with {again:?}"))
         } else {
-            translated.difference(&right).or_else(|| self.memory_difference(&written))
+            translated.difference(&right, undefined).or_else(|| self.memory_difference(&written))
         };
         if let Some(what) = what {
-            panic!("translated code from {:x} on, {done} instructions: {what}", before.rip);
+            panic!(
+                "translated code from {:x} on, {done} instructions: {what}; registers {:x?}{code}",
+                before.rip, right.gpr
+            );
         }
         // A fault is the interpreter's to find again.
         let ended = match ended {
@@ -145,6 +156,20 @@ impl Processor {
         self.stepping |= stepping;
         self.core.fuel = fuel.saturating_sub(done);
         ended
+    }
+
+    /// The instruction at RIP, if all of it can be read.
+    fn next_instruction(&mut self) -> Option<(Instruction, [u8; LONGEST])> {
+        let (rip, mut bytes, mut have) = (self.core.rip, [0; LONGEST], 0);
+        while have < LONGEST {
+            let addr = rip.wrapping_add(have as u64);
+            let Ok(frame) = self.core.fetch_frame(addr) else { break };
+            let more = ((PAGE_SIZE - addr % PAGE_SIZE) as usize).min(LONGEST - have);
+            copy_code(&self.core, PhysAddr(frame.0 + addr % PAGE_SIZE), &mut bytes[have..have + more]);
+            have += more;
+        }
+        let insn = Decoder::with_ip(64, &bytes[..have], rip, DecoderOptions::NONE).decode();
+        (!insn.is_invalid()).then_some((insn, bytes))
     }
 
     fn forget_pages(&mut self) {
@@ -163,4 +188,28 @@ impl Processor {
         }
         None
     }
+}
+
+/// The flags that are undefined after an instruction, given those that were before it: the interpreter and translated code
+/// may leave them differently.
+fn undefined_after(insn: &Instruction, before: u64) -> u64 {
+    use Mnemonic as M;
+    let flags = |bits: u32| {
+        let all = [
+            (RflagsBits::OF, OF),
+            (RflagsBits::SF, SF),
+            (RflagsBits::ZF, ZF),
+            (RflagsBits::AF, AF),
+            (RflagsBits::CF, CF),
+            (RflagsBits::PF, PF),
+        ];
+        all.iter().filter(|(bit, _)| bits & bit != 0).fold(0, |all, (_, flag)| all | flag)
+    };
+    let undefined = flags(insn.rflags_undefined());
+    let shifts = [M::Shl, M::Sal, M::Shr, M::Sar, M::Rol, M::Ror, M::Rcl, M::Rcr, M::Shld, M::Shrd];
+    if shifts.contains(&insn.mnemonic()) {
+        // By zero they change nothing, so nothing becomes defined; OF is for counts of 1 only.
+        return before | undefined | OF;
+    }
+    before & !flags(insn.rflags_modified()) | undefined
 }

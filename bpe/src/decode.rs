@@ -14,7 +14,7 @@ use crate::ops::{branch, system};
 /// Most instructions in a block.
 pub(crate) const LONGEST_BLOCK: usize = 64;
 /// Longest instruction the architecture allows.
-const LONGEST: usize = 15;
+pub(crate) const LONGEST: usize = 15;
 const BUFFER: usize = LONGEST_BLOCK * LONGEST + LONGEST;
 
 /// Decodes at most `limit` instructions from `at`, which is where RIP of `core` is mapped. Fails as the fetch does when

@@ -13,6 +13,9 @@ use crate::jit::{Outcome, Place, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_IN
 use crate::op::Op;
 use crate::processor::{Environment, Processor};
 
+/// Translation is put off for ever longer up to this many times: 400 · 4¹⁰ executions.
+const LONGEST_WAIT: u8 = 10;
+
 impl Processor {
     /// Translated code for RIP, if it has run under these mappings.
     #[inline(always)]
@@ -47,13 +50,11 @@ impl Processor {
         // A function that was translated before has to be hotter each time to be translated anew.
         let waited = block.waited.get();
         if waited < jit.patience(at).min(5) && !self.eager {
-            block.waited.set(waited + 1);
-            block.patience.set(PATIENCE << (2 * waited));
+            self.wait(block);
             return None;
         }
         if !self.translate(at) {
-            block.waited.set(waited + 1);
-            block.patience.set(PATIENCE << (2 * waited));
+            self.wait(block);
             return None;
         }
         let place = self.verified(at);
@@ -61,6 +62,16 @@ impl Processor {
             block.patience.set(FOREVER);
         }
         place
+    }
+
+    /// Puts off the translation of a block, each time for longer.
+    fn wait(&mut self, block: &Block) {
+        let waited = block.waited.get();
+        block.waited.set((waited + 1).min(LONGEST_WAIT));
+        block.patience.set(match &mut self.stress {
+            Some(stress) => stress.patience(),
+            None => PATIENCE << (2 * waited),
+        });
     }
 
     /// Whether the time had come.

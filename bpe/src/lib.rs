@@ -28,6 +28,7 @@ mod op;
 mod ops;
 mod processor;
 mod statistics;
+mod stress;
 mod tlb;
 mod vector;
 mod width;

@@ -15,6 +15,7 @@ use crate::jit::Jit;
 use crate::op::{Op, Stop, slot};
 use crate::ops::system;
 use crate::statistics::Statistics;
+use crate::stress::{Drop, Stress};
 use crate::tlb::ASIDS;
 
 /// What a processor takes from the machine around it.
@@ -33,7 +34,7 @@ struct Space {
     asid: u64,
     /// Changes when cached ways from virtual addresses to blocks stop being right.
     stamp: u64,
-    /// Pages such ways lead through.
+    /// Pages such ways lead through, and perhaps others.
     pages: BTreeSet<u64>,
 }
 
@@ -59,6 +60,8 @@ pub struct Processor {
     pub(crate) eager: bool,
     /// What translated code does the interpreter does again.
     pub(crate) checking: bool,
+    /// What is rare happens often.
+    pub(crate) stress: Option<Stress>,
 }
 
 // SAFETY: the raw pointers inside are to guest memory, which `PhysMemory` shares between threads, and to blocks the
@@ -83,6 +86,7 @@ impl Processor {
             jit: None,
             eager: false,
             checking: false,
+            stress: None,
         }
     }
 
@@ -95,6 +99,12 @@ impl Processor {
     /// Whether to translate everything before it runs for the first time: for tests, and slow.
     pub fn translate_eagerly(&mut self, eager: bool) {
         self.eager = eager;
+    }
+
+    /// From now on makes common what is rare: interruptions, which then come although there is fuel left, and the loss of
+    /// what was decoded, translated and looked up. For tests; `seed` says what happens when.
+    pub fn stress(&mut self, seed: u64) {
+        self.stress = Some(Stress::new(seed));
     }
 
     /// Forgets all translated code, as if the engine had just been started: its function table is new.
@@ -111,14 +121,36 @@ impl Processor {
     pub fn run(&mut self, cpu: &mut UserContext, space: SpaceRoot, fuel: &mut u64, env: &mut dyn Environment) -> Trap {
         self.enter_space(space);
         self.drop_stale_code();
+        let given = match &mut self.stress {
+            Some(stress) => stress.fuel().min(*fuel),
+            None => *fuel,
+        };
+        self.drop_at_random();
         self.core.load_context(cpu);
-        self.core.fuel = *fuel;
+        self.core.fuel = given;
         self.stepping = false;
         let trap = self.execute(env);
         self.core.store_context(cpu);
-        self.statistics.retired += *fuel - self.core.fuel;
-        *fuel = self.core.fuel;
+        let used = given - self.core.fuel;
+        self.statistics.retired += used;
+        *fuel -= used;
         trap
+    }
+
+    /// See [`Processor::stress`].
+    fn drop_at_random(&mut self) {
+        match self.stress.as_mut().map_or(Drop::Nothing, Stress::drop) {
+            Drop::Nothing => {}
+            Drop::Blocks => {
+                self.blocks.clear();
+                self.restamp();
+            }
+            Drop::Cluster(n) => self.jit.iter_mut().for_each(|jit| jit.drop_some(n)),
+            Drop::Pages => {
+                self.core.tlb.flush();
+                self.core.tlb.enter_fast(self.core.asid);
+            }
+        }
     }
 
     /// Forgets cached translations of `range` in `space`.
@@ -191,9 +223,9 @@ impl Processor {
     /// Forgets every cached way from a virtual address to a block.
     fn restamp(&mut self) {
         for space in self.spaces.values_mut() {
+            // What is being looked up right now leads through some of its pages, under the new stamp: they stay.
             space.stamp = self.next_stamp;
             self.next_stamp += 1;
-            space.pages.clear();
         }
         if let Some(space) = self.current.and_then(|id| self.spaces.get(&id)) {
             self.stamp = space.stamp;
@@ -424,8 +456,10 @@ impl Processor {
             self.restamp();
         }
         let block = decode::block(&mut self.core, at, LONGEST_BLOCK).map_err(|_| self.core.trap)?;
-        if self.eager {
-            block.patience.set(0);
+        match &mut self.stress {
+            _ if self.eager => block.patience.set(0),
+            Some(stress) => block.patience.set(stress.patience()),
+            None => {}
         }
         self.mark_code(at);
         if let Some(frame) = block.crosses_into {

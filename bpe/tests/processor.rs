@@ -109,6 +109,32 @@ fn a_repeated_instruction_takes_fuel_by_the_iteration() {
 }
 
 #[test]
+fn an_instruction_across_pages_is_fetched_anew_when_its_first_page_is_another() {
+    // mov eax, 1, with two bytes in the first page
+    const AT: usize = PAGE_SIZE as usize - 2;
+    let mut g = guest(&[]);
+    let code = |value: u8| [&[0x90; AT][..], &[0xb8, value]].concat();
+    let other = |g: &mut Guest, value| {
+        g.unmap(CODE);
+        let frame = g.memory.allocate().expect("a frame");
+        frame.write(0, &code(value));
+        // Mapped elsewhere too, so that nobody writes to it.
+        g.map_frame(CODE + (0x10 + u64::from(value)) * PAGE_SIZE, frame.clone(), RX);
+        g.map_frame(CODE, frame, RX);
+    };
+    other(&mut g, 1);
+    g.map(CODE + PAGE_SIZE, PAGE_SIZE, &[0, 0, 0, END], RX);
+    for value in [1, 2, 3] {
+        if value > 1 {
+            other(&mut g, value);
+        }
+        g.cpu.rip = CODE + AT as u64;
+        assert_eq!(g.go(), ENDED);
+        assert_eq!(g.cpu.reg(Reg::Rax), value.into());
+    }
+}
+
+#[test]
 fn a_program_that_changes_its_next_instruction_executes_the_new_one() {
     // mov byte [rdi], 0x42 (the immediate of the next instruction); mov al, 1
     let mut g = guest(&[]);

@@ -1,6 +1,7 @@
 //! BPE/U's translator against the real processor: every instruction form, and sequences with branches, loops and calls.
 //!
-//! Cases run on this processor and, everything translated before its first execution, in Node; results must be equal.
+//! Cases run on this processor and in Node, everything translated before its first execution, or under stress: with
+//! translations that come, stop and go at random. Results must be equal.
 //! `AURORA_SEQUENCES` says how many sequences, `AURORA_SEED` where cases start; a failure names the seed that gives it
 //! first.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -108,12 +109,19 @@ const ANSWER: usize = 688;
 /// Cases one process runs: an engine that has made very many modules becomes slow.
 const AT_ONCE: usize = 5000;
 
-/// What Node makes of the cases.
-fn in_node(all: &[Ran], name: &str) -> Vec<(Outcome, u64)> {
-    all.chunks(AT_ONCE).flat_map(|some| one_process(some, name)).collect()
+/// How Node is to run cases.
+#[derive(Clone, Copy)]
+enum How {
+    Translated,
+    Stressed,
 }
 
-fn one_process(all: &[Ran], name: &str) -> Vec<(Outcome, u64)> {
+/// What Node makes of the cases.
+fn in_node(all: &[Ran], how: How, name: &str) -> Vec<(Outcome, u64)> {
+    all.chunks(AT_ONCE).flat_map(|some| one_process(some, how, name)).collect()
+}
+
+fn one_process(all: &[Ran], how: How, name: &str) -> Vec<(Outcome, u64)> {
     let wasm = aurora_cli::build::engine().expect("the engine is built");
     let folder = aurora_cli::project::made("translator").expect("a folder");
     let (cases, answers) = (folder.join(format!("{name}.cases")), folder.join(format!("{name}.answers")));
@@ -122,6 +130,10 @@ fn one_process(all: &[Ran], name: &str) -> Vec<(Outcome, u64)> {
     std::fs::write(&cases, bytes).expect("cases are written");
     let mut node = Command::new(aurora_cli::setup::node().expect("node"));
     node.arg(aurora_cli::project::root().join("bpe/engine/run.mjs")).arg(wasm).arg(&cases).arg(&answers);
+    node.arg(match how {
+        How::Translated => "translated",
+        How::Stressed => "stressed",
+    });
     assert!(node.status().expect("node runs").success(), "node failed");
     let bytes = std::fs::read(&answers).expect("answers");
     assert_eq!(bytes.len(), all.len() * ANSWER, "an answer for each case");
@@ -134,9 +146,9 @@ fn difference(ran: &Ran, outcome: &Outcome, sum: u64) -> Option<String> {
     ran.sequence.difference(&ran.outcome, outcome).or_else(memory)
 }
 
-fn check(host: &Host, all: Vec<Ran>, name: &str) {
+fn check(host: &Host, all: Vec<Ran>, how: How, name: &str) {
     let mut failures: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    let (answers, count) = (in_node(&all, name), all.len());
+    let (answers, count) = (in_node(&all, how, name), all.len());
     for (ran, (outcome, sum)) in all.into_iter().zip(answers) {
         let Some(what) = difference(&ran, &outcome, sum) else { continue };
         let kind = ran.sequence.name(&what);
@@ -145,7 +157,7 @@ fn check(host: &Host, all: Vec<Ran>, name: &str) {
             continue;
         }
         let text = format!("seed {}: expected {what}\n{}before {:x?}", ran.seed, ran.sequence, ran.sequence.state);
-        let small = minimise(host, ran);
+        let small = minimise(host, how, ran);
         let path = kept::keep(KIND, &kind.replace(' ', "-"), &small.sequence.kept(small.seed));
         failures.insert(kind, (1, format!("kept as {path:?}\n{}from {text}", small.sequence)));
     }
@@ -159,13 +171,19 @@ fn check(host: &Host, all: Vec<Ran>, name: &str) {
 /// What failures of this test are kept as.
 const KIND: &str = "sequences";
 
+/// The cases that were kept.
+fn kept(host: &Host) -> Vec<Ran> {
+    let all = kept::all(KIND).into_iter();
+    all.filter_map(|(_, kept)| on_silicon(host, kept.memory, Sequence::of_kept(&kept))).collect()
+}
+
 /// A case that fails, with instructions taken away as long as it does: all that can go by themselves, from the end, as
 /// many together as can, and again.
-fn minimise(host: &Host, mut ran: Ran) -> Ran {
+fn minimise(host: &Host, how: How, mut ran: Ran) -> Ran {
     loop {
         let variants = |all: Vec<Sequence>| -> Vec<(Ran, bool)> {
             let all: Vec<Ran> = all.into_iter().filter_map(|s| on_silicon(host, ran.seed, s)).collect();
-            let answers = in_node(&all, "variants");
+            let answers = in_node(&all, how, &format!("variants-{KIND}-{}", how as u8));
             let fails = |(ran, (outcome, sum)): (Ran, (Outcome, u64))| {
                 let fails = difference(&ran, &outcome, sum).is_some();
                 (ran, fails)
@@ -185,8 +203,8 @@ fn minimise(host: &Host, mut ran: Ran) -> Ran {
     }
 }
 
-/// Makes cases from consecutive seeds.
-fn cases(host: &Host, name: &str, count: u64, make: impl Fn(&mut Random, &[Template]) -> Option<Sequence>) {
+/// Cases from consecutive seeds.
+fn cases(host: &Host, count: u64, make: impl Fn(&mut Random, &[Template]) -> Option<Sequence>) -> Vec<Ran> {
     let first = setting("AURORA_SEED", 1);
     let templates = generate::templates();
     let mut all = Vec::new();
@@ -198,24 +216,34 @@ fn cases(host: &Host, name: &str, count: u64, make: impl Fn(&mut Random, &[Templ
             all.extend(on_silicon(host, seed, sequence));
         }
     }
-    check(host, all, name);
+    all
 }
 
 #[test]
 fn every_form_and_random_sequences_do_translated_what_the_real_processor_does() {
     let host = Host::new();
-    let kept = kept::all(KIND).into_iter();
-    let kept = kept.filter_map(|(_, kept)| on_silicon(&host, kept.memory, Sequence::of_kept(&kept))).collect();
-    check(&host, kept, "kept");
-    cases(&host, "instructions", setting("AURORA_CASES", 30_000), |r, templates| {
+    check(&host, kept(&host), How::Translated, "kept");
+    let forms = cases(&host, setting("AURORA_CASES", 30_000), |r, templates| {
         let template = r.pick(templates);
         generate::case(r, &template).and_then(Sequence::of_one)
     });
-    cases(&host, "sequences", setting("AURORA_SEQUENCES", 15_000), |r, templates| Some(sequence::random(r, templates)));
+    check(&host, forms, How::Translated, "instructions");
+    let sequences = setting("AURORA_SEQUENCES", 15_000);
+    let sequences = cases(&host, sequences, |r, templates| Some(sequence::random(r, templates)));
+    check(&host, sequences, How::Translated, "sequences");
 }
 
 #[test]
-fn what_translated_programs_do_the_interpreter_does_again() {
+fn sequences_end_the_same_however_their_translations_come_stop_and_go() {
+    let host = Host::new();
+    check(&host, kept(&host), How::Stressed, "kept-stressed");
+    let sequences = setting("AURORA_SEQUENCES", 15_000) / 3;
+    let sequences = cases(&host, sequences, |r, templates| Some(sequence::random(r, templates)));
+    check(&host, sequences, How::Stressed, "stressed");
+}
+
+/// Runs the program `hot` in Node, with these words on the kernel's command line, and here.
+fn hot_does_the_same(words: &str, what: &[&str]) {
     const PATIENCE: Duration = Duration::from_secs(300);
     let programs = aurora_tests::programs::build().expect("the programs are built");
     let hot = &programs.iter().find(|(name, _)| *name == "hot").expect("it is one of them").1;
@@ -223,18 +251,32 @@ fn what_translated_programs_do_the_interpreter_does_again() {
     image.add_file(hot, "/hot").expect("room for it");
     let boot = Boot {
         archive: image.to_cpio(),
-        command_line: "link quiet check".into(),
+        command_line: format!("link quiet {words}"),
         memory: 256 << 20,
         ..Boot::default()
     };
     let mut running = Running::start(Kind::Node, boot, PATIENCE).expect("a machine");
-    for what in ["rewritten", "switches"] {
+    for what in what {
         let argv = ["/hot", what].map(|word| word.as_bytes().to_vec()).to_vec();
         let spawn = Spawn { argv, ..Spawn::default() };
         let said = running.client.output(&spawn, b"", PATIENCE).map_err(|error| running.explain(&error));
-        let said = said.unwrap_or_else(|why| panic!("{what}: {why}")).stdout;
+        let said = said.unwrap_or_else(|why| panic!("{words}, {what}: {why}")).stdout;
         let folder = aurora_cli::project::made("translator").expect("a folder");
         let expected = Command::new(hot).arg(what).current_dir(folder).output().expect("it runs here").stdout;
-        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&expected), "{what}");
+        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&expected), "{words}, {what}");
+    }
+}
+
+#[test]
+fn what_translated_programs_do_the_interpreter_does_again() {
+    hot_does_the_same("check", &["rewritten", "switches"]);
+}
+
+#[test]
+fn programs_do_the_same_however_their_translations_come_stop_and_go() {
+    let all =
+        ["recursion", "jumps", "fault", "interrupted", "rewritten", "switches", "replaced", "crossing", "repeated"];
+    for seed in 1..=2 {
+        hot_does_the_same(&format!("stress={seed}"), &all);
     }
 }

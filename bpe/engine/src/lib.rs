@@ -1,4 +1,5 @@
-//! Runs cases on BPE/U, everything translated before its first execution.
+//! Runs cases on BPE/U: in the interpreter, with everything translated before its first execution, or several times over
+//! with translations that come, stop and go at random ([`Processor::stress`]).
 //!
 //! A case is: length of the code (u32), the code, the seed of memory's contents (u64), the state, and the number of writes
 //! (u32) with address (u64), length (u32) and bytes each. A state is the 16 registers, RIP and flags (u64 each) and the 512
@@ -67,23 +68,37 @@ impl Environment for Silence {
 
 /// Instructions a case may take.
 const FUEL: u64 = 100_000;
+/// How often a case runs under stress: parts of it are then translated at first, and more later on.
+const ROUNDS: usize = 12;
+
+/// How cases are run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Interpreted,
+    Translated,
+    Stressed,
+    /// As translated, with the interpreter doing it again.
+    Checked,
+}
 
 struct Guest {
+    how: How,
     memory: Arc<PhysMemory>,
     table: PageTable,
     processor: Processor,
 }
 
 impl Guest {
-    fn new(translated: bool) -> Self {
+    fn new(how: How) -> Self {
         let memory = HostMemory::allocate(4 << 20).expect("memory").into_phys();
         let table = PageTable::new(&memory).expect("a table");
         let mut processor = Processor::new(memory.clone());
-        if translated {
+        if how != How::Interpreted {
             processor.translate_for(Box::new(Host));
-            processor.translate_eagerly(true);
+            processor.translate_eagerly(how != How::Stressed);
+            processor.check_translations(how == How::Checked);
         }
-        let mut guest = Self { memory, table, processor };
+        let mut guest = Self { how, memory, table, processor };
         guest.map(CODE, PageFlags::empty());
         guest.write(CODE, &[0xcc; PAGE_SIZE as usize]);
         for (page, writable) in PAGES {
@@ -105,27 +120,43 @@ impl Guest {
     }
 
     fn run(&mut self, case: &mut Reader<'_>, out: &mut Vec<u8>) {
-        let length = case.u32() as usize;
-        let code = case.bytes(length).to_vec();
-        self.write(CODE + ENTRY, &code);
-        let mut r = Random(case.u64());
+        let case = Case::read(case);
+        self.write(CODE + ENTRY, &case.code);
+        let rounds = if self.how == How::Stressed { ROUNDS } else { 1 };
+        if self.how == How::Stressed {
+            self.processor.stress(case.memory);
+        }
+        let mut answer = Vec::new();
+        for round in 0..rounds {
+            let mut this = Vec::new();
+            self.round(&case, &mut this);
+            let other = round > 0 && this != answer;
+            answer = this;
+            // One that differs from the others is wrong.
+            if other {
+                break;
+            }
+        }
+        out.extend(answer);
+        self.write(CODE + ENTRY, &vec![0xcc; case.code.len()]);
+    }
+
+    fn round(&mut self, case: &Case, out: &mut Vec<u8>) {
+        let mut r = Random(case.memory);
         for (page, _) in PAGES {
             let bytes: Vec<u8> = (0..PAGE_SIZE / 8).flat_map(|_| r.integer().to_le_bytes()).collect();
             self.write(DATA + page * PAGE_SIZE, &bytes);
         }
-        let mut cpu = UserContext::new(0, 0);
-        cpu.gpr.fill_with(|| case.u64());
-        cpu.rip = case.u64();
-        cpu.rflags = case.u64();
-        cpu.fx = FxState::from_bytes(case.bytes(512).first_chunk().expect("512 bytes"));
-        cpu.gs_base = GS_BASE;
-        for _ in 0..case.u32() {
-            let (addr, length) = (case.u64(), case.u32() as usize);
-            let bytes = case.bytes(length).to_vec();
-            self.write(addr, &bytes);
+        for (addr, bytes) in &case.data {
+            self.write(*addr, bytes);
         }
-        let trap = self.processor.run(&mut cpu, self.table.root(), &mut { FUEL }, &mut Silence);
-        self.write(CODE + ENTRY, &vec![0xcc; length]);
+        let (mut cpu, mut fuel) = (case.cpu.clone(), FUEL);
+        let trap = loop {
+            let trap = self.processor.run(&mut cpu, self.table.root(), &mut fuel, &mut Silence);
+            if trap != Trap::Interrupted || fuel == 0 {
+                break trap;
+            }
+        };
         self.answer(&cpu, trap, out);
     }
 
@@ -160,6 +191,35 @@ impl Guest {
     }
 }
 
+struct Case {
+    code: Vec<u8>,
+    /// The seed of memory's contents.
+    memory: u64,
+    cpu: UserContext,
+    /// What is written over that.
+    data: Vec<(u64, Vec<u8>)>,
+}
+
+impl Case {
+    fn read(from: &mut Reader<'_>) -> Self {
+        let length = from.u32() as usize;
+        let code = from.bytes(length).to_vec();
+        let memory = from.u64();
+        let mut cpu = UserContext::new(0, 0);
+        cpu.gpr.fill_with(|| from.u64());
+        cpu.rip = from.u64();
+        cpu.rflags = from.u64();
+        cpu.fx = FxState::from_bytes(from.bytes(512).first_chunk().expect("512 bytes"));
+        cpu.gs_base = GS_BASE;
+        let data = (0..from.u32()).map(|_| {
+            let (addr, length) = (from.u64(), from.u32() as usize);
+            (addr, from.bytes(length).to_vec())
+        });
+        let data = data.collect();
+        Self { code, memory, cpu, data }
+    }
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -184,16 +244,22 @@ pub extern "C" fn allocate(len: usize) -> *mut u8 {
     Box::leak(vec![0u8; len].into_boxed_slice()).as_mut_ptr()
 }
 
-/// Runs the cases in a buffer of [`allocate`]. Returns where the answers are: their length, as a `u32`, and they.
+/// Runs the cases in a buffer of [`allocate`]: 0 interpreted, 1 translated, 2 under stress,
+/// 3 checked. Returns where the answers are: their length, as a `u32`, and they.
 ///
 /// # Safety
 /// The buffer must be one of [`allocate`] with that length.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn run(at: *const u8, len: usize, translated: u32) -> *const u8 {
+pub unsafe extern "C" fn run(at: *const u8, len: usize, how: u32) -> *const u8 {
     // SAFETY: the caller's.
     let cases = unsafe { core::slice::from_raw_parts(at, len) };
     let mut out = vec![0; 4];
-    let mut guest = Guest::new(translated != 0);
+    let mut guest = Guest::new(match how {
+        0 => How::Interpreted,
+        1 => How::Translated,
+        2 => How::Stressed,
+        _ => How::Checked,
+    });
     let mut reader = Reader { rest: cases };
     while !reader.rest.is_empty() {
         guest.run(&mut reader, &mut out);

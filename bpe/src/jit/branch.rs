@@ -226,7 +226,9 @@ impl Emitter<'_> {
             self.i().local_get(distance.index).i32_wrap_i64().i32_load8_u(at(map.address));
             self.i().local_tee(map.number).i32_eqz();
             self.branch_rarely(label);
-            let (pending, rip) = (self.pending, self.rip);
+            // The hub, and what follows it, may be written right here.
+            let (pending, kind, clean, at) = (self.pending, self.kind, self.clean, self.at);
+            let rip = self.rip;
             self.pay();
             self.is_out_of_fuel();
             self.open_rare(BlockType::Empty);
@@ -236,9 +238,9 @@ impl Emitter<'_> {
             self.branch_to_exit(set);
             self.close();
             self.branch(shape, node, hub);
-            self.block = node;
             self.close();
-            self.pending = pending;
+            (self.block, self.at) = (node, at);
+            (self.pending, self.kind, self.clean) = (pending, kind, clean);
         }
         // What the hub knows is code of a program.
         self.pending -= 1;

@@ -13,14 +13,13 @@ use iced_x86::{
 };
 
 use super::translate;
+use crate::decode::LONGEST;
 use crate::ops::system;
 
 /// Most instructions of one function.
 const MOST: usize = 2000;
 /// Most places indirect jumps go to inside a function: a byte numbers them.
 const MOST_TARGETS: usize = 255;
-/// Longest instruction.
-const LONGEST: usize = 15;
 
 /// Sets of registers: general-purpose ones from bit 0, XMM from 16, and the flags.
 pub(crate) type Set = u64;

@@ -404,7 +404,8 @@ impl Emitter<'_> {
         if shape.loops[node] {
             self.kind = None;
             self.clean = [None; 16];
-            // The hub's loop is polled where it is entered.
+            // On the way to an entry inside there is fuel: whoever enters there has looked. The hub's loop is polled where
+            // it is entered.
             if !self.function.blocks[node].insns.is_empty() {
                 self.is_out_of_fuel();
                 self.open_rare(BlockType::Empty);

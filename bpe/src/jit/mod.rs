@@ -390,6 +390,14 @@ impl Jit {
         }
     }
 
+    /// Drops one of the clusters, whichever.
+    pub(crate) fn drop_some(&mut self, which: usize) {
+        let ids: Vec<u32> = self.clusters.keys().copied().collect();
+        if let Some(&id) = ids.get(which.checked_rem(ids.len()).unwrap_or(0)) {
+            self.drop_cluster(id);
+        }
+    }
+
     fn drop_cluster(&mut self, id: u32) {
         let Some(cluster) = self.clusters.remove(&id) else { return };
         self.bytes -= cluster.bytes;

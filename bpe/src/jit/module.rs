@@ -187,7 +187,8 @@ fn enter(layout: &Layout) -> Function {
     f
 }
 
-/// Parameters as a translated function's, but the first is the address to go to.
+/// Parameters as a translated function's, but the first is the address to go to. Without fuel that is where control stays:
+/// an entry inside loops is reached through their headers, which must not stop there.
 fn dispatch(layout: &Layout) -> Function {
     let entry = 4;
     let mut f = Function::new([(1, ValType::I32)]);
@@ -195,6 +196,7 @@ fn dispatch(layout: &Layout) -> Function {
     s.local_get(0).local_get(0).i64_const(12).i64_shr_u().i64_xor().i32_wrap_i64();
     s.i32_const(JUMPS as i32 - 1).i32_and().i32_const(JUMP_SHIFT as i32).i32_shl().local_tee(entry);
     s.i64_load(at(layout.jumps)).i32_const(0).i64_load(at(layout.key)).i64_xor().local_get(0).i64_eq();
+    s.local_get(1).i64_const(0).i64_ge_s().i32_and();
     s.if_(wasm_encoder::BlockType::Empty);
     s.local_get(entry).i64_load(at(layout.jumps + 8)).local_get(1);
     s.local_get(entry).i32_load(at(layout.jumps + 20)).local_get(3);

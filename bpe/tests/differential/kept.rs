@@ -47,6 +47,7 @@ pub fn all(kind: &str) -> Vec<(String, Kept)> {
 
 /// Keeps one; says where.
 pub fn keep(kind: &str, name: &str, kept: &Kept) -> PathBuf {
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let path = folder(kind).join(format!("{name}.case"));
     std::fs::create_dir_all(folder(kind)).expect("a folder for it");
     std::fs::write(&path, write(kept)).expect("room for it");

@@ -18,7 +18,8 @@ pub struct Driver<H> {
 
 impl<H: Host> Driver<H> {
     /// Turns the machine on. With the word `conformance` on the command line it starts no system: it runs the suite
-    /// every machine has to pass, says how that went on the console, and is off. With `check` translated code is checked.
+    /// every machine has to pass, says how that went on the console, and is off. With `check` translated code is checked; with `stress=SEED` the
+    /// processor makes common what is rare ([`aurora_bpe::Processor::stress`]).
     pub fn boot(machine: Arc<VirtualMachine<H>>, info: BootInfo) -> Result<Self, BootError> {
         if info.command_line.split_whitespace().any(|word| word == "conformance") {
             let report = conform(machine.clone());
@@ -27,6 +28,10 @@ impl<H: Host> Driver<H> {
         }
         if info.command_line.split_whitespace().any(|word| word == "check") {
             machine.check_translations();
+        }
+        let seed = info.command_line.split_whitespace().find_map(|word| word.strip_prefix("stress="));
+        if let Some(seed) = seed.and_then(|seed| seed.parse().ok()) {
+            machine.stress(seed);
         }
         let kernel = Some(Kernel::boot(machine.clone(), info)?);
         Ok(Self { machine, kernel })

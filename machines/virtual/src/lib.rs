@@ -21,7 +21,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use aurora_bpe::Engine;
 use aurora_bpe::{Environment, Processor};
@@ -81,6 +81,8 @@ pub struct VirtualMachine<H> {
     ports: Ports,
     disks: Vec<Arc<dyn BlockDevice>>,
     trace: Option<spin::Mutex<TraceHash>>,
+    /// Whether the processor interrupts programs when it likes.
+    stressed: AtomicBool,
 }
 
 impl<H: Host> VirtualMachine<H> {
@@ -97,6 +99,7 @@ impl<H: Host> VirtualMachine<H> {
             ports: Ports::default(),
             disks,
             trace: config.traced.then(Default::default),
+            stressed: AtomicBool::new(false),
             config,
             host,
             memory,
@@ -113,6 +116,12 @@ impl<H: Host> VirtualMachine<H> {
     /// From now on whatever is translated is checked against the interpreter.
     fn check_translations(&self) {
         self.processor.lock().check_translations(true);
+    }
+
+    /// From now on what is rare is common; see [`Processor::stress`].
+    fn stress(&self, seed: u64) {
+        self.processor.lock().stress(seed);
+        self.stressed.store(true, Ordering::Relaxed);
     }
 
     /// What it runs in.
@@ -200,7 +209,7 @@ impl<H: Host> Machine for VirtualMachine<H> {
             let trap = processor.run(cpu, space, &mut fuel, &mut Inside { machine: self, given });
             let used = given - fuel;
             self.retired.fetch_add(used, Ordering::Relaxed);
-            if trap != Trap::Interrupted {
+            if trap != Trap::Interrupted || self.stressed.load(Ordering::Relaxed) {
                 break trap;
             }
             self.clock.calibrate(used, clock, self.host.clock_ns());

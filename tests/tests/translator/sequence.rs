@@ -17,8 +17,8 @@ use super::layout::{CODE, DATA, ENTRY};
 use super::random::Random;
 use super::state::{Outcome, State};
 
-/// The status flags, without AF, which nothing but a few old instructions reads.
-const STATUS: u64 = 0x8c5;
+/// The status flags.
+const STATUS: u64 = 0x8d5;
 
 pub struct Sequence {
     pub bytes: Vec<u8>,
@@ -110,7 +110,7 @@ impl Sequence {
         // Flags are compared with what is known of them where it ended.
         let ended = if host.vector == 3 { host.state.rip.wrapping_sub(1) } else { host.state.rip };
         let place = ended.wrapping_sub(CODE + ENTRY);
-        let undefined = self.insns.iter().find(|i| i.0 == place).map_or(STATUS, |i| i.2) | 1 << 4;
+        let undefined = self.insns.iter().find(|i| i.0 == place).map_or(STATUS, |i| i.2);
         let (mut host, mut bpe) = (host.clone(), bpe.clone());
         host.state.rflags &= !undefined;
         bpe.state.rflags &= !undefined;
@@ -120,6 +120,16 @@ impl Sequence {
 
 /// Registers that keep their meaning: RBX, RSP, R12, R15.
 const KEPT: [usize; 4] = [3, 4, 12, 15];
+
+/// A displacement to fill in.
+struct Jump {
+    at: usize,
+    bytes: usize,
+    /// The instruction it leads to, by number.
+    target: u64,
+    /// Flags undefined on the way.
+    undefined: u64,
+}
 
 struct Builder<'a> {
     r: &'a mut Random,
@@ -184,9 +194,9 @@ fn start(r: &mut Random) -> State {
 
 impl Builder<'_> {
     fn main(&mut self, length: u64) {
-        // Calls and forward jumps to patch: where the displacement is, and how many instructions to skip.
+        // Calls to patch: where the displacement is.
         let mut calls = Vec::new();
-        let mut jumps: Vec<(usize, u64, u64)> = Vec::new();
+        let mut jumps: Vec<Jump> = Vec::new();
         let head = self.r.below(length / 2 + 1);
         let tail = head + 1 + self.r.below(length - head);
         let mut loop_start = None;
@@ -209,6 +219,11 @@ impl Builder<'_> {
                     };
                     if n + skip < limit {
                         self.jump_forward(&mut jumps, n + skip);
+                    }
+                    // Two places, one of which an address says.
+                    let other = 1 + self.r.below(3);
+                    if self.r.one_in(3) && n + skip + other < limit {
+                        self.jump_indirect(&mut jumps, [n + skip, n + skip + other]);
                     }
                 }
                 2 if self.r.one_in(3) => {
@@ -257,28 +272,45 @@ impl Builder<'_> {
     }
 
     /// Jumps to here are told so; what is undefined on their way is undefined here.
-    fn land(&mut self, jumps: &mut Vec<(usize, u64, u64)>, n: u64) {
+    fn land(&mut self, jumps: &mut Vec<Jump>, n: u64) {
         let here = self.bytes.len();
         let mut arrived = 0;
-        jumps.retain(|&(at, target, undefined)| {
-            if target > n {
+        jumps.retain(|jump| {
+            if jump.target > n {
                 return true;
             }
-            arrived |= undefined;
-            self.bytes[at] = (here - at - 1) as u8;
+            arrived |= jump.undefined;
+            let place = jump.at..jump.at + jump.bytes;
+            let distance = ((here - place.end) as u32).to_le_bytes();
+            self.bytes[place].copy_from_slice(&distance[..jump.bytes]);
             false
         });
         self.undefined |= arrived;
     }
 
-    fn jump_forward(&mut self, jumps: &mut Vec<(usize, u64, u64)>, target: u64) {
+    fn jump_forward(&mut self, jumps: &mut Vec<Jump>, target: u64) {
         let cc = self.r.below(16) as u8;
         let insn = self.decode(&[0x70 | cc, 0]);
         if reads_flags(&insn) & self.undefined != 0 {
             return self.instruction();
         }
         self.raw(&[0x70 | cc, 0]);
-        jumps.push((self.bytes.len() - 1, target, self.undefined));
+        jumps.push(Jump { at: self.bytes.len() - 1, bytes: 1, target, undefined: self.undefined });
+    }
+
+    /// LEA R14, first; LEA R11, second; CMOVcc R14, R11; JMP R14.
+    fn jump_indirect(&mut self, jumps: &mut Vec<Jump>, targets: [u64; 2]) {
+        let cc = self.r.below(16) as u8;
+        let choose = [0x4d, 0x0f, 0x40 | cc, 0xf3];
+        if reads_flags(&self.decode(&choose)) & self.undefined != 0 {
+            return self.instruction();
+        }
+        for (target, lea) in targets.into_iter().zip([[0x4c, 0x8d, 0x35], [0x4c, 0x8d, 0x1d]]) {
+            self.raw(&[&lea[..], &[0; 4]].concat());
+            jumps.push(Jump { at: self.bytes.len() - 4, bytes: 4, target, undefined: self.undefined });
+        }
+        self.raw(&choose);
+        self.raw(&[0x41, 0xff, 0xe6]);
     }
 
     /// CMP R8, R9: from here on all flags are defined.
@@ -380,7 +412,7 @@ fn is_shift(insn: &Instruction) -> bool {
 /// iced's flags as RFLAGS has them.
 fn flags(bits: u32) -> u64 {
     use iced_x86::RflagsBits as F;
-    [(F::OF, 1 << 11), (F::SF, 1 << 7), (F::ZF, 1 << 6), (F::CF, 1), (F::PF, 1 << 2)]
+    [(F::OF, 1 << 11), (F::SF, 1 << 7), (F::ZF, 1 << 6), (F::AF, 1 << 4), (F::CF, 1), (F::PF, 1 << 2)]
         .iter()
         .filter(|(bit, _)| bits & bit != 0)
         .map(|&(_, flag)| flag)
