@@ -59,7 +59,7 @@ struct call calls[] = {
     {SYS_signalfd4, "signalfd sigset eight flags:create", "signalfd"}, {SYS_timerfd_create, "one:clock flags:create", "timerfd"},
     {SYS_timerfd_settime, "timerfd flags:abstime itimerspec out"}, {SYS_timerfd_gettime, "timerfd out"},
     {SYS_futex, "word one:futex few timespec word few"}, {SYS_futex, "word one:futex bit few word bit"}, {449, "waitv few zero timespec one:clock"},
-    {SYS_set_robust_list, "robust len"}, {SYS_get_robust_list, "pid out out"}, {SYS_semget, "one:key few flags:ipc", "sem"},
+    {SYS_set_robust_list, "robust len"}, {SYS_get_robust_list, "pid out out"}, {SYS_rseq, "page thirty_two bit few"}, {SYS_semget, "one:key few flags:ipc", "sem"},
     {SYS_semop, "sem semops few"}, {SYS_semtimedop, "sem semops few timespec"}, {SYS_semctl, "sem few one:semctl ipcbuf"},
     {SYS_semctl, "sem few one:semctl few"}, {SYS_msgget, "one:key flags:ipc", "msq"}, {SYS_msgsnd, "msq msgbuf len flags:ipc-nowait"},
     {SYS_msgrcv, "msq buf len few flags:ipc-nowait"}, {SYS_msgctl, "msq one:msgctl ipcbuf"}, {SYS_mq_open, "queue flags:open flags:mode mq_attr", "mq"},

@@ -159,7 +159,7 @@ static const struct type types[] = {
     {"shm", make_resource, SHARED_SEGMENT}, {"sem", make_resource, SEMAPHORE}, {"msq", make_resource, MESSAGES},
     {"mapping", make_resource, MAPPING}, {"path", make_path}, {"text", make_text}, {"queue", make_queue_name}, {"buf", make_room}, {"in", make_input},
     {"out", make_room, 64}, {"pair", make_room, 8}, {"len", make_length}, {"page", make_page}, {"pages", make_pages_length},
-    {"off", make_offset}, {"num", make_number}, {"few", make_below, 6}, {"bit", make_below, 2}, {"eight", make_exactly, 8}, {"zero", make_exactly, 0},
+    {"off", make_offset}, {"num", make_number}, {"few", make_below, 6}, {"bit", make_below, 2}, {"eight", make_exactly, 8}, {"thirty_two", make_exactly, 32}, {"zero", make_exactly, 0},
     {"pid", make_task}, {"word", make_word}, {"uid", make_user}, {"sig", make_signal}, {"ms", make_milliseconds},
 };
 
