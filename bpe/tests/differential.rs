@@ -19,6 +19,8 @@ mod host;
 mod kept;
 #[path = "differential/layout.rs"]
 mod layout;
+#[path = "differential/operands.rs"]
+mod operands;
 #[path = "differential/random.rs"]
 mod random;
 #[path = "differential/state.rs"]
@@ -81,7 +83,7 @@ impl Both {
                 continue;
             }
             let free = compare::unspecified(&case.insn);
-            let operand = generate::effective_address(&case.insn, &case.state);
+            let operand = operands::effective_address(&case.insn, &case.state);
             for i in 0..PAGE as usize {
                 let (x, y) = (self.host.page(page)[i], self.bpe.page(slot)[i]);
                 let addr = DATA + page * PAGE + i as u64;

@@ -68,6 +68,9 @@ pub struct RunArgs {
     /// Execute whatever is translated a second time by the interpreter, and panic where they differ: slow
     #[arg(long)]
     pub check: bool,
+    /// Interrupt programs at any instruction and drop translations at any time, as this seed says
+    #[arg(long, value_name = "N")]
+    pub stress: Option<u64>,
     /// Stop the machine after this many seconds, with status 124
     #[arg(long, value_name = "S")]
     pub timeout: Option<f64>,
@@ -92,6 +95,7 @@ impl RunArgs {
         for (word, wanted) in [("quiet", self.trace.is_none()), ("profile", self.profile), ("check", self.check)] {
             words.extend(wanted.then(|| word.to_owned()));
         }
+        words.extend(self.stress.map(|seed| format!("stress={seed}")));
         Ok(Boot {
             archive: if root_disk.is_some() { Vec::new() } else { self.archive()? },
             command_line: words.join(" "),

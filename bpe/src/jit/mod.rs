@@ -26,6 +26,7 @@ mod module;
 mod packed;
 mod plan;
 mod runtime;
+mod shuffle;
 mod stack;
 mod transfer;
 mod translate;

@@ -54,7 +54,7 @@ fn approximately(a: f32, b: f32) -> bool {
 fn in_operand(insn: &Instruction) -> bool {
     use M::*;
     matches!(insn.mnemonic(), Fxsave | Fxsave64 | Fxrstor | Fxrstor64 | Fnsave | Frstor | Fnstenv | Fldenv)
-        || super::generate::is_extended_state(insn)
+        || super::operands::is_extended_state(insn)
 }
 
 /// The first difference, in words.
@@ -142,7 +142,7 @@ pub fn unspecified(insn: &Instruction) -> Vec<std::ops::Range<u64>> {
     match insn.mnemonic() {
         // MXCSR's mask, too: AMD's has a bit more.
         M::Fxsave | M::Fxsave64 => vec![6..24, 28..32],
-        _ if super::generate::is_extended_state(insn) => vec![6..24, 28..32],
+        _ if super::operands::is_extended_state(insn) => vec![6..24, 28..32],
         M::Fnstenv | M::Fnsave => {
             let narrow = insn.memory_size().size() == 14 || insn.memory_size().size() == 94;
             vec![if narrow { 6..14 } else { 12..28 }]

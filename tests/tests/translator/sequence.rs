@@ -11,15 +11,17 @@ use iced_x86::{
 };
 
 use super::compare;
-use super::generate::{Case, Template, is_extended_state};
+use super::generate::{Case, Template};
 use super::kept::Kept;
 use super::layout::{CODE, DATA, ENTRY};
+use super::operands::is_extended_state;
 use super::random::Random;
 use super::state::{Outcome, State};
 
 /// The status flags.
 const STATUS: u64 = 0x8d5;
 
+#[derive(Clone)]
 pub struct Sequence {
     pub bytes: Vec<u8>,
     pub state: State,
@@ -86,6 +88,12 @@ impl Sequence {
         let mut kept = self.kept(0);
         kept.code[place].copy_from_slice(&nothing);
         Some(Self::of_kept(&kept))
+    }
+
+    /// The bytes of instruction `n`.
+    pub fn instruction(&self, n: usize) -> &[u8] {
+        let (at, insn, _) = &self.insns[n];
+        &self.bytes[*at as usize..*at as usize + insn.len()]
     }
 
     /// How many instructions it has.
