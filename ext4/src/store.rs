@@ -149,8 +149,11 @@ impl Ext4 {
         if block >= self.layout.blocks {
             return corrupt("a block number beyond the end of the device", block);
         }
-        let (block, count) = self.redirected(block, count.clamp(1, 64).min(self.layout.blocks - block));
-        Error::Missing(Want { block, count: u32::try_from(count).unwrap_or(1), epoch: self.cache.epoch })
+        let (at, count) = self.redirected(block, count.clamp(1, 64).min(self.layout.blocks - block));
+        if !self.comes_as(at, block) {
+            return corrupt("a block of the journal is used for something else", at);
+        }
+        Error::Missing(Want { block: at, count: u32::try_from(count).unwrap_or(1), epoch: self.cache.epoch })
     }
 
     /// Takes a block from the device into memory.

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use crate::bytes::{be32, put_be32, to_u64};
 use crate::checksum::{crc32c, crc32c_without};
 use crate::error::{Error, Result, corrupt};
-use crate::fs::Ext4;
+use crate::fs::{Ext4, Redirect};
 use crate::store::Kind;
 use crate::types::{Block, BlockRange, Ino, Place, PlanId};
 use format::{Features, field};
@@ -251,12 +251,19 @@ impl Ext4 {
 
     /// Which block the contents of a place are, while a journal is seen through.
     pub(crate) fn unredirected(&self, at: u64, data: Block) -> (u64, Block) {
-        if self.redirect.is_empty() {
-            return (at, data);
-        }
-        match self.redirect.iter().find(|(_, r)| r.at == at) {
-            Some((block, redirect)) => (*block, if redirect.escaped { format::unescape(&data) } else { data }),
+        match self.logged_at(at) {
+            Some((block, redirect)) => (block, if redirect.escaped { format::unescape(&data) } else { data }),
             None => (at, data),
         }
+    }
+
+    /// Whether `at`, once read, is `block`. It is not where damage has the same place of the journal hold two blocks, or
+    /// be a part of the file system, too.
+    pub(crate) fn comes_as(&self, at: u64, block: u64) -> bool {
+        self.logged_at(at).map_or(at, |(logged, _)| logged) == block
+    }
+
+    fn logged_at(&self, at: u64) -> Option<(u64, &Redirect)> {
+        self.redirect.iter().find(|(_, redirect)| redirect.at == at).map(|(block, redirect)| (*block, redirect))
     }
 }
