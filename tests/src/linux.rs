@@ -25,6 +25,7 @@ mount --bind "$root" "$root" || exit 98
 for fd in /proc/self/fd/*; do fd=${fd##*/}; ((fd > 2)) && eval "exec $fd>&-"; done
 device() { mknod -m 666 "$root/dev/$1" c "$2" "$3"; }
 mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=755 dev "$root/dev" || exit 98
+mkdir -p "$root/sys" && mount -t sysfs -o ro sysfs "$root/sys" || exit 98
 device null 1 3; device zero 1 5; device full 1 7; device random 1 8; device urandom 1 9; device tty 5 0
 ln -s /proc/self/fd "$root/dev/fd"
 for stream in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${stream%:*}" "$root/dev/${stream#*:}"; done
