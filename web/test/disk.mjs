@@ -46,7 +46,6 @@ async function exported(page) {
   const image = join(folder, "disk.img");
   await pipeline(createReadStream(packed), createGunzip(), createWriteStream(image));
   // The copy is of a disk in use: what is in its journal is there after replay, as for who mounts it.
-  e2fsck("-fn", image);
   e2fsck("-fy", "-E", "journal_only", image);
   e2fsck("-fn", image);
   return { packed, image };
