@@ -66,7 +66,7 @@ fn an_idle_machine_burns_no_core() {
 
 #[test]
 fn a_snapshot_is_restored_in_a_new_worker() {
-    page("a_snapshot_is_restored_in_a_new_worker");
+    disk("a_snapshot_is_restored_in_a_new_worker");
 }
 
 #[test]

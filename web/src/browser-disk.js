@@ -103,12 +103,17 @@ async function openOpfs({ name, size = 0, replace = false }, image) {
     () => true,
     () => false,
   );
-  if (!exists || replace) await createOpfs(at, name, size, image);
-  return new OpfsDisk(await accessHandle(await at.getFileHandle(DISK)), name);
+  const made = !exists || replace ? await createOpfs(at, name, size, image) : 0;
+  const disk = new OpfsDisk(await accessHandle(await at.getFileHandle(DISK)), name);
+  if (disk.size >= made) return disk;
+  disk.close();
+  await at.removeEntry(DISK);
+  throw new AuroraError(`the browser kept ${disk.size} of the ${made} bytes of the disk ${name}: private windows may`);
 }
 
 /**
- * The old disk is there until the new one is whole.
+ * The old disk is there until the new one is whole. Returns how long that is: Chromium's private windows have been seen
+ * to lose the end of a large file without an error.
  * @param {FileSystemDirectoryHandle} at
  * @param {string} name
  * @param {number} size
@@ -117,12 +122,14 @@ async function openOpfs({ name, size = 0, replace = false }, image) {
 async function createOpfs(at, name, size, image) {
   const part = /** @type {Movable} */ (await at.getFileHandle(PART, { create: true }));
   const handle = await accessHandle(part);
+  let whole;
   try {
     handle.truncate(0);
     handle.truncate(size);
     const length = image ? await fill(new OpfsDisk(handle, name), image) : 0;
-    if (length + size === 0) throw missing(name);
-    handle.truncate(Math.max(size, length));
+    whole = Math.max(size, length);
+    if (whole === 0) throw missing(name);
+    handle.truncate(whole);
     handle.flush();
   } catch (error) {
     handle.close();
@@ -131,6 +138,7 @@ async function createOpfs(at, name, size, image) {
   }
   handle.close();
   await part.move(DISK);
+  return whole;
 }
 
 /**

@@ -5,6 +5,8 @@
 const PAGE = 4096;
 /** Bytes written at a time, at most. */
 const RUN = 1 << 20;
+/** Bytes of a blob read at a time. */
+const SLICE = 4 << 20;
 
 /** An image's bytes as they come; none if there is no image. @typedef {(() => Promise<ReadableStream<Uint8Array>>) | undefined} Opened */
 
@@ -30,6 +32,23 @@ export function* runs(bytes) {
     else if (start < 0) start = at;
   }
   if (start >= 0) yield [start, bytes.length];
+}
+
+/**
+ * A blob's bytes. Its own stream gives 64 KiB at a time, each by way of another process.
+ * @param {Blob} blob
+ * @returns {ReadableStream<Uint8Array>}
+ */
+export function inSlices(blob) {
+  let at = 0;
+  return new ReadableStream({
+    async pull(controller) {
+      if (at >= blob.size) return controller.close();
+      const slice = blob.slice(at, at + SLICE);
+      at += slice.size;
+      controller.enqueue(new Uint8Array(await slice.arrayBuffer()));
+    },
+  });
 }
 
 /**

@@ -1,6 +1,7 @@
 // The worker that holds a machine, the same in a browser and in Node. It gives the machine its turns between messages,
 // so it is never away from its event loop for long; what it says to the page is answered before it says more.
 import { AuroraError } from "./error.js";
+import { inSlices } from "./disk-copy.js";
 import { isPublished, openPublished } from "./disk-published.js";
 import { Link } from "./link.js";
 import { CONSOLE, LINK, Machine, RESTART, Runner, TURN_MS } from "./machine.js";
@@ -319,10 +320,20 @@ class Keeper {
    * @returns {Promise<ReadableStream<Uint8Array>>}
    */
   async #stream(source, stage) {
+    if (source instanceof Blob) return this.#counted(inSlices(source), stage, source.size);
     const response = typeof source === "string" ? await this.#fetch(source) : new Response(source);
     const length = response.headers.get("content-length");
     // The length is of what travels, which may be compressed.
     const total = length && !response.headers.has("content-encoding") ? Number(length) : undefined;
+    return this.#counted(/** @type {ReadableStream} */ (response.body), stage, total);
+  }
+
+  /**
+   * @param {ReadableStream<Uint8Array>} stream
+   * @param {string} stage
+   * @param {number} [total]
+   */
+  #counted(stream, stage, total) {
     let loaded = 0;
     const count = new TransformStream({
       transform: (part, controller) => {
@@ -331,7 +342,7 @@ class Keeper {
         controller.enqueue(part);
       },
     });
-    return /** @type {ReadableStream} */ (response.body).pipeThrough(count);
+    return stream.pipeThrough(count);
   }
 
   /** @param {string} stage @param {number} loaded @param {number} [total] */

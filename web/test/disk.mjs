@@ -127,6 +127,17 @@ const tests = {
     await first.getByRole("alertdialog", { name: "This disk is in use" }).waitFor();
   },
 
+  async a_snapshot_is_restored_in_a_new_worker() {
+    const page = await open();
+    await prompt(page);
+    await command(page, "x=remembered; echo on disk > /tmp/f; cd /tmp");
+    await page.evaluate(() => window.aurora.snapshot());
+    await command(page, "x=changed; rm /tmp/f; cd /");
+    await page.evaluate(() => window.aurora.restore());
+    await page.locator("#status", { hasText: "Running" }).waitFor();
+    assert.equal(await command(page, "echo $x; cat /tmp/f; pwd; sleep 0.1; echo on"), "remembered\non disk\n/tmp\non");
+  },
+
   async snapshots_are_listed_gone_back_to_and_deleted_and_a_reset_makes_all_new() {
     const page = await open();
     await prompt(page);

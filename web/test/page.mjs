@@ -143,17 +143,6 @@ const tests = {
     assert.ok(share < 0.1, `${share}`);
   },
 
-  async a_snapshot_is_restored_in_a_new_worker() {
-    const page = await open();
-    await prompt(page);
-    await command(page, "x=remembered; echo on disk > /tmp/f; cd /tmp");
-    await page.evaluate(() => window.aurora.snapshot());
-    await command(page, "x=changed; rm /tmp/f; cd /");
-    await page.evaluate(() => window.aurora.restore());
-    await page.locator("#status", { hasText: "Running" }).waitFor();
-    assert.equal(await command(page, "echo $x; cat /tmp/f; pwd; sleep 0.1; echo on"), "remembered\non disk\n/tmp\non");
-  },
-
   /** Not a test: five navigations to the prompt, in milliseconds. */
   async measure_navigation_to_prompt() {
     const times = [];
