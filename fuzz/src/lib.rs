@@ -66,12 +66,12 @@ pub fn program() -> Result<PathBuf> {
     let mut gcc = Command::new(setup::musl_gcc()?);
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-static", "-o"])
         .arg(&target);
-    for entry in std::fs::read_dir(project::root().join("fuzz/program"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "c") {
-            gcc.arg(path);
-        }
-    }
+    // In order, so that the program is the same everywhere and a seed does everywhere what it did.
+    let files = std::fs::read_dir(project::root().join("fuzz/program"))?.map(|entry| Ok(entry?.path()));
+    let mut sources = files.collect::<Result<Vec<_>>>()?;
+    sources.retain(|path| path.extension().is_some_and(|e| e == "c"));
+    sources.sort();
+    gcc.args(sources);
     let out = gcc.output().context("cannot run musl-gcc")?;
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     Ok(target)
