@@ -154,8 +154,11 @@ pub fn run(arguments: &RunArgs) -> Result<u8> {
                 eprint!("{}", profile::tables(&profile::collect(&running), &Image::from_archive(archive)?));
             }
             // What is not on the disks yet, or in the trace, would be lost with the machine.
-            if has_disks || arguments.trace.is_some() {
+            if has_disks {
                 running.turn_off(WRITE_BACK)?;
+            } else if arguments.trace.is_some() {
+                // Where nothing can be lost but that, a machine that does not go is left: the status is the program's.
+                let _ = running.turn_off(GRACE);
             }
             Ok(status)
         }

@@ -2,25 +2,24 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::task::Poll;
 
 use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
-use aurora_machine::{Instant, USER_END, VirtAddr};
+use aurora_machine::{USER_END, VirtAddr};
 
 use crate::ipc::inotify;
 use crate::memory::io::{Segment, Segments};
 use crate::memory::{AddressSpace, IoBuf, IoError, UserPtr};
 use crate::num::to_usize;
 use crate::security::credentials::CAP_FSETID;
+use crate::syscall::blocked::{Blocked, blocked};
 use crate::syscall::sync::{self, Lasting};
 use crate::syscall::{Context, SysResult};
 use crate::task::limits::{Resource, UNLIMITED};
 use crate::task::{SigInfo, Signal, Thread};
-use crate::tty::Tty;
 use crate::tty::job::check_background;
 use crate::vfs::inode::{S_ISGID, S_ISUID};
-use crate::vfs::{AttributeChange, Events, Fd, FileKind, OpenFile, OpenFlags, SetTime};
+use crate::vfs::{AttributeChange, Fd, FileKind, OpenFile, OpenFlags, SetTime};
 
 /// Most segments of readv(2): `IOV_MAX`.
 const IOV_MAX: u64 = 1024;
@@ -364,61 +363,8 @@ pub(super) async fn move_bytes(
     Ok(buffer.done() as u64)
 }
 
-/// What follows on a try that would block.
-enum Blocked {
-    /// What was moved is all there is to move now.
-    Enough,
-    /// Something was typed.
-    Typed,
-    /// Nothing was typed in time, or a signal came: what is there is taken.
-    TimedOut,
-    /// What came of a later try.
-    Tried(Result<usize, IoError>),
-}
-
-/// Waits until a move can go on.
-async fn blocked(
-    thread: &Thread,
-    file: &OpenFile,
-    buffer: &mut IoBuf<'_>,
-    how: Move,
-    deadline: &mut Option<Instant>,
-) -> Result<Blocked, Errno> {
-    let progress = buffer.done() > 0;
-    if progress && how.way == Way::Read {
-        return Ok(Blocked::Enough);
-    }
-    let typing = file.ops.terminal().filter(|_| how.way == Way::Read);
-    // A terminal's reader that cannot go on waiting takes what it did not want to go with.
-    let some_typed = typing.is_some_and(|tty| tty.input_state(buffer.remaining()).0 > 0);
-    if file.nonblocking() || how.nowait {
-        return match progress {
-            true => Ok(Blocked::Enough),
-            false if some_typed => Ok(Blocked::TimedOut),
-            false => Err(Errno::EAGAIN),
-        };
-    }
-    if let Some(tty) = typing {
-        return match wait_typed(thread, file, tty, buffer.remaining(), deadline).await {
-            Some(Typed::Some) => Ok(Blocked::Typed),
-            Some(Typed::TimedOut) => Ok(Blocked::TimedOut),
-            None if some_typed => Ok(Blocked::TimedOut),
-            None => Err(Errno::ERESTARTSYS),
-        };
-    }
-    let tried = try_until(thread, file, || match step(thread, file, buffer, how) {
-        Err(IoError::WouldBlock) => None,
-        done => Some(done),
-    });
-    match tried.await {
-        Ok(result) => Ok(Blocked::Tried(result)),
-        Err(_) if progress => Ok(Blocked::Enough),
-        Err(errno) => Err(errno),
-    }
-}
-
 /// One try.
-fn step(thread: &Thread, file: &OpenFile, buffer: &mut IoBuf<'_>, how: Move) -> Result<usize, IoError> {
+pub(super) fn step(thread: &Thread, file: &OpenFile, buffer: &mut IoBuf<'_>, how: Move) -> Result<usize, IoError> {
     if !file.ops.seekable() {
         return match how.way {
             Way::Read => file.ops.read_at(file, 0, buffer),
@@ -481,53 +427,6 @@ pub(super) fn without_privileges(thread: &Thread, file: &OpenFile) -> Option<u32
     let drops = mode & S_ISUID != 0 || group;
     (drops && !thread.process.credentials().is_capable(CAP_FSETID))
         .then_some(mode & 0o7777 & !(S_ISUID | if group { S_ISGID } else { 0 }))
-}
-
-/// Tries until `attempt` gives something: again whenever something about `file` changes. Being ready is not enough: an
-/// event counter with room is ready for writers, and has none for a number that is larger than the room. An attempt that
-/// gives nothing changes nothing, else it would wake itself for ever.
-pub(super) async fn try_until<T>(
-    thread: &Thread,
-    file: &OpenFile,
-    attempt: impl FnMut() -> Option<T>,
-) -> Result<T, Errno> {
-    let queue = file.ops.wait_queue().ok_or(Errno::EAGAIN)?;
-    thread.interruptible(queue.wait(attempt)).await.ok_or(Errno::ERESTARTSYS)
-}
-
-/// Why a terminal's reader looks again.
-enum Typed {
-    Some,
-    TimedOut,
-}
-
-/// Waits until a terminal has what a reader with room for `wanted` bytes waits for, or more than before, or the time its
-/// settings give is over: from the first wait on (`deadline`), or since the last byte.
-async fn wait_typed(
-    thread: &Thread,
-    file: &OpenFile,
-    tty: &Arc<Tty>,
-    wanted: usize,
-    deadline: &mut Option<Instant>,
-) -> Option<Typed> {
-    let kernel = thread.kernel();
-    let (queued, _) = tty.input_state(wanted);
-    let until = tty.read_timeout().map(|ns| kernel.machine.now() + ns);
-    // Between bytes the clock starts anew.
-    *deadline = if queued > 0 { until } else { deadline.or(until) };
-    let mut came = core::pin::pin!(tty.changed.wait(|| {
-        let (now, enough) = tty.input_state(wanted);
-        let over = file.ops.readiness(file).contains(Events::HUP);
-        (enough || now != queued || over).then_some(())
-    }));
-    let mut sleep = core::pin::pin!(kernel.sleep_until(deadline.unwrap_or(Instant::NEVER)));
-    let wait = core::future::poll_fn(|cx| {
-        if came.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Typed::Some);
-        }
-        sleep.as_mut().poll(cx).map(|()| Typed::TimedOut)
-    });
-    thread.interruptible(wait).await
 }
 
 const SEEK_SET: u32 = 0;

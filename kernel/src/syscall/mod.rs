@@ -10,6 +10,7 @@ mod absent;
 mod allocate;
 mod arg;
 pub mod aurora;
+mod blocked;
 mod capability;
 mod descriptor;
 mod directory;
