@@ -359,7 +359,7 @@ static void run(size_t row)
 /* The first process of a system has nothing yet. */
 static void prepare_system(void)
 {
-    mkdir("/dev", 0755), mkdir("/proc", 0755), mkdir("/tmp", 0777);
+    mkdir("/dev", 0755), mkdir("/proc", 0755);
     mount("dev", "/dev", "devtmpfs", 0, NULL);
     mount("proc", "/proc", "proc", 0, NULL);
     mount("tmp", "/tmp", "tmpfs", 0, NULL);
@@ -378,6 +378,8 @@ int main(int argc, char **argv)
     const char *slash = strrchr(argv[0], '/');
     static char own[200];
     if (slash) snprintf(own, sizeof own, "%.*s", (int)(slash - argv[0]), argv[0]), folder = own;
+    /* What starts it in a system without a first process has no more than the program. */
+    mkdir("/tmp", 0777);
     int first = getpid() == 1;
     if (first) prepare_system();
     for (int i = 1; i + 1 < argc && strcmp(argv[i], "-s") == 0; i += 2) scale = atof(argv[i + 1]);

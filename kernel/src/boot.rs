@@ -61,7 +61,8 @@ struct CommandLine {
 impl CommandLine {
     fn parse(line: &str) -> Self {
         let mut options = Self::default();
-        for word in line.split_ascii_whitespace() {
+        for word in words(line) {
+            let word = word.as_str();
             match word.split_once('=') {
                 Some(("init", path)) => options.init = Some(path.to_string()),
                 Some(("console", name)) => options.console = Some(name.to_string()),
@@ -78,6 +79,16 @@ impl CommandLine {
         }
         options
     }
+}
+
+/// The words of a command line. Double quotes keep spaces together, and are taken off.
+fn words(line: &str) -> Vec<String> {
+    let mut quoted = false;
+    let separate = |c: char| {
+        quoted ^= c == '"';
+        !quoted && c.is_ascii_whitespace()
+    };
+    line.split(separate).filter(|word| !word.is_empty()).map(|word| word.replace('"', "")).collect()
 }
 
 fn failed(what: &str) -> impl Fn(Errno) -> BootError + '_ {

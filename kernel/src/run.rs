@@ -82,10 +82,25 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
         match trap {
             _ if met == After::Goes => {}
             _ if met == After::Met => raise(&thread, &cpu, SigInfo::fault(Signal::SIGTRAP, TRAP_HWBKPT, cpu.rip)),
-            Trap::Syscall => interrupted = system_call(&thread, &mut cpu, Gate::Linux).await,
+            Trap::Syscall | Trap::Int80 => {
+                let gate = if trap == Trap::Syscall { Gate::Linux } else { Gate::Aurora };
+                // Rare and large: boxed, so that every thread's future stays small.
+                if thread.watched.load(Ordering::Relaxed) & (TRACED | FILTERED) != 0 {
+                    interrupted = Box::pin(watched_call(&thread, &mut cpu, gate)).await;
+                    continue;
+                }
+                let number = cpu.reg(Reg::Rax);
+                let result = match syscall::dispatch_now(&thread, &mut cpu, gate) {
+                    Some(result) => result,
+                    None => syscall::dispatch(&thread, &mut cpu, gate).await,
+                };
+                interrupted = finish(&mut cpu, number, result);
+            }
             Trap::PageFault(fault) => page_fault(&thread, &cpu, fault).await,
-            Trap::Exception(exception) => raise(&thread, &cpu, signal_of(exception, &cpu)),
-            Trap::Int80 => interrupted = system_call(&thread, &mut cpu, Gate::Aurora).await,
+            Trap::Exception(exception) => {
+                cpu.settle();
+                raise(&thread, &cpu, signal_of(exception, &cpu));
+            }
             Trap::Interrupted => {
                 if kernel.profile {
                     thread.process.samples.count(cpu.rip);
@@ -101,18 +116,6 @@ async fn live(thread: Arc<Thread>, mut cpu: UserContext) {
         Box::pin(event_stop(&thread, &mut cpu, Event::Exit, u64::from(status), u64::MAX)).await;
     }
     thread_ended(&thread, own).await;
-}
-
-/// Does a system call. Returns how an interrupted one goes on.
-async fn system_call(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -> Option<Interrupted> {
-    let number = cpu.reg(Reg::Rax);
-    let result = if thread.watched.load(Ordering::Relaxed) & (TRACED | FILTERED) == 0 {
-        syscall::dispatch(thread, cpu, gate).await
-    } else {
-        // Rare and large: boxed, so that every thread's future stays small.
-        return Box::pin(watched_call(thread, cpu, gate)).await;
-    };
-    finish(cpu, number, result)
 }
 
 /// Puts a call's result where the program finds it.

@@ -1,5 +1,9 @@
 //! The user-visible state of a processor.
 
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+
 /// General-purpose registers in the order instructions encode them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -25,7 +29,10 @@ pub enum Reg {
 
 /// Everything a program can see of its processor. Silicon loads and stores it at the boundary; BPE/U works on it in
 /// place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Silicon leaves `fx` and `extended` in its registers until someone wants them: most traps are over before. Whoever reads
+/// or writes these two after [`crate::Machine::run`] calls [`UserContext::settle`] first; a clone has them anyway.
+#[derive(Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct UserContext {
     /// RAX to R15, indexed by [`Reg`].
@@ -42,6 +49,43 @@ pub struct UserContext {
     pub fx: FxState,
     /// What newer processors have besides; directly behind `fx`, as `XSAVE64` writes both.
     pub extended: ExtendedState,
+    /// Who has the newest `fx` and `extended`, if that is not this context.
+    held: Held,
+}
+
+/// Where a machine keeps the `fx` and `extended` of a context that it does not write back at every trap.
+pub trait StateHolder: Any + Send + Sync {
+    /// Reads them as they are now.
+    fn read(&self, fx: &mut FxState, extended: &mut ExtendedState);
+}
+
+#[derive(Default)]
+struct Held(Option<Arc<dyn StateHolder>>);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "elsewhere" } else { "here" })
+    }
+}
+
+impl PartialEq for Held {
+    /// What is elsewhere cannot be compared.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_none() && other.0.is_none()
+    }
+}
+
+impl Eq for Held {}
+
+impl Clone for UserContext {
+    fn clone(&self) -> Self {
+        let (mut fx, mut extended) = (self.fx.clone(), self.extended.clone());
+        if let Some(holder) = &self.held.0 {
+            holder.read(&mut fx, &mut extended);
+        }
+        let Self { gpr, rip, rflags, fs_base, gs_base, .. } = *self;
+        Self { gpr, rip, rflags, fs_base, gs_base, fx, extended, held: Held(None) }
+    }
 }
 
 const _: () = assert!(core::mem::offset_of!(UserContext, extended) == core::mem::offset_of!(UserContext, fx) + 512);
@@ -210,7 +254,22 @@ impl UserContext {
     pub const fn new(rip: u64, rsp: u64) -> Self {
         let mut gpr = [0; 16];
         gpr[Reg::Rsp as usize] = rsp;
-        Self { gpr, rip, rflags: 0x202, fs_base: 0, gs_base: 0, fx: FxState::new(), extended: ExtendedState::new() }
+        let (fx, extended) = (FxState::new(), ExtendedState::new());
+        Self { gpr, rip, rflags: 0x202, fs_base: 0, gs_base: 0, fx, extended, held: Held(None) }
+    }
+    /// Brings `fx` and `extended` up to date; they are what counts until the next run.
+    pub fn settle(&mut self) {
+        if let Some(holder) = self.held.0.take() {
+            holder.read(&mut self.fx, &mut self.extended);
+        }
+    }
+    /// For machines: who has `fx` and `extended`.
+    pub fn holder(&self) -> Option<&Arc<dyn StateHolder>> {
+        self.held.0.as_ref()
+    }
+    /// For machines: from here on `holder` has them.
+    pub fn hold(&mut self, holder: Arc<dyn StateHolder>) {
+        self.held.0 = Some(holder);
     }
     /// Reads a general-purpose register.
     pub const fn reg(&self, reg: Reg) -> u64 {

@@ -25,7 +25,7 @@ pub mod trap;
 
 pub use addr::{PAGE_SIZE, PhysAddr, USER_END, VirtAddr, VirtRange};
 pub use block::{BlockDevice, BlockDone, BlockError, BlockGeometry, BlockOp, BlockRequest, BlockSegment, SECTOR_SIZE};
-pub use context::{ExtendedState, FxState, Reg, UserContext};
+pub use context::{ExtendedState, FxState, Reg, StateHolder, UserContext};
 pub use copy::CopyFault;
 pub use display::Display;
 pub use frames::{Frame, HostMemory, MemoryRegion, OutOfFrames, PhysMemory};
@@ -66,7 +66,7 @@ pub trait Machine: Send + Sync + 'static {
 
     /// Runs user code until it traps, or until `until` has passed, or something outside wants the kernel.
     ///
-    /// `cpu` holds the whole user-visible state before and after. The page table must stay as it is in every respect
+    /// `cpu` holds the whole user-visible state before and after, as [`UserContext`] says. The page table must stay as it is in every respect
     /// the processor can see, except through [`Machine::invalidate`].
     fn run(&self, cpu: &mut UserContext, space: SpaceRoot, until: Instant) -> Trap;
 

@@ -48,9 +48,14 @@ impl Misses {
         Errno::EMISSING
     }
 
+    /// Whether any thread noted something.
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Acquire) != 0
+    }
+
     /// What the running thread noted.
     pub fn take(&self) -> Option<Arc<dyn Fetch>> {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if !self.any() {
             return None;
         }
         let mut noted = self.noted.lock();

@@ -54,11 +54,14 @@ type Key = (Fd, usize);
 
 /// One watch.
 struct Item {
+    this: Weak<Item>,
     epoll: Weak<Epoll>,
     fd: Fd,
     file: Weak<OpenFile>,
     wanted: Mutex<Wanted>,
     listed: AtomicBool,
+    /// Nobody is interested any more.
+    dropped: AtomicBool,
     exclusive: bool,
     _charge: Charge,
 }
@@ -141,12 +144,14 @@ impl Epoll {
 
     fn add(&self, fd: Fd, file: &Arc<OpenFile>, wanted: Wanted, charge: Charge) -> Result<(), Errno> {
         let queue = file.ops.wait_queue().ok_or(Errno::EPERM)?;
-        let item = Arc::new(Item {
+        let item = Arc::new_cyclic(|this| Item {
+            this: this.clone(),
             epoll: self.this.clone(),
             fd,
             file: Arc::downgrade(file),
             wanted: Mutex::new(with_always(wanted)),
             listed: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
             exclusive: wanted.events & EXCLUSIVE != 0,
             _charge: charge,
         });
@@ -176,6 +181,7 @@ impl Epoll {
     }
 
     fn drop_item(&self, item: &Arc<Item>, file: &OpenFile) {
+        item.dropped.store(true, Ordering::Release);
         let observer: Arc<dyn Observer> = item.clone();
         if let Some(queue) = file.ops.wait_queue() {
             queue.forget(&observer);
@@ -331,7 +337,8 @@ impl Observer for Item {
             return false;
         }
         if !self.listed.load(Ordering::Acquire)
-            && let Some(item) = epoll.find(self)
+            && !self.dropped.load(Ordering::Acquire)
+            && let Some(item) = self.this.upgrade()
         {
             epoll.list(&item);
         }
@@ -340,12 +347,6 @@ impl Observer for Item {
     }
     fn is_exclusive(&self) -> bool {
         self.exclusive
-    }
-}
-
-impl Epoll {
-    fn find(&self, item: &Item) -> Option<Arc<Item>> {
-        self.interest.lock().get(&(item.fd, item.file.as_ptr().addr())).filter(|i| core::ptr::eq(&***i, item)).cloned()
     }
 }
 

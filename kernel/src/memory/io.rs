@@ -97,6 +97,10 @@ impl<'a> IoBuf<'a> {
     pub fn limit(&mut self, limit: usize) {
         self.total = self.total.min(self.done.saturating_add(limit));
     }
+    /// Whether a missing page stopped the last move.
+    pub fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
     /// The missing page that stopped the last move.
     pub fn take_fault(&mut self) -> Option<CopyFault> {
         self.fault.take()

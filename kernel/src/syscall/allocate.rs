@@ -22,7 +22,7 @@ const INSERT_RANGE: u32 = 0x20;
 const UNSHARE_RANGE: u32 = 0x40;
 const KNOWN: u32 = KEEP_SIZE | PUNCH_HOLE | COLLAPSE_RANGE | ZERO_RANGE | INSERT_RANGE | UNSHARE_RANGE;
 
-pub(super) async fn fallocate(cx: &mut Context<'_>, fd: Fd, mode: u32, offset: i64, len: i64) -> SysResult {
+pub(super) fn fallocate(cx: &mut Context<'_>, fd: Fd, mode: u32, offset: i64, len: i64) -> SysResult {
     let file = cx.thread.file(fd)?;
     let (Ok(offset), Ok(len)) = (u64::try_from(offset), u64::try_from(len)) else { return Err(Errno::EINVAL) };
     if len == 0 {

@@ -27,7 +27,7 @@ pub(super) async fn cap_query(cx: &mut Context<'_>, pid: Pid, out: VirtAddr) -> 
 }
 
 /// `cap_drop(slot, rights)`: gives rights up, for this process and all it starts from now on. There is no way back.
-pub(super) async fn cap_drop(cx: &mut Context<'_>, slot: u32, rights: u32) -> SysResult {
+pub(super) fn cap_drop(cx: &mut Context<'_>, slot: u32, rights: u32) -> SysResult {
     let rights = u8::try_from(rights).ok().and_then(Rights::from_bits).ok_or(Errno::EINVAL)?;
     if slot >= SLOTS {
         return Err(Errno::EINVAL);

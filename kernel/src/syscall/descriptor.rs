@@ -11,7 +11,7 @@ use crate::task::limits::Resource;
 use crate::vfs::file::{FILE_COST, IoctlArgs};
 use crate::vfs::{Fd, OpenFile, OpenFlags};
 
-pub(super) async fn close(cx: &mut Context<'_>, fd: Fd) -> SysResult {
+pub(super) fn close(cx: &mut Context<'_>, fd: Fd) -> SysResult {
     let file = cx.thread.files().remove(fd)?;
     release_locks(cx, &file);
     drop(file);
@@ -30,7 +30,7 @@ pub(super) fn release_locks(cx: &Context<'_>, file: &OpenFile) {
 const CLOSE_RANGE_UNSHARE: u32 = 2;
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
 
-pub(super) async fn close_range(cx: &mut Context<'_>, first: u32, last: u32, flags: u32) -> SysResult {
+pub(super) fn close_range(cx: &mut Context<'_>, first: u32, last: u32, flags: u32) -> SysResult {
     if first > last || flags & !(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -49,7 +49,7 @@ pub(super) async fn close_range(cx: &mut Context<'_>, first: u32, last: u32, fla
     Ok(0)
 }
 
-pub(super) async fn dup(cx: &mut Context<'_>, fd: Fd) -> SysResult {
+pub(super) fn dup(cx: &mut Context<'_>, fd: Fd) -> SysResult {
     duplicate(cx, fd, 0, false)
 }
 
@@ -64,15 +64,15 @@ pub(super) fn duplicate(cx: &Context<'_>, fd: Fd, from: u64, close_on_exec: bool
     Ok(u64::from(new.0.cast_unsigned()))
 }
 
-pub(super) async fn dup2(cx: &mut Context<'_>, old: Fd, new: Fd) -> SysResult {
+pub(super) fn dup2(cx: &mut Context<'_>, old: Fd, new: Fd) -> SysResult {
     if old == new {
         cx.thread.files().get(old)?;
         return Ok(u64::from(new.0.cast_unsigned()));
     }
-    dup3(cx, old, new, 0).await
+    dup3(cx, old, new, 0)
 }
 
-pub(super) async fn dup3(cx: &mut Context<'_>, old: Fd, new: Fd, flags: u32) -> SysResult {
+pub(super) fn dup3(cx: &mut Context<'_>, old: Fd, new: Fd, flags: u32) -> SysResult {
     if flags & !OpenFlags::CLOEXEC.bits() != 0 || old == new {
         return Err(Errno::EINVAL);
     }

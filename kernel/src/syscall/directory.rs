@@ -360,7 +360,7 @@ pub(super) async fn chdir(cx: &mut Context<'_>, path: UserPtr<CStr>) -> SysResul
     Ok(0)
 }
 
-pub(super) async fn fchdir(cx: &mut Context<'_>, fd: Fd) -> SysResult {
+pub(super) fn fchdir(cx: &mut Context<'_>, fd: Fd) -> SysResult {
     let place = cx.thread.files().get(fd)?.path.clone().ok_or(Errno::ENOTDIR)?;
     cx.thread.fs().set_cwd(enter(cx, place)?);
     Ok(0)
@@ -374,7 +374,7 @@ pub(super) async fn chroot(cx: &mut Context<'_>, path: UserPtr<CStr>) -> SysResu
     Ok(0)
 }
 
-pub(super) async fn umask(cx: &mut Context<'_>, mask: u32) -> SysResult {
+pub(super) fn umask(cx: &mut Context<'_>, mask: u32) -> SysResult {
     Ok(u64::from(cx.thread.fs().set_umask(mask)))
 }
 

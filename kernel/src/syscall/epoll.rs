@@ -24,11 +24,11 @@ const MAX_EVENTS: i32 = i32::MAX / 12;
 /// Most events taken at a time, so that the kernel's own list stays small.
 const BATCH: usize = 1024;
 
-pub(super) async fn epoll_create(cx: &mut Context<'_>, size: i32) -> SysResult {
-    if size <= 0 { Err(Errno::EINVAL) } else { epoll_create1(cx, 0).await }
+pub(super) fn epoll_create(cx: &mut Context<'_>, size: i32) -> SysResult {
+    if size <= 0 { Err(Errno::EINVAL) } else { epoll_create1(cx, 0) }
 }
 
-pub(super) async fn epoll_create1(cx: &mut Context<'_>, flags: u32) -> SysResult {
+pub(super) fn epoll_create1(cx: &mut Context<'_>, flags: u32) -> SysResult {
     let flags = OpenFlags::from_bits_retain(flags);
     if !OpenFlags::CLOEXEC.contains(flags) {
         return Err(Errno::EINVAL);

@@ -52,18 +52,18 @@ fn common(flags: u32) -> Result<OpenFlags, Errno> {
 
 const EFD_SEMAPHORE: u32 = 1;
 
-pub(super) async fn eventfd(cx: &mut Context<'_>, count: u32) -> SysResult {
-    eventfd2(cx, count, 0).await
+pub(super) fn eventfd(cx: &mut Context<'_>, count: u32) -> SysResult {
+    eventfd2(cx, count, 0)
 }
 
-pub(super) async fn eventfd2(cx: &mut Context<'_>, count: u32, flags: u32) -> SysResult {
+pub(super) fn eventfd2(cx: &mut Context<'_>, count: u32, flags: u32) -> SysResult {
     let known = common(flags & !EFD_SEMAPHORE)?;
     add(cx, Arc::new(EventFd::new(count, flags & EFD_SEMAPHORE != 0)), known)
 }
 
 const CLOCKS_OF_TIMERFD: [u32; 5] = [0, 1, 7, 8, 9];
 
-pub(super) async fn timerfd_create(cx: &mut Context<'_>, clock: u32, flags: u32) -> SysResult {
+pub(super) fn timerfd_create(cx: &mut Context<'_>, clock: u32, flags: u32) -> SysResult {
     let known = common(flags)?;
     if !CLOCKS_OF_TIMERFD.contains(&clock) {
         return Err(Errno::EINVAL);
@@ -123,7 +123,7 @@ pub(super) async fn signalfd4(cx: &mut Context<'_>, fd: Fd, mask: UserPtr<u64>, 
 /// A pidfd of a thread: the thread's process here, as every thread's end that can be waited for is its process's.
 const PIDFD_THREAD: u32 = OpenFlags::EXCL.bits();
 
-pub(super) async fn pidfd_open(cx: &mut Context<'_>, pid: Pid, flags: u32) -> SysResult {
+pub(super) fn pidfd_open(cx: &mut Context<'_>, pid: Pid, flags: u32) -> SysResult {
     if flags & !(OpenFlags::NONBLOCK.bits() | PIDFD_THREAD) != 0 || pid.0 <= 0 {
         return Err(Errno::EINVAL);
     }
@@ -201,7 +201,7 @@ pub(super) async fn pidfd_send_signal(
     Ok(0)
 }
 
-pub(super) async fn pidfd_getfd(cx: &mut Context<'_>, fd: Fd, target: Fd, flags: u32) -> SysResult {
+pub(super) fn pidfd_getfd(cx: &mut Context<'_>, fd: Fd, target: Fd, flags: u32) -> SysResult {
     if flags != 0 {
         return Err(Errno::EINVAL);
     }

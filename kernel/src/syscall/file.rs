@@ -213,7 +213,7 @@ pub(super) async fn read_into(cx: &Context<'_>, fd: Fd, out: &mut [u8]) -> SysRe
         return Err(Errno::EBADF);
     }
     let mut buffer = IoBuf::kernel_out(out);
-    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Move::new(Way::Read, At::Position)).await
+    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Move::new(Way::Read, At::Position), None).await
 }
 
 /// Writes bytes of the kernel's own to a descriptor.
@@ -223,7 +223,7 @@ pub(super) async fn write_from(cx: &Context<'_>, fd: Fd, bytes: &[u8]) -> SysRes
         return Err(Errno::EBADF);
     }
     let mut buffer = IoBuf::kernel_in(bytes);
-    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Move::new(Way::Write, At::Position)).await
+    move_bytes(cx.thread, &file, &*cx.space()?, &mut buffer, Move::new(Way::Write, At::Position), None).await
 }
 
 /// Moves bytes between a file and a program's buffers.
@@ -246,43 +246,67 @@ async fn transfer(cx: &mut Context<'_>, file: &Arc<OpenFile>, segments: &Segment
         sync::check_aligned(file, segments.as_slice(), how.place)?;
     }
     let mut buffer = IoBuf::user(&space, segments.as_slice());
-    let moved = write_or_signal(thread, file, &space, &mut buffer, how).await?;
-    if how.way == Way::Write && moved > 0 {
-        sync::after_write(file, how.lasting).await?;
+    let how = limited(thread, how);
+    let first = first_try(thread, file, &mut buffer, how);
+    let moved = match first.and_then(|first| all_there_is(file, &buffer, how.way, first)) {
+        Some(moved) => Ok(moved),
+        None => move_bytes(thread, file, &space, &mut buffer, how, first).await,
+    };
+    note_moved(thread, file, how, moved);
+    let moved = moved?;
+    let lasting = sync::lasting(file, how.lasting);
+    if how.way == Way::Write && moved > 0 && lasting != Lasting::No {
+        sync::after_write(file, lasting).await?;
     }
     Ok(moved)
 }
 
-/// Moves bytes; a write that fails for want of a reader, or of room within the limit, sends the signal that goes with it.
-pub(super) async fn write_or_signal(
-    thread: &Arc<Thread>,
-    file: &Arc<OpenFile>,
-    space: &AddressSpace,
-    buffer: &mut IoBuf<'_>,
-    how: Move,
-) -> SysResult {
+/// The same move, within what the process may write.
+fn limited(thread: &Thread, how: Move) -> Move {
     let limit = if how.way == Way::Write { thread.process.limits.get(Resource::FileSize) } else { UNLIMITED };
-    let result = move_bytes(thread, file, space, buffer, Move { limit, ..how }).await;
-    thread.process.io.count(how.way == Way::Read, result.unwrap_or(0));
-    if result.is_ok_and(|moved| moved > 0) {
-        let what = if how.way == Way::Read { inotify::ACCESS } else { inotify::MODIFY };
-        thread.kernel().watches.tell_file(file, what);
-    }
-    if how.way == Way::Write && result == Err(Errno::EPIPE) {
-        let _ = thread.send(SigInfo::kernel(Signal::SIGPIPE));
-    }
-    if how.way == Way::Write && result == Err(Errno::EFBIG) && limit != UNLIMITED {
-        let _ = thread.send(SigInfo::kernel(Signal::SIGXFSZ));
-    }
-    result
+    Move { limit, ..how }
 }
 
+/// What follows on a move of bytes: it is counted, and watchers are told. A write that failed for want of a reader, or of
+/// room within the limit, sends the signal that goes with it.
+fn note_moved(thread: &Arc<Thread>, file: &Arc<OpenFile>, how: Move, result: SysResult) {
+    thread.process.io.count(how.way == Way::Read, result.unwrap_or(0));
+    let signal = match (how.way, result) {
+        (Way::Read, Ok(1..)) => return thread.kernel().watches.tell_file(file, inotify::ACCESS),
+        (Way::Write, Ok(1..)) => return thread.kernel().watches.tell_file(file, inotify::MODIFY),
+        (Way::Write, Err(Errno::EPIPE)) => Signal::SIGPIPE,
+        (Way::Write, Err(Errno::EFBIG)) if how.limit != UNLIMITED => Signal::SIGXFSZ,
+        _ => return,
+    };
+    let _ = thread.send(SigInfo::kernel(signal));
+}
+
+/// Tries to move bytes without waiting, which most moves can do: a future less to make. Nothing of a terminal, whose
+/// readers and writers may have to be stopped first.
+fn first_try(thread: &Thread, file: &OpenFile, buffer: &mut IoBuf<'_>, how: Move) -> Option<Result<usize, IoError>> {
+    if file.ops.terminal().is_some() { None } else { Some(step(thread, file, buffer, how)) }
+}
+
+/// What a move returns that the first try was enough for.
+fn all_there_is(file: &OpenFile, buffer: &IoBuf<'_>, way: Way, first: Result<usize, IoError>) -> Option<u64> {
+    let moved = first.ok()?;
+    let all = buffer.remaining() == 0 || way == Way::Read && !file.ops.seekable() && !buffer.has_fault();
+    match moved {
+        // As in `move_bytes`: an end, or a device that took everything without looking.
+        _ if buffer.done() == 0 => Some(moved as u64),
+        _ if all => Some(buffer.done() as u64),
+        _ => None,
+    }
+}
+
+/// Moves bytes, waiting as long as it takes. `tried` is what the first try came to, if there was one.
 pub(super) async fn move_bytes(
     thread: &Arc<Thread>,
     file: &Arc<OpenFile>,
     space: &AddressSpace,
     buffer: &mut IoBuf<'_>,
     how: Move,
+    mut tried: Option<Result<usize, IoError>>,
 ) -> SysResult {
     let way = how.way;
     let terminal = file.ops.terminal();
@@ -300,10 +324,11 @@ pub(super) async fn move_bytes(
                 check_background(thread, tty, signal)?;
             }
         }
-        let before = buffer.done();
-        let mut result = match patient {
-            true => step(thread, file, buffer, how),
-            false => file.ops.read_now(file, buffer),
+        let before = if tried.is_some() { 0 } else { buffer.done() };
+        let mut result = match tried.take() {
+            Some(result) => result,
+            None if patient => step(thread, file, buffer, how),
+            None => file.ops.read_now(file, buffer),
         };
         if matches!(result, Err(IoError::WouldBlock)) {
             match blocked(thread, file, buffer, how, &mut deadline).await? {
@@ -435,7 +460,7 @@ const SEEK_END: u32 = 2;
 const SEEK_DATA: u32 = 3;
 const SEEK_HOLE: u32 = 4;
 
-pub(super) async fn lseek(cx: &mut Context<'_>, fd: Fd, offset: i64, whence: u32) -> SysResult {
+pub(super) fn lseek(cx: &mut Context<'_>, fd: Fd, offset: i64, whence: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if !file.ops.seekable() {
         return if file.ops.seek_stays() { Ok(0) } else { Err(Errno::ESPIPE) };
@@ -457,7 +482,7 @@ pub(super) async fn lseek(cx: &mut Context<'_>, fd: Fd, offset: i64, whence: u32
     Ok(new)
 }
 
-pub(super) async fn ftruncate(cx: &mut Context<'_>, fd: Fd, size: i64) -> SysResult {
+pub(super) fn ftruncate(cx: &mut Context<'_>, fd: Fd, size: i64) -> SysResult {
     let file = cx.thread.file(fd)?;
     let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
     if !file.can_write() || file.inode.metadata().kind() != FileKind::Regular {
@@ -486,7 +511,7 @@ pub(super) fn resize(cx: &Context<'_>, inode: &Arc<dyn crate::vfs::Inode>, size:
     Ok(0)
 }
 
-pub(super) async fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: i64, advice: u32) -> SysResult {
+pub(super) fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: i64, advice: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if file.inode.kind() == FileKind::Fifo {
         return Err(Errno::ESPIPE);
@@ -495,7 +520,7 @@ pub(super) async fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: 
     if advice > 5 { Err(Errno::EINVAL) } else { Ok(0) }
 }
 
-pub(super) async fn readahead(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: u64) -> SysResult {
+pub(super) fn readahead(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: u64) -> SysResult {
     let file = cx.thread.file(fd)?;
     if !file.can_read() {
         return Err(Errno::EBADF);

@@ -46,7 +46,7 @@ pub(crate) async fn request(thread: &Arc<Thread>, request: Request) -> Result<Ve
             drop(thread.set_files(Some(Arc::new(FdTable::default()))));
             Ok(Vec::new())
         }
-        Request::Close { fd } => descriptor::close(cx, as_fd(fd)?).await.map(|_| Vec::new()),
+        Request::Close { fd } => descriptor::close(cx, as_fd(fd)?).map(|_| Vec::new()),
         Request::Read { fd, count } => {
             let mut bytes = alloc::vec![0; to_usize(u64::from(count)).min(MAX_TRANSFER)];
             let read = file::read_into(cx, as_fd(fd)?, &mut bytes).await?;

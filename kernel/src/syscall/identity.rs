@@ -20,16 +20,16 @@ fn id(value: u32) -> SysResult {
     Ok(u64::from(value))
 }
 
-pub(super) async fn getuid(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn getuid(cx: &mut Context<'_>) -> SysResult {
     id(cx.thread.process.credentials().uid)
 }
-pub(super) async fn geteuid(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn geteuid(cx: &mut Context<'_>) -> SysResult {
     id(cx.thread.process.credentials().euid)
 }
-pub(super) async fn getgid(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn getgid(cx: &mut Context<'_>) -> SysResult {
     id(cx.thread.process.credentials().gid)
 }
-pub(super) async fn getegid(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn getegid(cx: &mut Context<'_>) -> SysResult {
     id(cx.thread.process.credentials().egid)
 }
 
@@ -51,7 +51,7 @@ fn update(cx: &Context<'_>, change: impl FnOnce(&mut Credentials) -> Result<(), 
     Ok(0)
 }
 
-pub(super) async fn setuid(cx: &mut Context<'_>, uid: u32) -> SysResult {
+pub(super) fn setuid(cx: &mut Context<'_>, uid: u32) -> SysResult {
     check_id(uid)?;
     update(cx, |c| {
         if c.is_capable(CAP_SETUID) {
@@ -64,7 +64,7 @@ pub(super) async fn setuid(cx: &mut Context<'_>, uid: u32) -> SysResult {
     })
 }
 
-pub(super) async fn setgid(cx: &mut Context<'_>, gid: u32) -> SysResult {
+pub(super) fn setgid(cx: &mut Context<'_>, gid: u32) -> SysResult {
     check_id(gid)?;
     update(cx, |c| {
         if c.is_capable(CAP_SETGID) {
@@ -131,19 +131,19 @@ fn update_gids(cx: &Context<'_>, change: impl FnOnce(&mut [u32; 3], bool) -> Res
     })
 }
 
-pub(super) async fn setreuid(cx: &mut Context<'_>, real: u32, effective: u32) -> SysResult {
+pub(super) fn setreuid(cx: &mut Context<'_>, real: u32, effective: u32) -> SysResult {
     update_uids(cx, |ids, may_all| set_two(ids, real, effective, may_all))
 }
 
-pub(super) async fn setregid(cx: &mut Context<'_>, real: u32, effective: u32) -> SysResult {
+pub(super) fn setregid(cx: &mut Context<'_>, real: u32, effective: u32) -> SysResult {
     update_gids(cx, |ids, may_all| set_two(ids, real, effective, may_all))
 }
 
-pub(super) async fn setresuid(cx: &mut Context<'_>, real: u32, effective: u32, saved: u32) -> SysResult {
+pub(super) fn setresuid(cx: &mut Context<'_>, real: u32, effective: u32, saved: u32) -> SysResult {
     update_uids(cx, |ids, may_all| set_three(ids, [real, effective, saved], may_all))
 }
 
-pub(super) async fn setresgid(cx: &mut Context<'_>, real: u32, effective: u32, saved: u32) -> SysResult {
+pub(super) fn setresgid(cx: &mut Context<'_>, real: u32, effective: u32, saved: u32) -> SysResult {
     update_gids(cx, |ids, may_all| set_three(ids, [real, effective, saved], may_all))
 }
 
@@ -175,7 +175,7 @@ pub(super) async fn getresgid(
     store_three(cx, [real, effective, saved], [c.gid, c.egid, c.sgid]).await
 }
 
-pub(super) async fn setfsuid(cx: &mut Context<'_>, uid: u32) -> SysResult {
+pub(super) fn setfsuid(cx: &mut Context<'_>, uid: u32) -> SysResult {
     let old = cx.thread.process.credentials();
     let allowed = old.is_capable(CAP_SETUID) || [old.uid, old.euid, old.suid, old.fsuid].contains(&uid);
     if allowed && uid != KEEP {
@@ -186,7 +186,7 @@ pub(super) async fn setfsuid(cx: &mut Context<'_>, uid: u32) -> SysResult {
     id(old.fsuid)
 }
 
-pub(super) async fn setfsgid(cx: &mut Context<'_>, gid: u32) -> SysResult {
+pub(super) fn setfsgid(cx: &mut Context<'_>, gid: u32) -> SysResult {
     let old = cx.thread.process.credentials();
     let allowed = old.is_capable(CAP_SETGID) || [old.gid, old.egid, old.sgid, old.fsgid].contains(&gid);
     if allowed && gid != KEEP {

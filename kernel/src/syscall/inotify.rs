@@ -12,11 +12,11 @@ use crate::syscall::{Context, SysResult, event};
 use crate::vfs::path::Follow;
 use crate::vfs::{AT_FDCWD, Fd, OpenFlags};
 
-pub(super) async fn inotify_init(cx: &mut Context<'_>) -> SysResult {
-    inotify_init1(cx, 0).await
+pub(super) fn inotify_init(cx: &mut Context<'_>) -> SysResult {
+    inotify_init1(cx, 0)
 }
 
-pub(super) async fn inotify_init1(cx: &mut Context<'_>, flags: u32) -> SysResult {
+pub(super) fn inotify_init1(cx: &mut Context<'_>, flags: u32) -> SysResult {
     let flags = OpenFlags::from_bits_retain(flags);
     if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) {
         return Err(Errno::EINVAL);
@@ -54,7 +54,7 @@ pub(super) async fn inotify_add_watch(cx: &mut Context<'_>, fd: Fd, path: UserPt
     Ok(u64::from(number.cast_unsigned()))
 }
 
-pub(super) async fn inotify_rm_watch(cx: &mut Context<'_>, fd: Fd, watch: i32) -> SysResult {
+pub(super) fn inotify_rm_watch(cx: &mut Context<'_>, fd: Fd, watch: i32) -> SysResult {
     let file = cx.thread.file(fd)?;
     of(&file).ok_or(Errno::EINVAL)?.remove(watch).map(|()| 0)
 }

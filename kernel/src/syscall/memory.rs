@@ -169,14 +169,14 @@ fn file_backing(
     if (rdev.major, rdev.minor) == (1, 5) { Ok(anonymous_backing(cx, shared, len)) } else { Err(Errno::ENODEV) }
 }
 
-pub(super) async fn munmap(cx: &mut Context<'_>, addr: VirtAddr, len: u64) -> SysResult {
+pub(super) fn munmap(cx: &mut Context<'_>, addr: VirtAddr, len: u64) -> SysResult {
     cx.space()?.unmap(addr, len)?;
     Ok(0)
 }
 
 const PROT_GROWS: u32 = 0x0300_0000;
 
-pub(super) async fn mprotect(cx: &mut Context<'_>, addr: VirtAddr, len: u64, prot: u32) -> SysResult {
+pub(super) fn mprotect(cx: &mut Context<'_>, addr: VirtAddr, len: u64, prot: u32) -> SysResult {
     if prot & !(7 | PROT_GROWS) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -188,7 +188,7 @@ const MREMAP_MAYMOVE: u32 = 1;
 const MREMAP_FIXED: u32 = 2;
 const MREMAP_DONTUNMAP: u32 = 4;
 
-pub(super) async fn mremap(
+pub(super) fn mremap(
     cx: &mut Context<'_>,
     old: VirtAddr,
     old_len: u64,
@@ -213,7 +213,7 @@ pub(super) async fn mremap(
     Ok(cx.space()?.remap(range, new_len, may_move, fixed, keep, limit)?.0)
 }
 
-pub(super) async fn brk(cx: &mut Context<'_>, addr: VirtAddr) -> SysResult {
+pub(super) fn brk(cx: &mut Context<'_>, addr: VirtAddr) -> SysResult {
     let limits = &cx.thread.process.limits;
     let (data, total) = (limits.get(Resource::Data), limits.get(Resource::AddressSpace));
     Ok(cx.space()?.set_brk(addr, data, total).0)
@@ -320,7 +320,7 @@ const MS_ASYNC: u32 = 1;
 const MS_INVALIDATE: u32 = 2;
 const MS_SYNC: u32 = 4;
 
-pub(super) async fn msync(cx: &mut Context<'_>, addr: VirtAddr, len: u64, flags: u32) -> SysResult {
+pub(super) fn msync(cx: &mut Context<'_>, addr: VirtAddr, len: u64, flags: u32) -> SysResult {
     let both = MS_ASYNC | MS_SYNC;
     if flags & !(both | MS_INVALIDATE) != 0 || flags & both == both {
         return Err(Errno::EINVAL);
@@ -392,7 +392,7 @@ fn lock_range(addr: VirtAddr, len: u64) -> Result<VirtRange, Errno> {
     page_range(addr.page_floor(), len)
 }
 
-pub(super) async fn munlock(cx: &mut Context<'_>, addr: VirtAddr, len: u64) -> SysResult {
+pub(super) fn munlock(cx: &mut Context<'_>, addr: VirtAddr, len: u64) -> SysResult {
     let range = lock_range(addr, len)?;
     if !range.is_empty() {
         cx.space()?.set_traits(range, Traits::LOCKED, false, |_| true)?;
@@ -425,7 +425,7 @@ pub(super) async fn mlockall(cx: &mut Context<'_>, flags: u32) -> SysResult {
     Ok(0)
 }
 
-pub(super) async fn munlockall(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn munlockall(cx: &mut Context<'_>) -> SysResult {
     cx.space()?.set_all_locked(Some(false), false);
     Ok(0)
 }

@@ -63,6 +63,8 @@ use crate::memory::AddressSpace;
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
 use crate::security::{Kind, Rights};
+use crate::syscall::arg::Argument;
+use crate::syscall::rows::ARGUMENTS;
 use crate::task::Thread;
 use crate::vfs::path::{Follow, PATH_MAX};
 use crate::vfs::{AT_FDCWD, Fd, PathRef};
@@ -107,20 +109,43 @@ pub enum Gate {
     Aurora,
 }
 
+/// Does the system call the thread's registers ask for, if that never waits and nobody watches: what most of a short call
+/// would cost is the waiting it does not do.
+pub fn dispatch_now(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -> Option<SysResult> {
+    let number = cpu.reg(Reg::Rax);
+    let kernel = thread.kernel();
+    if kernel.is_tracing() {
+        return None;
+    }
+    kernel.set_call(thread, Call::entered(gate, number));
+    let mut cx = Context { thread, cpu };
+    let result = match gate {
+        Gate::Linux => table::call_now(&mut cx, number)?,
+        Gate::Aurora if thread.process.opens_aurora_gate.load(Ordering::Relaxed) => aurora::call_now(&mut cx, number)?,
+        Gate::Aurora => Err(Errno::ENOSYS),
+    };
+    if result.is_err() && kernel.memory.misses().any() {
+        // Made anew, after what was missing is there.
+        return None;
+    }
+    kernel.set_call(thread, Call::NONE);
+    Some(result)
+}
+
 /// Does the system call the thread's registers ask for.
 pub async fn dispatch(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -> SysResult {
     let number = cpu.reg(Reg::Rax);
-    let args = registers(cpu);
     let kernel = thread.kernel();
+    let traced = kernel.is_tracing().then(|| registers(cpu));
     kernel.set_call(thread, Call::entered(gate, number));
     let mut cx = Context { thread, cpu };
     let misses = kernel.memory.misses();
     drop(misses.take());
     let result = loop {
         let result = match gate {
-            Gate::Linux => table::call(&mut cx, number, args).await,
+            Gate::Linux => table::call(&mut cx, number).await,
             Gate::Aurora if thread.process.opens_aurora_gate.load(Ordering::Relaxed) => {
-                aurora::call(&mut cx, number, args).await
+                aurora::call(&mut cx, number).await
             }
             Gate::Aurora => Err(Errno::ENOSYS),
         };
@@ -131,8 +156,8 @@ pub async fn dispatch(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -
         }
     };
     kernel.set_call(thread, Call::NONE);
-    if kernel.is_tracing() {
-        trace(thread, gate, number, &args, &result);
+    if let Some(arguments) = traced {
+        trace(thread, gate, number, &arguments, &result);
     }
     result
 }
@@ -179,6 +204,11 @@ impl Context<'_> {
 
     fn kernel(&self) -> &Arc<crate::Kernel> {
         self.thread.kernel()
+    }
+
+    /// The argument in a register.
+    fn argument<T: Argument>(&self, register: Option<&Reg>) -> T {
+        T::from_register(register.map_or(0, |&reg| self.cpu.reg(reg)))
     }
 
     /// Reads a path a program gave.
@@ -275,7 +305,7 @@ fn trace(thread: &Thread, gate: Gate, number: u64, registers: &[u64; 6], result:
 
 /// The six argument registers.
 fn registers(cpu: &UserContext) -> [u64; 6] {
-    [Reg::Rdi, Reg::Rsi, Reg::Rdx, Reg::R10, Reg::R8, Reg::R9].map(|r| cpu.reg(r))
+    ARGUMENTS.map(|register| cpu.reg(register))
 }
 
 #[cfg(test)]

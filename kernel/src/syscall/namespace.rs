@@ -21,7 +21,7 @@ const CLONE_SYSVSEM: u64 = 0x40000;
 /// A namespace of host names.
 pub(crate) const CLONE_NEWUTS: u64 = 0x400_0000;
 
-pub(super) async fn unshare(cx: &mut Context<'_>, flags: u64) -> SysResult {
+pub(super) fn unshare(cx: &mut Context<'_>, flags: u64) -> SysResult {
     let one_thread = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
     let known = one_thread | CLONE_FS | CLONE_FILES | CLONE_NEWNS | CLONE_SYSVSEM | CLONE_NEWUTS;
     if flags & !known != 0 {
@@ -58,7 +58,7 @@ pub(crate) fn new_namespaces(from: &Thread, fs: &Arc<FsContext>, to: &Thread, fl
     Ok(())
 }
 
-pub(super) async fn setns(cx: &mut Context<'_>, fd: Fd, kind: u64) -> SysResult {
+pub(super) fn setns(cx: &mut Context<'_>, fd: Fd, kind: u64) -> SysResult {
     let file = cx.thread.file(fd)?;
     let namespace = crate::fs::procfs::namespace_of(&file.inode).ok_or(Errno::EINVAL)?;
     if kind != 0 && kind != namespace.clone_flag() {

@@ -222,7 +222,7 @@ fn set_ambient(new: &mut Credentials, operation: u64, cap: u64, rest_is_zero: bo
 /// Asks without changing.
 const PERSONALITY_QUERY: u32 = u32::MAX;
 
-pub(super) async fn personality(cx: &mut Context<'_>, new: u32) -> SysResult {
+pub(super) fn personality(cx: &mut Context<'_>, new: u32) -> SysResult {
     let personality = &cx.thread.process.personality;
     let old = personality.load(Ordering::Relaxed);
     if new != PERSONALITY_QUERY {

@@ -182,13 +182,13 @@ async fn strings(cx: &Context<'_>, vector: UserPtr<u64>) -> Result<Vec<Vec<u8>>,
     }
 }
 
-pub(super) async fn exit(cx: &mut Context<'_>, status: u32) -> SysResult {
+pub(super) fn exit(cx: &mut Context<'_>, status: u32) -> SysResult {
     cx.thread.exit_code.store(low8(u64::from(status)), Ordering::Relaxed);
     cx.thread.must_end.store(true, Ordering::Release);
     Ok(0)
 }
 
-pub(super) async fn exit_group(cx: &mut Context<'_>, status: u32) -> SysResult {
+pub(super) fn exit_group(cx: &mut Context<'_>, status: u32) -> SysResult {
     cx.thread.process.begin_end(WaitStatus::Exited(low8(u64::from(status))));
     Ok(0)
 }
@@ -291,19 +291,19 @@ fn child_info(report: &Report) -> RawInfo {
     crate::task::SigInfo::child(crate::task::Signal::SIGCHLD, code, report.pid, report.uid, value).to_raw()
 }
 
-pub(super) async fn getpid(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn getpid(cx: &mut Context<'_>) -> SysResult {
     pid_result(cx.thread.process.pid)
 }
 
-pub(super) async fn gettid(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn gettid(cx: &mut Context<'_>) -> SysResult {
     pid_result(cx.thread.tid())
 }
 
-pub(super) async fn getppid(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn getppid(cx: &mut Context<'_>) -> SysResult {
     pid_result(cx.thread.process.parent_pid())
 }
 
-pub(super) async fn set_tid_address(cx: &mut Context<'_>, at: u64) -> SysResult {
+pub(super) fn set_tid_address(cx: &mut Context<'_>, at: u64) -> SysResult {
     cx.thread.clear_child_tid.store(at, Ordering::Relaxed);
     pid_result(cx.thread.tid())
 }
@@ -321,7 +321,7 @@ pub(super) async fn rseq(cx: &mut Context<'_>, at: VirtAddr, len: u32, flags: u3
     Ok(0)
 }
 
-pub(super) async fn set_robust_list(cx: &mut Context<'_>, head: u64, len: u64) -> SysResult {
+pub(super) fn set_robust_list(cx: &mut Context<'_>, head: u64, len: u64) -> SysResult {
     if len != ROBUST_HEAD_SIZE {
         return Err(Errno::EINVAL);
     }
@@ -354,19 +354,19 @@ pub(super) fn process_of(cx: &Context<'_>, pid: Pid) -> Result<Arc<Process>, Err
     cx.kernel().processes.process(pid).ok_or(Errno::ESRCH)
 }
 
-pub(super) async fn getpgid(cx: &mut Context<'_>, pid: Pid) -> SysResult {
+pub(super) fn getpgid(cx: &mut Context<'_>, pid: Pid) -> SysResult {
     pid_result(process_of(cx, pid)?.group())
 }
 
-pub(super) async fn getpgrp(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn getpgrp(cx: &mut Context<'_>) -> SysResult {
     pid_result(cx.thread.process.group())
 }
 
-pub(super) async fn getsid(cx: &mut Context<'_>, pid: Pid) -> SysResult {
+pub(super) fn getsid(cx: &mut Context<'_>, pid: Pid) -> SysResult {
     pid_result(process_of(cx, pid)?.session())
 }
 
-pub(super) async fn setsid(cx: &mut Context<'_>) -> SysResult {
+pub(super) fn setsid(cx: &mut Context<'_>) -> SysResult {
     let process = &cx.thread.process;
     let leads_group = !cx.kernel().processes.group(process.pid).is_empty();
     if leads_group {
@@ -376,7 +376,7 @@ pub(super) async fn setsid(cx: &mut Context<'_>) -> SysResult {
     pid_result(process.pid)
 }
 
-pub(super) async fn setpgid(cx: &mut Context<'_>, pid: Pid, group: Pid) -> SysResult {
+pub(super) fn setpgid(cx: &mut Context<'_>, pid: Pid, group: Pid) -> SysResult {
     if group.0 < 0 {
         return Err(Errno::EINVAL);
     }

@@ -521,14 +521,7 @@ const KCMP_SIGHAND: u32 = 4;
 const KCMP_IO: u32 = 5;
 const KCMP_SYSVSEM: u32 = 6;
 
-pub(super) async fn kcmp(
-    cx: &mut Context<'_>,
-    first: Pid,
-    second: Pid,
-    kind: u32,
-    index1: u64,
-    index2: u64,
-) -> SysResult {
+pub(super) fn kcmp(cx: &mut Context<'_>, first: Pid, second: Pid, kind: u32, index1: u64, index2: u64) -> SysResult {
     let table = &cx.kernel().processes;
     let (a, b) = (table.thread(first).ok_or(Errno::ESRCH)?, table.thread(second).ok_or(Errno::ESRCH)?);
     may_look(&cx.thread.process, &a.process)?;

@@ -14,7 +14,7 @@ use crate::syscall::{Context, SysResult};
 use crate::task::limits::Resource;
 use crate::task::{Pid, Process, Thread};
 
-pub(super) async fn getpriority(cx: &mut Context<'_>, which: u32, who: Pid) -> SysResult {
+pub(super) fn getpriority(cx: &mut Context<'_>, which: u32, who: Pid) -> SysResult {
     let all = priority_targets(cx, which, who)?;
     let nice = all.iter().map(|t| t.task.nice()).min().ok_or(Errno::ESRCH)?;
     // The raw call returns 20 minus the nice value, so that it is never negative.
@@ -28,7 +28,7 @@ pub(super) fn may_be_nice(cx: &Context<'_>, target: &Process, nice: i8) -> bool 
         || cx.thread.process.credentials().is_capable(CAP_SYS_NICE)
 }
 
-pub(super) async fn setpriority(cx: &mut Context<'_>, which: u32, who: Pid, nice: i32) -> SysResult {
+pub(super) fn setpriority(cx: &mut Context<'_>, which: u32, who: Pid, nice: i32) -> SysResult {
     let nice = i8::try_from(nice.clamp(-20, 19)).unwrap_or(0);
     let mine = cx.thread.process.credentials();
     let all = priority_targets(cx, which, who)?;
@@ -155,7 +155,7 @@ pub(super) async fn getrusage(cx: &mut Context<'_>, who: i32, out: UserPtr<Rusag
     Ok(0)
 }
 
-pub(super) async fn acct(cx: &mut Context<'_>, _file: u64) -> SysResult {
+pub(super) fn acct(cx: &mut Context<'_>, _file: u64) -> SysResult {
     cx.thread.process.credentials().require(CAP_SYS_PACCT)?;
     // As a Linux made without process accounting.
     Err(Errno::ENOSYS)

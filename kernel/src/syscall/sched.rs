@@ -63,7 +63,7 @@ pub(super) async fn sched_setaffinity(cx: &mut Context<'_>, tid: Pid, size: u32,
 
 const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
 
-pub(super) async fn sched_getscheduler(cx: &mut Context<'_>, tid: Pid) -> SysResult {
+pub(super) fn sched_getscheduler(cx: &mut Context<'_>, tid: Pid) -> SysResult {
     let scheduling = thread_of(cx, tid)?.task.scheduling();
     let reset = if scheduling.reset_on_fork { SCHED_RESET_ON_FORK } else { 0 };
     Ok(u64::from(scheduling.policy as u32 | reset))
@@ -213,11 +213,11 @@ pub(super) async fn sched_getattr(
 }
 
 /// Policies with an answer: a deadline's is given though the policy cannot be had.
-pub(super) async fn sched_get_priority_max(_: &mut Context<'_>, policy: u32) -> SysResult {
+pub(super) fn sched_get_priority_max(_: &mut Context<'_>, policy: u32) -> SysResult {
     priority_bound(policy, 99)
 }
 
-pub(super) async fn sched_get_priority_min(_: &mut Context<'_>, policy: u32) -> SysResult {
+pub(super) fn sched_get_priority_min(_: &mut Context<'_>, policy: u32) -> SysResult {
     priority_bound(policy, 1)
 }
 
@@ -256,7 +256,7 @@ fn io_target(cx: &Context<'_>, which: u32, who: Pid) -> Result<Arc<Thread>, Errn
     }
 }
 
-pub(super) async fn ioprio_set(cx: &mut Context<'_>, which: u32, who: Pid, priority: u32) -> SysResult {
+pub(super) fn ioprio_set(cx: &mut Context<'_>, which: u32, who: Pid, priority: u32) -> SysResult {
     let (class, level) = (priority >> IOPRIO_CLASS_SHIFT, priority & 7);
     match class {
         0 if level == 0 => {}
@@ -270,7 +270,7 @@ pub(super) async fn ioprio_set(cx: &mut Context<'_>, which: u32, who: Pid, prior
     Ok(0)
 }
 
-pub(super) async fn ioprio_get(cx: &mut Context<'_>, which: u32, who: Pid) -> SysResult {
+pub(super) fn ioprio_get(cx: &mut Context<'_>, which: u32, who: Pid) -> SysResult {
     let thread = io_target(cx, which, who)?;
     Ok(u64::from(thread.task.io_priority.load(Ordering::Relaxed)))
 }

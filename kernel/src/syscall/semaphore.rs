@@ -29,7 +29,7 @@ abi_struct! {
     }
 }
 
-pub(super) async fn semget(cx: &mut Context<'_>, key: i32, counters: i32, flags: u32) -> SysResult {
+pub(super) fn semget(cx: &mut Context<'_>, key: i32, counters: i32, flags: u32) -> SysResult {
     let kernel = cx.kernel();
     let counters = u32::try_from(counters).ok().filter(|&n| n <= MAX_COUNTERS).ok_or(Errno::EINVAL)?;
     let who = cx.thread.process.credentials();

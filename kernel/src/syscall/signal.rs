@@ -188,7 +188,7 @@ fn from_arg(number: i32) -> Result<Option<Signal>, Errno> {
     if number == 0 { Ok(None) } else { Signal::from_arg(number).map(Some) }
 }
 
-pub(super) async fn kill(cx: &mut Context<'_>, pid: Pid, number: i32) -> SysResult {
+pub(super) fn kill(cx: &mut Context<'_>, pid: Pid, number: i32) -> SysResult {
     let signal = from_arg(number)?;
     let caller = &cx.thread.process;
     let table = &cx.kernel().processes;
@@ -218,11 +218,11 @@ pub(super) async fn kill(cx: &mut Context<'_>, pid: Pid, number: i32) -> SysResu
     result
 }
 
-pub(super) async fn tkill(cx: &mut Context<'_>, tid: Pid, number: i32) -> SysResult {
+pub(super) fn tkill(cx: &mut Context<'_>, tid: Pid, number: i32) -> SysResult {
     send_to_thread(cx, None, tid, number)
 }
 
-pub(super) async fn tgkill(cx: &mut Context<'_>, pid: Pid, tid: Pid, number: i32) -> SysResult {
+pub(super) fn tgkill(cx: &mut Context<'_>, pid: Pid, tid: Pid, number: i32) -> SysResult {
     if pid.0 <= 0 {
         return Err(Errno::EINVAL);
     }

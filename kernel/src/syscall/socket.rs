@@ -116,7 +116,7 @@ fn unix_kind(kind: u32, protocol: u32) -> Result<SocketKind, Errno> {
 const MAX_FAMILY: u32 = 46;
 const MAX_TYPE: u32 = 11;
 
-pub(super) async fn socket(cx: &mut Context<'_>, family: u32, kind: u32, protocol: u32) -> SysResult {
+pub(super) fn socket(cx: &mut Context<'_>, family: u32, kind: u32, protocol: u32) -> SysResult {
     let (kind, flags) = split_type(kind)?;
     if family >= MAX_FAMILY {
         return Err(Errno::EAFNOSUPPORT);
@@ -268,7 +268,7 @@ fn connect_unix(cx: &Context<'_>, socket: &Arc<UnixSocket>, caller: &Caller, add
     socket.connect_to(Some(other), caller)
 }
 
-pub(super) async fn listen(cx: &mut Context<'_>, fd: Fd, backlog: u32) -> SysResult {
+pub(super) fn listen(cx: &mut Context<'_>, fd: Fd, backlog: u32) -> SysResult {
     let Open { socket, .. } = cx.socket(fd)?;
     socket.listen(&cx.caller(), backlog).map(|()| 0)
 }
@@ -352,7 +352,7 @@ pub(super) async fn wait(
     cx.thread.interruptible(both).await.unwrap_or(Waited::Signal)
 }
 
-pub(super) async fn shutdown(cx: &mut Context<'_>, fd: Fd, how: u32) -> SysResult {
+pub(super) fn shutdown(cx: &mut Context<'_>, fd: Fd, how: u32) -> SysResult {
     let Open { socket, .. } = cx.socket(fd)?;
     let how = match how {
         0 => Shutdown { receive: true, send: false },

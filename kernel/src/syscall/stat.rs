@@ -224,7 +224,7 @@ pub(super) fn empty_path(cx: &Context<'_>, dirfd: Fd) -> Result<PathRef, Errno> 
     Ok(file.path.clone().unwrap_or_else(|| cx.kernel().vfs.nowhere(&file.inode)))
 }
 
-pub(super) async fn fchmod(cx: &mut Context<'_>, fd: Fd, mode: u32) -> SysResult {
+pub(super) fn fchmod(cx: &mut Context<'_>, fd: Fd, mode: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     change_mode(cx, file.path.as_ref(), &file.inode, mode)
 }
@@ -264,13 +264,13 @@ pub(super) async fn fchownat(
     }
     let name = cx.path(path).await?;
     if name.is_empty() && flags & AT_EMPTY_PATH != 0 {
-        return fchown(cx, dirfd, uid, gid).await;
+        return fchown(cx, dirfd, uid, gid);
     }
     let place = place(cx, dirfd, &name, flags)?;
     change_owner(cx, Some(&place), place.inode(), uid, gid)
 }
 
-pub(super) async fn fchown(cx: &mut Context<'_>, fd: Fd, uid: u32, gid: u32) -> SysResult {
+pub(super) fn fchown(cx: &mut Context<'_>, fd: Fd, uid: u32, gid: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     change_owner(cx, file.path.as_ref(), &file.inode, uid, gid)
 }

@@ -20,16 +20,20 @@ pub(super) enum Lasting {
     All,
 }
 
-/// After bytes were written: waits until they last, if the call or the file says so.
-pub(super) async fn after_write(file: &OpenFile, asked: Lasting) -> Result<(), Errno> {
+/// What has to last of bytes that were written before the call returns, as the call or the file says.
+pub(super) fn lasting(file: &OpenFile, asked: Lasting) -> Lasting {
     let flags = file.flags();
-    let lasting = match () {
+    match () {
         // On Linux the flag's bits have those of `O_DSYNC` in them.
         () if flags.contains(OpenFlags::SYNC) => Lasting::All,
         // What does not stay in the cache is on the disk.
         () if flags.intersects(OpenFlags::DSYNC | OpenFlags::DIRECT) => asked.max(Lasting::Data),
         () => asked,
-    };
+    }
+}
+
+/// After bytes were written: waits until they last.
+pub(super) async fn after_write(file: &OpenFile, lasting: Lasting) -> Result<(), Errno> {
     let of = match lasting {
         Lasting::No => return Ok(()),
         Lasting::Data => SyncOf::Data(&*file.inode),
@@ -95,7 +99,7 @@ pub(super) async fn syncfs(cx: &mut Context<'_>, fd: Fd) -> SysResult {
     Ok(0)
 }
 
-pub(super) async fn sync_file_range(cx: &mut Context<'_>, fd: Fd, offset: i64, len: i64, flags: u32) -> SysResult {
+pub(super) fn sync_file_range(cx: &mut Context<'_>, fd: Fd, offset: i64, len: i64, flags: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if flags & !7 != 0 || offset < 0 || len < 0 || offset.checked_add(len).is_none() {
         return Err(Errno::EINVAL);

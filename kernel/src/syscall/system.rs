@@ -164,7 +164,7 @@ pub(super) async fn syslog(cx: &mut Context<'_>, action: u32, buffer: VirtAddr, 
 const MEMBARRIER_QUERY: u32 = 0;
 const MEMBARRIER_GLOBAL: u32 = 1;
 
-pub(super) async fn membarrier(_: &mut Context<'_>, command: u32, flags: u32) -> SysResult {
+pub(super) fn membarrier(_: &mut Context<'_>, command: u32, flags: u32) -> SysResult {
     match (command, flags) {
         (MEMBARRIER_QUERY, 0) => Ok(u64::from(MEMBARRIER_GLOBAL)),
         // One processor: entering the kernel is the barrier.

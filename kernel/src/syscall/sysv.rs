@@ -90,7 +90,7 @@ pub(super) async fn wait_for<T>(
 
 // Shared memory.
 
-pub(super) async fn shmget(cx: &mut Context<'_>, key: i32, size: u64, flags: u32) -> SysResult {
+pub(super) fn shmget(cx: &mut Context<'_>, key: i32, size: u64, flags: u32) -> SysResult {
     let kernel = cx.kernel();
     let segments = &kernel.system_v.segments.0;
     let who = cx.thread.process.credentials();
@@ -111,7 +111,7 @@ const SHM_RND: u32 = 0o20000;
 const SHM_REMAP: u32 = 0o40000;
 const SHM_EXEC: u32 = 0o100000;
 
-pub(super) async fn shmat(cx: &mut Context<'_>, id: i32, at: VirtAddr, flags: u32) -> SysResult {
+pub(super) fn shmat(cx: &mut Context<'_>, id: i32, at: VirtAddr, flags: u32) -> SysResult {
     if id < 0 {
         return Err(Errno::EINVAL);
     }
@@ -160,7 +160,7 @@ pub(super) async fn shmat(cx: &mut Context<'_>, id: i32, at: VirtAddr, flags: u3
     Ok(place.0)
 }
 
-pub(super) async fn shmdt(cx: &mut Context<'_>, at: VirtAddr) -> SysResult {
+pub(super) fn shmdt(cx: &mut Context<'_>, at: VirtAddr) -> SysResult {
     if !at.0.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
@@ -280,7 +280,7 @@ pub(super) async fn shmctl(cx: &mut Context<'_>, id: i32, command: u32, at: u64)
 
 // Message queues.
 
-pub(super) async fn msgget(cx: &mut Context<'_>, key: i32, flags: u32) -> SysResult {
+pub(super) fn msgget(cx: &mut Context<'_>, key: i32, flags: u32) -> SysResult {
     let kernel = cx.kernel();
     let who = cx.thread.process.credentials();
     let now = cx.seconds();

@@ -407,15 +407,15 @@ pub(super) async fn timer_gettime(cx: &mut Context<'_>, id: i32, out: UserPtr<It
     Ok(0)
 }
 
-pub(super) async fn timer_getoverrun(cx: &mut Context<'_>, id: i32) -> SysResult {
+pub(super) fn timer_getoverrun(cx: &mut Context<'_>, id: i32) -> SysResult {
     cx.thread.process.timers.get(id).map(|t| t.overrun())
 }
 
-pub(super) async fn timer_delete(cx: &mut Context<'_>, id: i32) -> SysResult {
+pub(super) fn timer_delete(cx: &mut Context<'_>, id: i32) -> SysResult {
     cx.thread.process.timers.delete(id).map(|()| 0)
 }
 
-pub(super) async fn alarm(cx: &mut Context<'_>, seconds: u32) -> SysResult {
+pub(super) fn alarm(cx: &mut Context<'_>, seconds: u32) -> SysResult {
     let before = read_alarm(cx).value;
     arm(cx, u64::from(seconds) * NS, 0);
     // Rounded, but never to 0 while one is armed.

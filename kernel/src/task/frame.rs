@@ -174,6 +174,7 @@ async fn enter_handler(
         return Err(Errno::EFAULT);
     }
     crate::task::rseq::interrupt(thread, cpu).await?;
+    cpu.settle();
     let space = thread.space()?;
     let mut stack = *thread.alternate_stack.lock();
     let on_alternate = is_on(&stack, cpu.reg(Reg::Rsp));
@@ -278,6 +279,7 @@ fn save_registers(cpu: &UserContext, info: &SigInfo, fx_at: u64, mask: SignalSet
 /// rt_sigreturn(2): back to where the handler was entered. Returns RAX.
 pub async fn sigreturn(thread: &Arc<Thread>, cpu: &mut UserContext) -> Result<u64, Errno> {
     let space = thread.space()?;
+    cpu.settle();
     // The handler's `ret` has popped the return address.
     let context: UContext = space.load(VirtAddr(cpu.reg(Reg::Rsp))).await?;
     let registers = context.mcontext;

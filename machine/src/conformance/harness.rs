@@ -106,7 +106,10 @@ impl Program {
             match self.run_until(end) {
                 Trap::Interrupted if self.machine.now() < end => {}
                 Trap::Interrupted => return Err(format!("no trap, RIP {:#x}", self.cpu.rip)),
-                trap => return Ok(trap),
+                trap => {
+                    self.cpu.settle();
+                    return Ok(trap);
+                }
             }
         }
     }

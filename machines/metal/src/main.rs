@@ -8,9 +8,11 @@
 extern crate alloc;
 
 mod apic;
+mod bytes;
 mod clock;
 mod display;
 mod entropy;
+mod extended;
 mod gdt;
 mod heap;
 mod irq;

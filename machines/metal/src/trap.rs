@@ -5,7 +5,7 @@
 
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use aurora_machine::{ExtendedState, Reg, UserContext};
 use raw_cpuid::CpuId;
@@ -30,7 +30,7 @@ pub(crate) const INT80: u64 = 0x80;
 pub(crate) const EXCEPTIONS: u64 = 32;
 
 /// What `XSAVE` keeps of a program, where the processor has it.
-const EXTENDED_FEATURES: u64 = ExtendedState::X87_SSE | ExtendedState::AVX;
+pub(crate) const COMPONENTS: u64 = ExtendedState::X87_SSE | ExtendedState::AVX;
 
 const fn register(reg: Reg) -> usize {
     offset_of!(UserContext, gpr) + reg as usize * 8
@@ -56,10 +56,6 @@ global_asm!(
     R15 = const register(Reg::R15),
     RIP = const offset_of!(UserContext, rip),
     RFLAGS = const offset_of!(UserContext, rflags),
-    FX = const offset_of!(UserContext, fx),
-    HEADER = const offset_of!(UserContext, extended),
-    COMPONENTS = const EXTENDED_FEATURES,
-    IN_FX = const ExtendedState::X87_SSE,
     USER_CS = const gdt::USER_CS,
     USER_SS = const gdt::USER_SS,
     SYSCALL_VECTOR = const SYSCALL,
@@ -70,9 +66,10 @@ unsafe extern "C" {
     /// 256 stubs of 16 bytes.
     static trap_stubs: [[u8; 16]; 256];
     fn syscall_entry();
-    /// Not zero: programs have YMM registers, and switching keeps them.
-    static uses_xsave: AtomicU8;
 }
+
+/// Programs have YMM registers, and switching keeps them.
+static USES_XSAVE: AtomicBool = AtomicBool::new(false);
 
 /// Gives programs the YMM registers, if the processor has them where [`ExtendedState`] keeps them.
 pub(crate) fn enable_extended_state() {
@@ -88,15 +85,18 @@ pub(crate) fn enable_extended_state() {
     unsafe {
         Cr4::update(|flags| flags.insert(Cr4Flags::OSXSAVE));
         XCr0::write(XCr0Flags::X87 | XCr0Flags::SSE | XCr0Flags::AVX);
-        uses_xsave.store(1, Ordering::Relaxed);
     }
+    USES_XSAVE.store(true, Ordering::Relaxed);
+}
+
+/// Whether `XSAVE` is what keeps a program's registers.
+pub(crate) fn uses_xsave() -> bool {
+    USES_XSAVE.load(Ordering::Relaxed)
 }
 
 /// See [`aurora_machine::Machine::extended_features`].
 pub(crate) fn extended_features() -> u64 {
-    // SAFETY: made by trap.s, and only ever read and written as a whole.
-    let enabled = unsafe { uses_xsave.load(Ordering::Relaxed) } != 0;
-    if enabled { EXTENDED_FEATURES } else { 0 }
+    if uses_xsave() { COMPONENTS } else { 0 }
 }
 
 /// A gate of the interrupt descriptor table (Intel SDM volume 3, figure 6-8).

@@ -23,16 +23,6 @@
     movq %r13, {R13}(\base)
     movq %r14, {R14}(\base)
     movq %r15, {R15}(\base)
-    cmpb $0, uses_xsave(%rip)
-    jne 8f
-    fxsave64 {FX}(\base)
-    jmp 9f
-8:  movq \base, %rbx
-    movl ${COMPONENTS}, %eax
-    xorl %edx, %edx
-    xsave64 {FX}(%rbx)
-    movq %rbx, \base
-9:
 .endm
 
 # All but RSP, RDI, and for SYSRET's sake RCX and R11.
@@ -74,15 +64,6 @@ enter_user:
     pushq %r15
     movq %rsp, kernel_rsp(%rip)
     movq %rdi, current_context(%rip)
-    cmpb $0, uses_xsave(%rip)
-    jne 2f
-    fxrstor64 {FX}(%rdi)
-    jmp 3f
-2:  movl ${COMPONENTS}, %eax
-    xorl %edx, %edx
-    orq ${IN_FX}, {HEADER}(%rdi)    # what the kernel put into `fx` counts
-    xrstor64 {FX}(%rdi)
-3:
     testl %esi, %esi
     jz 1f
     load_most
@@ -197,5 +178,3 @@ trap_from_kernel:
 current_context: .skip 8
 kernel_rsp: .skip 8
 user_rsp: .skip 8
-.global uses_xsave
-uses_xsave: .skip 8

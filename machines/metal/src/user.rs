@@ -1,5 +1,7 @@
 //! User mode: into a program and back out with the reason.
 
+use core::ffi::c_void;
+
 use aurora_machine::paging::SpaceId;
 use aurora_machine::{
     Access, Exception, Instant, PageFault, PhysAddr, Reg, SpaceRoot, Trap, UserContext, VirtAddr, VirtRange,
@@ -11,7 +13,7 @@ use x86_64::registers::control::Cr2;
 use x86_64::registers::model_specific::{FsBase, GsBase};
 use x86_64::registers::segmentation::SegmentSelector;
 
-use crate::{apic, clock, irq, paging, trap, watchdog};
+use crate::{apic, clock, extended, irq, paging, trap, watchdog};
 
 /// Which address space the processor is in.
 pub(crate) struct Spaces {
@@ -24,8 +26,6 @@ pub(crate) struct Spaces {
 const FEW_PAGES: u64 = 32;
 
 const RESUME_FLAG: u64 = 1 << 16;
-/// Bits of MXCSR that exist; others would make FXRSTOR fault.
-const MXCSR: u32 = 0xffff;
 
 #[repr(C)]
 struct Left {
@@ -35,7 +35,7 @@ struct Left {
 
 unsafe extern "C" {
     /// Runs the context in user mode until a trap; see trap.s.
-    fn enter_user(context: *mut UserContext, fast: u32) -> Left;
+    fn enter_user(context: *mut c_void, fast: u32) -> Left;
 }
 
 impl Spaces {
@@ -83,12 +83,12 @@ impl Spaces {
     /// See [`aurora_machine::Machine::run`].
     pub(crate) fn run(&self, cpu: &mut UserContext, space: SpaceRoot, until: Instant) -> Trap {
         cpu.set_flags(cpu.rflags & !RESUME_FLAG);
-        cpu.fx.mxcsr &= MXCSR;
         // What no program could have reached must not reach IRET or the segment bases: they would fault in the kernel.
         if ![cpu.rip, cpu.fs_base, cpu.gs_base].into_iter().all(|a| VirtAddr(a).is_canonical()) {
             return Trap::Exception(Exception::GeneralProtection(0));
         }
         self.enter(space);
+        extended::enter(cpu);
         // A timer that is set tells when it is time; the clock is dear.
         let mut look = !apic::is_armed(until);
         loop {
@@ -122,9 +122,9 @@ impl Spaces {
             && cpu.reg(Reg::R11) == cpu.rflags
             && cpu.rflags & UserContext::TRAP_FLAG == 0
             && VirtAddr(cpu.rip).is_user();
-        // SAFETY: the context is ours alone; its RIP is canonical, its flags and MXCSR hold only what a program may set;
+        // SAFETY: the context is ours alone; its RIP is canonical, its flags hold only what a program may set;
         // the address space has the kernel's upper half. Registers the C ABI preserves are preserved.
-        let left = unsafe { enter_user(cpu, u32::from(fast)) };
+        let left = unsafe { enter_user((&raw mut *cpu).cast(), u32::from(fast)) };
         cpu.rflags &= !RESUME_FLAG;
         self.store_bases(cpu);
         left
