@@ -77,7 +77,9 @@ fn save(image: &mut Image) {
     let at = &raw mut *image;
     if trap::uses_xsave() {
         // SAFETY: the area is as large as the enabled components need and aligned to 64 bytes; CR4.OSXSAVE is set.
-        unsafe { asm!("xsave64 [{}]", in(reg) at, in("eax") trap::COMPONENTS, in("edx") 0, options(nostack, preserves_flags)) }
+        unsafe {
+            asm!("xsave64 [{}]", in(reg) at, in("eax") trap::COMPONENTS, in("edx") 0, options(nostack, preserves_flags))
+        }
     } else {
         // SAFETY: 512 bytes aligned to 16.
         unsafe { asm!("fxsave64 [{}]", in(reg) at, options(nostack, preserves_flags)) }
@@ -91,7 +93,9 @@ fn load(image: &mut Image) {
         image.extended.header[0] |= ExtendedState::X87_SSE;
         let at = &raw const *image;
         // SAFETY: as for `save`; MXCSR has only bits that exist, and `ExtendedState` keeps the header to what is enabled.
-        unsafe { asm!("xrstor64 [{}]", in(reg) at, in("eax") trap::COMPONENTS, in("edx") 0, options(nostack, preserves_flags)) }
+        unsafe {
+            asm!("xrstor64 [{}]", in(reg) at, in("eax") trap::COMPONENTS, in("edx") 0, options(nostack, preserves_flags))
+        }
     } else {
         let at = &raw const *image;
         // SAFETY: 512 bytes aligned to 16; MXCSR has only bits that exist.
