@@ -45,8 +45,7 @@ export class Machine {
         wake();
       },
     });
-    const bytes = (/** @type {number} */ at, /** @type {number} */ length) =>
-      new Uint8Array(machine.#memory.buffer, at, length);
+    const bytes = (/** @type {number} */ at, /** @type {number} */ length) => machine.#bytes(at, length);
     const text = (/** @type {number} */ at, /** @type {number} */ length) =>
       new TextDecoder().decode(bytes(at, length));
     const host = {
@@ -123,7 +122,7 @@ export class Machine {
     const length = parts.reduce((sum, part) => sum + part.length, 0);
     let at = this.exports.aurora_exchange(length);
     for (const part of parts) {
-      new Uint8Array(this.#memory.buffer, at, part.length).set(part);
+      this.#bytes(at, part.length).set(part);
       at += part.length;
     }
     return length;
@@ -134,7 +133,16 @@ export class Machine {
    * @param {number} length
    */
   exchanged(length) {
-    return new Uint8Array(this.#memory.buffer, this.exports.aurora_exchange(length), length).slice();
+    return this.#bytes(this.exports.aurora_exchange(length), length).slice();
+  }
+
+  /**
+   * The machine's bytes there. An address comes as a signed number: from 2 GiB on it is below zero.
+   * @param {number} at
+   * @param {number} length
+   */
+  #bytes(at, length) {
+    return new Uint8Array(this.#memory.buffer, at >>> 0, length);
   }
 
   /**
