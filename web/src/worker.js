@@ -10,7 +10,10 @@ import { Requests } from "./requests.js";
 /** @import { Disk, DiskOptions, Ending, WorkerPort } from "./types.js" */
 
 /** Calls of the page that are answered. */
-const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat", "rename", "symlink", "chmod"];
+const FILE_CALLS = [
+  ...["readFile", "writeFile", "readdir", "mkdir", "rm", "stat", "rename", "symlink", "chmod"],
+  ...["watch", "events", "unwatch"],
+];
 
 /** How long the kernel may take to write what is dirty, at once, in milliseconds. */
 const SYNC_MS = 2000;

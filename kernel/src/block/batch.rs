@@ -9,7 +9,7 @@ use super::Volume;
 use crate::num::to_usize;
 
 /// Largest request, in bytes: larger ones gain nothing, and others wait behind them.
-const MAX_BYTES: u64 = 1 << 20;
+pub const MAX_BYTES: u64 = 1 << 20;
 
 /// Transfers in one direction that nobody has started yet.
 pub struct Batch {
