@@ -168,3 +168,49 @@ fn chromium_shares_disks_with_others() {
 fn qemu_shares_disks_with_others() {
     both(Kind::Qemu);
 }
+
+/// A disk with one partition, in a table of the older kind.
+fn partitioned(path: &Path, sectors: u32, (start, count): (u32, u32)) {
+    let mut table = vec![0; 512];
+    table[450] = 0x83;
+    table[454..458].copy_from_slice(&start.to_le_bytes());
+    table[458..462].copy_from_slice(&count.to_le_bytes());
+    table[510..].copy_from_slice(&[0x55, 0xaa]);
+    std::fs::write(path, table).expect("an image");
+    let file = std::fs::OpenOptions::new().write(true).open(path).expect("an image");
+    file.set_len(u64::from(sectors) * 512).expect("an image");
+}
+
+#[test]
+fn lsblk_finds_disks_their_partitions_and_where_they_are_mounted() {
+    let folder = Folder::new("lsblk");
+    let (plain, parted) = (folder.join("plain"), folder.join("parted"));
+    make(&plain, 64 << 20, &["-t", "ext4"]);
+    partitioned(&parted, 65536, (2048, 32768));
+    Kind::Hosted.prepare().unwrap_or_else(|e| panic!("{e:#}"));
+    let boot = Boot {
+        archive: aurora_tests::debian().to_cpio(),
+        command_line: "link quiet".into(),
+        memory: 512 << 20,
+        disks: vec![plain, parted],
+        ..Boot::default()
+    };
+    let machine = Running::start(Kind::Hosted, boot, START).unwrap_or_else(|e| panic!("it does not start: {e:#}"));
+    run(&machine, "mkdir /mnt; mount -t ext4 /dev/vda /mnt");
+    assert_eq!(
+        run(&machine, "lsblk -b -o NAME,MAJ:MIN,RM,SIZE,RO,TYPE,PKNAME,MOUNTPOINT -r"),
+        "NAME MAJ:MIN RM SIZE RO TYPE PKNAME MOUNTPOINT\n\
+         vda 254:0 0 67108864 0 disk  /mnt\n\
+         vdb 254:16 0 33554432 0 disk  \n\
+         vdb1 254:17 0 16777216 0 part vdb \n"
+    );
+    assert_eq!(
+        run(&machine, "lsblk -n -r -d -o NAME,ALIGNMENT,MIN-IO,OPT-IO,PHY-SEC,LOG-SEC,ROTA,SCHED,RQ-SIZE,RA,ZONED"),
+        "vda 0 512 0 512 512 0 none 256 512 none\nvdb 0 512 0 512 512 0 none 256 512 none\n"
+    );
+    // The links are relative, and lead back.
+    assert_eq!(
+        run(&machine, "cd -P /sys/dev/block/254:17; pwd; cat start size partition; cd -P subsystem/vdb/queue; pwd"),
+        "/sys/devices/virtual/block/vdb/vdb1\n2048\n32768\n1\n/sys/devices/virtual/block/vdb/queue\n"
+    );
+}

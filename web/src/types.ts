@@ -240,6 +240,8 @@ export interface Disk {
   close(): void | Promise<void>;
   /** Copies it as it is at the moment `at` is called, where that can be done. */
   copy?(snapshot: string, at?: () => void): Promise<void>;
+  /** Fetches what of it is not there yet. */
+  complete?(): Promise<void>;
 }
 
 /** Who has a disk, asked by those who have not. */

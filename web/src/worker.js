@@ -272,6 +272,10 @@ class Keeper {
     return new Promise((resolve) => this.#syncs.push({ number, resolve }));
   }
 
+  async #fetchDisks() {
+    for (const disk of this.#disks) await disk.complete?.();
+  }
+
   #settleSyncs() {
     const [first] = this.#syncs;
     if (!first || !this.#machine.isSynced(first.number)) return;
@@ -400,6 +404,7 @@ class Keeper {
   #answer(method, args) {
     if (method === "snapshot") return this.#snapshot(args[0]);
     if (method === "sync") return this.#sync();
+    if (method === "fetchDisks") return this.#fetchDisks();
     if (method === "statistics") {
       return {
         instructions: this.#machine.retired,
