@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use aurora_cli::link::Spawn;
 use aurora_cli::machines::{Boot, Kind, Running};
 use aurora_tests::disks::{Folder, assert_clean, dump, make};
 use aurora_tests::{START, archive, shell};
@@ -49,10 +50,13 @@ fn machine(kind: Kind, disk: &Path) -> Running {
 }
 
 fn run(machine: &Running, script: &str) -> String {
-    let script = format!("set -e; {script}");
+    answer(machine, script, &shell(&format!("set -e; {script}")))
+}
+
+fn answer(machine: &Running, script: &str, program: &Spawn) -> String {
     let output = machine
         .client
-        .output(&shell(&script), b"", TIMEOUT)
+        .output(program, b"", TIMEOUT)
         .unwrap_or_else(|e| panic!("{script}: {e:#}\n{}", machine.console()));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.map(|s| s.code()), Some(0), "{script}: {said}\n{}", machine.console());
@@ -196,21 +200,26 @@ fn lsblk_finds_disks_their_partitions_and_where_they_are_mounted() {
         ..Boot::default()
     };
     let machine = Running::start(Kind::Hosted, boot, START).unwrap_or_else(|e| panic!("it does not start: {e:#}"));
-    run(&machine, "mkdir /mnt; mount -t ext4 /dev/vda /mnt");
+    let run = |script: &str| {
+        let argv = ["bash", "-e", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec();
+        answer(&machine, script, &Spawn { argv, ..shell("") })
+    };
+    // mount(8) is not among the packages.
+    run(r#"mkdir -p /mnt; perl -e '@a = qw(/dev/vda /mnt ext4); syscall(165, @a, 0, 0) == 0 or die $!'"#);
     assert_eq!(
-        run(&machine, "lsblk -b -o NAME,MAJ:MIN,RM,SIZE,RO,TYPE,PKNAME,MOUNTPOINT -r"),
+        run("lsblk -b -o NAME,MAJ:MIN,RM,SIZE,RO,TYPE,PKNAME,MOUNTPOINT -r"),
         "NAME MAJ:MIN RM SIZE RO TYPE PKNAME MOUNTPOINT\n\
          vda 254:0 0 67108864 0 disk  /mnt\n\
          vdb 254:16 0 33554432 0 disk  \n\
          vdb1 254:17 0 16777216 0 part vdb \n"
     );
     assert_eq!(
-        run(&machine, "lsblk -n -r -d -o NAME,ALIGNMENT,MIN-IO,OPT-IO,PHY-SEC,LOG-SEC,ROTA,SCHED,RQ-SIZE,RA,ZONED"),
+        run("lsblk -n -r -d -o NAME,ALIGNMENT,MIN-IO,OPT-IO,PHY-SEC,LOG-SEC,ROTA,SCHED,RQ-SIZE,RA,ZONED"),
         "vda 0 512 0 512 512 0 none 256 512 none\nvdb 0 512 0 512 512 0 none 256 512 none\n"
     );
     // The links are relative, and lead back.
     assert_eq!(
-        run(&machine, "cd -P /sys/dev/block/254:17; pwd; cat start size partition; cd -P subsystem/vdb/queue; pwd"),
+        run("cd -P /sys/dev/block/254:17; pwd; cat start size partition; cd -P subsystem/vdb/queue; pwd"),
         "/sys/devices/virtual/block/vdb/vdb1\n2048\n32768\n1\n/sys/devices/virtual/block/vdb/queue\n"
     );
 }
