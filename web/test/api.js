@@ -125,7 +125,7 @@ export const tests = {
       for await (const event of waiting) all.push(event);
       return all;
     })();
-    await os.fs.rm("/tmp/watched/sub");
+    await os.fs.rm("/tmp/watched/sub", { recursive: true });
     equal(await heard, []);
     const closed = await os.fs.watch("/tmp/watched");
     const step = closed[Symbol.asyncIterator]().next();
