@@ -159,6 +159,7 @@ window.aurora = {
   restore,
   type: (text) => os.type(text),
   statistics: () => os.statistics(),
+  fetchDisks: () => os.fetchDisks(),
 };
 
 boot();
