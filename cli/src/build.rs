@@ -128,12 +128,12 @@ pub fn page() -> Result<PathBuf> {
     let base = image::base()?;
     let archive = base.to_cpio();
     // Compressed for the kernel and the worker, so the server sends them as they are.
-    let (target, disk) = (folder.join("image.cpio.gz"), folder.join("disk.img.gz"));
+    let (target, disk) = (folder.join("image.cpio.gz"), folder.join(BASE_SCRIPT));
     let stamp = folder.join(".image");
     let sum = image::sha256(&archive);
     if !target.exists() || !disk.exists() || fs::read_to_string(&stamp).is_ok_and(|s| s != sum) || !stamp.exists() {
         project::write_whole(&target, &image::gzip(&archive)?)?;
-        page_disk(&base, &disk)?;
+        page_disk(&base, &folder)?;
         project::write_whole(&stamp, sum.as_bytes())?;
     }
     Ok(folder)
@@ -142,17 +142,32 @@ pub fn page() -> Result<PathBuf> {
 /// Bytes of a new disk of the page's.
 const PAGE_DISK: u64 = 512 << 20;
 
-/// What a new disk of the page's holds, packed: the base image's tree.
-fn page_disk(tree: &image::Image, target: &Path) -> Result<()> {
-    let plain = project::made("disk")?.join("page.img");
+/// Where the page has the key of what its disk begins as.
+pub const BASE_SCRIPT: &str = "base.js";
+
+/// What [`BASE_SCRIPT`] says.
+pub fn base_script(key: &str) -> Vec<u8> {
+    format!("// Written by the build: who signed what a new disk begins as.\nexport const KEY = \"{key}\";\n")
+        .into_bytes()
+}
+
+/// What a new disk of the page's holds, the base image's tree: published in `disk/`, and packed in one piece. Pieces of
+/// what was published before stay: disks that were made of it may not have them all yet.
+fn page_disk(tree: &image::Image, folder: &Path) -> Result<()> {
+    let made = project::made("disk")?;
+    let plain = made.join("page.img");
     let mut disk = image::disk::DiskImage::create(&plain, PAGE_DISK, "aurora")?;
     disk.add(tree)?;
     disk.finish()?;
+    let published = image::publish::publish(&plain, &folder.join("disk"), &made.join("page.key"))?;
+    let target = folder.join("disk.img.gz");
     let part = target.with_extension("part");
     let mut packer = GzEncoder::new(fs::File::create(&part)?, Compression::default());
     std::io::copy(&mut fs::File::open(&plain)?, &mut packer)?;
     packer.finish()?;
-    fs::rename(&part, target).with_context(|| format!("cannot make {}", target.display()))
+    fs::rename(&part, &target).with_context(|| format!("cannot make {}", target.display()))?;
+    // Last: it is there if all of it is.
+    put(&folder.join(BASE_SCRIPT), &base_script(&published.key))
 }
 
 /// The npm package `aurora-os`: its archive, and nothing in it that is not ours. The kernel is in it, no image is.
@@ -184,7 +199,7 @@ pub fn package() -> Result<PathBuf> {
 
 /// Removes what an earlier page had and this one has not: it would be served as well.
 fn remove_strangers(folder: &Path) -> Result<()> {
-    let own = ["vendor", "aurora-os", "image.cpio.gz", "disk.img.gz", ".image"];
+    let own = ["vendor", "aurora-os", "image.cpio.gz", "disk", "disk.img.gz", BASE_SCRIPT, "base.js.gz", ".image"];
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

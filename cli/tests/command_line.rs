@@ -82,6 +82,22 @@ fn a_file_of_the_host_can_be_added_to_an_archive_that_is_booted() {
 }
 
 #[test]
+fn what_a_program_changes_on_an_image_it_runs_from_is_there_in_the_next_run() {
+    let scratch = Scratch::new("root");
+    let image = scratch.path("disk.img");
+    said(&["image", "create", &image, "--size", "64M"]);
+    let run = |script: &str| said(&["run", "--root", &image, "--", "busybox", "sh", "-c", script]);
+    assert_eq!(run("mkdir /var/made; echo kept >/var/made/note"), "");
+    let again = run("cat /var/made/note; echo more >>/var/made/note; mount | cut -d' ' -f1-5 | grep ' / '");
+    assert_eq!(again, "kept\n/dev/vda on / type ext4\n");
+    // No shell, and nobody who syncs.
+    said(&["run", "--root", &image, "--", "busybox", "mv", "/var/made/note", "/var/note"]);
+    assert_eq!(run("cat /var/note; ls /var/made"), "kept\nmore\n");
+    assert_eq!(said(&["image", "cat", &image, "/var/note"]), "kept\nmore\n");
+    said(&["image", "check", &image]);
+}
+
+#[test]
 fn the_doctor_names_what_it_looked_for_and_says_it_to_scripts_too() {
     let out = std::process::Command::new(env!("CARGO_BIN_EXE_aurora"))
         .args(["doctor", "--json"])

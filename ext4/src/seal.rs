@@ -156,7 +156,7 @@ impl Ext4 {
         Ok(())
     }
 
-    /// Brings the superblock's counts up to date.
+    /// Brings the superblock's counts up to date; where they are, it need not join the transaction for that.
     fn store_counts(&mut self) -> Result<()> {
         let (blocks, inodes) = (self.free_blocks, self.free_inodes);
         let wide = self.layout.wide();
@@ -164,6 +164,11 @@ impl Ext4 {
         let now = self.now;
         let Some((data, _)) = self.cache.seal(place) else { return Err(Error::Busy) };
         let sb = data.get_mut(at..).unwrap_or(&mut []);
+        let high = if wide { u64::from(le32(sb, field::FREE_BLOCKS_HI)) } else { 0 };
+        let known = (high << 32 | u64::from(le32(sb, field::FREE_BLOCKS_LO)), u64::from(le32(sb, field::FREE_INODES)));
+        if known == (blocks, inodes) && !self.running.blocks.contains_key(&place) {
+            return Ok(());
+        }
         put32(sb, field::FREE_BLOCKS_LO, crate::bytes::low32(blocks));
         if wide {
             put32(sb, field::FREE_BLOCKS_HI, crate::bytes::high32(blocks));

@@ -277,9 +277,10 @@ impl Kernel {
         self.timers.clock_was_set();
     }
 
-    /// Real time as files carry it.
+    /// Real time as files carry it: the coarse clock's, so that what changes several times within a tick has nothing new
+    /// to write for all but the first.
     pub(crate) fn now(&self) -> Timespec {
-        let ns = self.realtime_ns();
+        let ns = real_time::coarse(self.realtime_ns());
         Timespec { sec: (ns / 1_000_000_000).cast_signed(), nsec: (ns % 1_000_000_000).cast_signed() }
     }
 

@@ -8,12 +8,19 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_machine::{Instant, Machine};
 
+/// What the coarse clocks step by, and times of files: a tick where there are 250 in a second, as Debian's Linux has.
+pub(crate) const TICK_NS: u64 = 4_000_000;
 /// So far the surroundings' clock may go its own way. A browser shows whole milliseconds only, and not always soon.
 const TOLERANCE_NS: u64 = 10_000_000;
 /// So often it is looked at.
 const INTERVAL_NS: u64 = 10_000_000;
 /// A look that took longer says nothing: the machine was held up between one clock and the other.
 const PROMPT_NS: u64 = 1_000_000;
+
+/// What a coarse clock shows: the last tick.
+pub(crate) fn coarse(ns: u64) -> u64 {
+    ns - ns % TICK_NS
+}
 
 /// Nanoseconds from the monotonic clock to the real-time clock, modulo 2^64.
 pub(crate) struct RealTime {

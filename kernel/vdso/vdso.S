@@ -89,6 +89,16 @@ __vdso_\name:
 1:
   split
   mov %rdx, (%rsi)
+  mov $COARSE_CLOCKS, %ecx
+  bt %edi, %ecx
+  jnc 3f
+  mov %eax, %r8d                # whole ticks: a second has a whole number of them
+  xor %edx, %edx
+  mov $TICK_NS, %ecx
+  div %ecx
+  mov %r8d, %eax
+  sub %edx, %eax
+3:
   mov %rax, 8(%rsi)
   xor %eax, %eax
   ret

@@ -150,7 +150,10 @@ static uint64_t length;
 
 static void fill(uint64_t count)
 {
-    for (uint64_t i = 0; i < count; i++) buffer[i] = (unsigned char)random64();
+    for (uint64_t i = 0; i < count; i += 8) {
+        uint64_t word = random64();
+        memcpy(buffer + i, &word, count - i < 8 ? count - i : 8);
+    }
 }
 
 static void compare(int fd, uint64_t at, uint64_t count)

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use aurora_cli::link::Spawn;
 use aurora_cli::machines::{Boot, Kind, Running};
 use aurora_tests::disks::{Folder, assert_clean, dump, make};
 use aurora_tests::{START, archive, shell};
@@ -49,10 +50,13 @@ fn machine(kind: Kind, disk: &Path) -> Running {
 }
 
 fn run(machine: &Running, script: &str) -> String {
-    let script = format!("set -e; {script}");
+    answer(machine, script, &shell(&format!("set -e; {script}")))
+}
+
+fn answer(machine: &Running, script: &str, program: &Spawn) -> String {
     let output = machine
         .client
-        .output(&shell(&script), b"", TIMEOUT)
+        .output(program, b"", TIMEOUT)
         .unwrap_or_else(|e| panic!("{script}: {e:#}\n{}", machine.console()));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.map(|s| s.code()), Some(0), "{script}: {said}\n{}", machine.console());
@@ -167,4 +171,55 @@ fn chromium_shares_disks_with_others() {
 #[test]
 fn qemu_shares_disks_with_others() {
     both(Kind::Qemu);
+}
+
+/// A disk with one partition, in a table of the older kind.
+fn partitioned(path: &Path, sectors: u32, (start, count): (u32, u32)) {
+    let mut table = vec![0; 512];
+    table[450] = 0x83;
+    table[454..458].copy_from_slice(&start.to_le_bytes());
+    table[458..462].copy_from_slice(&count.to_le_bytes());
+    table[510..].copy_from_slice(&[0x55, 0xaa]);
+    std::fs::write(path, table).expect("an image");
+    let file = std::fs::OpenOptions::new().write(true).open(path).expect("an image");
+    file.set_len(u64::from(sectors) * 512).expect("an image");
+}
+
+#[test]
+fn lsblk_finds_disks_their_partitions_and_where_they_are_mounted() {
+    let folder = Folder::new("lsblk");
+    let (plain, parted) = (folder.join("plain"), folder.join("parted"));
+    make(&plain, 64 << 20, &["-t", "ext4"]);
+    partitioned(&parted, 65536, (2048, 32768));
+    Kind::Hosted.prepare().unwrap_or_else(|e| panic!("{e:#}"));
+    let boot = Boot {
+        archive: aurora_tests::debian().to_cpio(),
+        command_line: "link quiet".into(),
+        memory: 512 << 20,
+        disks: vec![plain, parted],
+        ..Boot::default()
+    };
+    let machine = Running::start(Kind::Hosted, boot, START).unwrap_or_else(|e| panic!("it does not start: {e:#}"));
+    let run = |script: &str| {
+        let argv = ["bash", "-e", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec();
+        answer(&machine, script, &Spawn { argv, ..shell("") })
+    };
+    // mount(8) is not among the packages.
+    run(r#"mkdir -p /mnt; perl -e '@a = qw(/dev/vda /mnt ext4); syscall(165, @a, 0, 0) == 0 or die $!'"#);
+    assert_eq!(
+        run("lsblk -b -o NAME,MAJ:MIN,RM,SIZE,RO,TYPE,PKNAME,MOUNTPOINT -r"),
+        "NAME MAJ:MIN RM SIZE RO TYPE PKNAME MOUNTPOINT\n\
+         vda 254:0 0 67108864 0 disk  /mnt\n\
+         vdb 254:16 0 33554432 0 disk  \n\
+         vdb1 254:17 0 16777216 0 part vdb \n"
+    );
+    assert_eq!(
+        run("lsblk -n -r -d -o NAME,ALIGNMENT,MIN-IO,OPT-IO,PHY-SEC,LOG-SEC,ROTA,SCHED,RQ-SIZE,RA,ZONED"),
+        "vda 0 512 0 512 512 0 none 256 512 none\nvdb 0 512 0 512 512 0 none 256 512 none\n"
+    );
+    // The links are relative, and lead back.
+    assert_eq!(
+        run("cd -P /sys/dev/block/254:17; pwd; cat start size partition; cd -P subsystem/vdb/queue; pwd"),
+        "/sys/devices/virtual/block/vdb/vdb1\n2048\n32768\n1\n/sys/devices/virtual/block/vdb/queue\n"
+    );
 }

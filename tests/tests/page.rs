@@ -115,6 +115,16 @@ fn a_file_survives_a_reload_a_killed_browser_and_a_second_start() {
 }
 
 #[test]
+fn a_new_disk_is_fetched_as_it_is_touched_and_then_needs_no_network() {
+    disk("a_new_disk_is_fetched_as_it_is_touched_and_then_needs_no_network");
+}
+
+#[test]
+fn a_quota_the_browser_refuses_is_an_errno_and_what_was_synced_is_intact() {
+    disk("a_quota_the_browser_refuses_is_an_errno_and_what_was_synced_is_intact");
+}
+
+#[test]
 fn what_is_dirty_is_saved_when_the_page_goes() {
     disk("what_is_dirty_is_saved_when_the_page_goes");
 }

@@ -62,14 +62,7 @@ fn publish(folder: &Path) -> Site {
     let number = at / publish::CHUNK as usize;
     let hash: String = manifest[24 + number * 32..][..32].iter().map(|byte| format!("{byte:02x}")).collect();
 
-    let mut files = HashMap::from([("manifest".to_owned(), manifest)]);
-    for folder in fs::read_dir(site.join("chunks")).expect("chunks") {
-        for file in fs::read_dir(folder.expect("a folder").path()).expect("chunks") {
-            let path = file.expect("a file").path();
-            let name = path.strip_prefix(&site).expect("it is there").to_string_lossy().into_owned();
-            files.insert(name, fs::read(&path).expect("a chunk"));
-        }
-    }
+    let files = publish::files(&site).expect("what was published");
     let mut served = HashMap::new();
     for (name, bytes) in files {
         let mut damaged = bytes.clone();

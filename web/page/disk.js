@@ -1,11 +1,14 @@
 // The disk: where it is kept, how full it is, its snapshots, and what a person does with it and its files.
 import { disks } from "aurora-os/disks";
+import { KEY } from "./base.js";
 import * as files from "./files.js";
 import { confirm, gigabytes, tell } from "./words.js";
 
 /** The name of the page's disk among those of this origin. */
 export const NAME = "root";
-/** What a new one holds. */
+/** What a new one begins as: fetched as it is touched, and the rest after the start. */
+const BASE = { url: new URL("disk/", import.meta.url).href, key: KEY };
+/** The same in one piece, for browsers that cannot verify the other. */
 const FACTORY = new URL("disk.img.gz", import.meta.url);
 /** Of a snapshot that belongs to a saved machine. */
 export const SAVED = "saved machine";
@@ -19,8 +22,17 @@ const STORES = {
 
 const element = (id) => document.getElementById(id);
 
+/** Whether this browser knows the signatures of published images: not all do, and none outside a secure context. */
+const verifies = (async () => {
+  const key = Uint8Array.from(KEY.match(/../g), (pair) => parseInt(pair, 16));
+  return globalThis.crypto?.subtle?.importKey("raw", key, "Ed25519", false, ["verify"]).then(Boolean, () => false);
+})();
+
 /** The disk to boot from. */
-export const options = (more = {}) => ({ name: NAME, image: FACTORY, ...more });
+export const options = async (more = {}) => {
+  const from = (await verifies) ? { base: BASE } : { image: FACTORY };
+  return { name: NAME, ...from, ...more };
+};
 
 /** The disk as it was when the machine was saved. */
 export const saved = async () => options({ image: await disks.snapshot(NAME, SAVED), replace: true });
@@ -56,7 +68,7 @@ export function connect({ machine, boot }) {
   });
   const actions = {
     "disk-snapshot": () => disks.makeSnapshot(NAME, free(new Date())),
-    "disk-export": exportDisk,
+    "disk-export": () => exportDisk(machine()),
     "disk-import": async () => {
       const file = await files.choose();
       if (file && (await confirm(`Put “${file.name}” in place of this disk? All that is on it is lost.`, "Import"))) {
@@ -81,11 +93,12 @@ export function connect({ machine, boot }) {
 const free = (date) => date.toISOString().slice(0, 19).replace("T", " ").replaceAll(":", ".");
 
 /** The disk as it is now, packed, for tools and machines elsewhere. */
-async function exportDisk() {
+async function exportDisk(machine) {
+  await machine?.fetchDisks();
   const copy = `export ${free(new Date())}`;
   await disks.makeSnapshot(NAME, copy);
   try {
-    const image = await disks.snapshot(NAME, copy);
+    const image = await disks.image(NAME, copy);
     // The empty parts of a disk are most of it: packed they are next to nothing.
     const packed = image.stream().pipeThrough(new CompressionStream("gzip"));
     await files.saveStream(packed, "aurora-disk.img.gz", "application/gzip");
@@ -134,7 +147,7 @@ export async function borrow() {
   const copy = `look ${crypto.randomUUID()}`;
   await disks.makeSnapshot(NAME, copy);
   return {
-    disk: { name: NAME, image: await disks.snapshot(NAME, copy), store: "memory" },
+    disk: await options({ image: await disks.snapshot(NAME, copy), store: "memory" }),
     done: () => disks.removeSnapshot(NAME, copy),
   };
 }

@@ -61,6 +61,8 @@ async function start(text, launch) {
     if (mine !== latest) return started.terminate();
     os = started;
     screens.status("on", "Running");
+    // What does not come now is asked for when it is touched, and missed then.
+    started.fetchDisks().catch(() => {});
     const ending = await os.ended;
     if (mine !== latest) return undefined;
     os = undefined;
@@ -88,7 +90,7 @@ async function gone(machine) {
 /** Starts the system on its disk; `changes` say what is other than usual about that. */
 function boot(changes) {
   terminal.reset();
-  start("Starting", () => Aurora.boot({ ...surroundings, disks: [disk.options(changes)] }));
+  start("Starting", async () => Aurora.boot({ ...surroundings, disks: [await disk.options(changes)] }));
 }
 
 /** Starts it on a copy of the disk another tab has. */
@@ -157,6 +159,7 @@ window.aurora = {
   restore,
   type: (text) => os.type(text),
   statistics: () => os.statistics(),
+  fetchDisks: () => os.fetchDisks(),
 };
 
 boot();

@@ -236,6 +236,14 @@ export class Aurora {
     return this.#call("sync");
   }
 
+  /**
+   * Fetches what was not touched yet of disks with a `base`; once it is there they need no network.
+   * @returns {Promise<void>}
+   */
+  fetchDisks() {
+    return this.#call("fetchDisks");
+  }
+
   /** Turns the machine off; done once it is. */
   async shutdown() {
     this.#post("shutdown");

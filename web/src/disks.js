@@ -1,4 +1,5 @@
 // The disks of this origin as a page looks after them: their snapshots, and how much room there is.
+import { plainImage } from "./disk-published.js";
 import { askForCopy, DISK, folder, snapshotFolder } from "./disk-store.js";
 
 /**
@@ -50,6 +51,17 @@ export const disks = {
    */
   async snapshot(name, snapshot) {
     return (await (await snapshotFolder(name)).getFileHandle(snapshot)).getFile();
+  },
+
+  /**
+   * A snapshot as other tools know disks. That of a disk with a `base` is one once all of it was fetched: see
+   * `fetchDisks` of the machine.
+   * @param {string} name
+   * @param {string} snapshot
+   * @returns {Promise<Blob>}
+   */
+  async image(name, snapshot) {
+    return plainImage(await disks.snapshot(name, snapshot));
   },
 
   /**

@@ -1,7 +1,7 @@
 // The machine's files. Each call is done by the kernel as if a program had asked; the worker speaks with it
 // (requests.js).
 
-/** @import { DirectoryEntry, Stats } from "./types.js" */
+/** @import { DirectoryEntry, Stats, WatchEvent } from "./types.js" */
 
 /** How a call reaches the worker. @typedef {(method: string, ...args: any[]) => Promise<any>} Call */
 
@@ -115,5 +115,54 @@ export class Files {
    */
   stat(path, { follow = true } = {}) {
     return this.#call("stat", path, follow);
+  }
+
+  /**
+   * Watches a file or a directory, whatever program changes it: from the moment this is done, everything that happens to
+   * it and to the names in it is told, in order. Directories below it are not watched.
+   * @param {string} path
+   * @returns {Promise<Watcher>}
+   */
+  async watch(path) {
+    return new Watcher(this.#call, await this.#call("watch", path));
+  }
+}
+
+/**
+ * What happens to a file or in a directory, to be gone through with `for await`. That ends when the file is gone, when the
+ * loop is left, or when it is closed.
+ * @implements {AsyncIterable<WatchEvent>}
+ */
+export class Watcher {
+  #call;
+  #watch;
+  #ended = false;
+
+  /** @internal @param {Call} call @param {number} watch */
+  constructor(call, watch) {
+    this.#call = call;
+    this.#watch = watch;
+  }
+
+  /** @returns {AsyncGenerator<WatchEvent, void, void>} */
+  async *[Symbol.asyncIterator]() {
+    try {
+      while (!this.#ended) {
+        /** @type {{ events: WatchEvent[], ended: boolean }} */
+        const { events, ended } = await this.#call("events", this.#watch);
+        this.#ended = ended;
+        yield* events;
+      }
+    } finally {
+      await this.close();
+    }
+  }
+
+  /**
+   * Ends it. What happened before is still told to who goes through it.
+   * @returns {Promise<void>}
+   */
+  async close() {
+    if (!this.#ended) await this.#call("unwatch", this.#watch);
   }
 }

@@ -3,7 +3,7 @@
 import { AuroraError } from "./error.js";
 
 /** @import { Link } from "./link.js" */
-/** @import { DirectoryEntry, FileKind, Stats } from "./types.js" */
+/** @import { DirectoryEntry, FileKind, Stats, WatchEvent, WatchKind } from "./types.js" */
 
 // Operations, abi/src/link/request.rs.
 const OPEN = 1;
@@ -17,6 +17,8 @@ const REMOVE = 8;
 const RENAME = 9;
 const MAKE_LINK = 10;
 const CHANGE_MODE = 11;
+const WATCH = 12;
+const UNWATCH = 13;
 /** The most bytes one request moves. */
 const MAX_TRANSFER = 65536 - 12;
 
@@ -27,6 +29,27 @@ const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
 const O_DIRECTORY = 0o200000;
 const O_NOFOLLOW = 0o400000;
+
+// Events of inotify(7), and what they are to whoever watches: one is told of what is new under a name, whichever way it
+// came there.
+const IN_MODIFY = 0x2;
+const IN_ATTRIB = 0x4;
+const IN_MOVED_FROM = 0x40;
+const IN_MOVED_TO = 0x80;
+const IN_CREATE = 0x100;
+const IN_DELETE = 0x200;
+const IN_MOVE_SELF = 0x800;
+const IN_Q_OVERFLOW = 0x4000;
+const IN_IGNORED = 0x8000;
+/** @type {[number, WatchKind | "end"][]} */
+const WATCHED = [
+  [IN_CREATE | IN_MOVED_TO, "created"],
+  [IN_MODIFY | IN_ATTRIB, "changed"],
+  [IN_DELETE | IN_MOVED_FROM | IN_MOVE_SELF, "removed"],
+  [IN_Q_OVERFLOW, "lost"],
+  [IN_IGNORED, "end"],
+];
+const ASKED = WATCHED.reduce((all, [mask]) => all | mask, 0) & 0xfff;
 
 const S_IFMT = 0o170000;
 /** By the type bits of a mode, which `d_type` of a directory entry has as well. @type {Record<number, FileKind>} */
@@ -47,6 +70,9 @@ const is = (/** @type {unknown} */ error, /** @type {string} */ code) =>
 
 export class Requests {
   #link;
+  /** Descriptors that are watched with, and whether somebody waits for events. @type {Map<number, { fd: number, isRead: boolean }>} */
+  #watches = new Map();
+  #lastWatch = 0;
 
   /** @param {Link} link */
   constructor(link) {
@@ -184,6 +210,47 @@ export class Requests {
     await this.#onPath(CHANGE_MODE, mode, 0, path);
   }
 
+  /** Begins to watch; the number is for {@link events} and {@link unwatch}. @param {string} path */
+  async watch(path) {
+    const fd = toNumber(await this.#onPath(WATCH, ASKED, 0, path));
+    this.#lastWatch += 1;
+    this.#watches.set(this.#lastWatch, { fd, isRead: false });
+    return this.#lastWatch;
+  }
+
+  /**
+   * What happened since, once something did, and whether that is all there will be.
+   * @param {number} number
+   * @returns {Promise<{ events: WatchEvent[], ended: boolean }>}
+   */
+  async events(number) {
+    const watch = this.#watches.get(number);
+    if (!watch) return { events: [], ended: true };
+    watch.isRead = true;
+    const all = watchEvents(await this.#link.request(READ, watch.fd, MAX_TRANSFER, NOTHING));
+    watch.isRead = false;
+    const ended = all.at(-1)?.kind === "end";
+    if (ended) await this.#forget(number, watch.fd);
+    return { events: /** @type {WatchEvent[]} */ (ended ? all.slice(0, -1) : all), ended };
+  }
+
+  /** What waits for events hears that it is the end. @param {number} number */
+  async unwatch(number) {
+    const watch = this.#watches.get(number);
+    if (!watch) return;
+    if (!watch.isRead) return this.#forget(number, watch.fd);
+    await this.#link.request(UNWATCH, watch.fd, 0, NOTHING).catch((error) => {
+      // It ended by itself just now.
+      if (!is(error, "EINVAL")) throw error;
+    });
+  }
+
+  /** @param {number} number @param {number} fd */
+  async #forget(number, fd) {
+    this.#watches.delete(number);
+    await this.#link.request(CLOSE, fd, 0, NOTHING);
+  }
+
   /** @param {string} path @param {boolean} follow @returns {Promise<Stats>} */
   async stat(path, follow) {
     return stats(await this.#onPath(STAT, follow ? 1 : 0, 0, path));
@@ -217,6 +284,23 @@ function entries(bytes) {
     const kind = KINDS[bytes[at + 18]];
     const name = new TextDecoder().decode(bytes.subarray(at + 19, bytes.indexOf(0, at + 19)));
     if (name !== "." && name !== "..") found.push({ name, kind });
+  }
+  return found;
+}
+
+/**
+ * `struct inotify_event`, inotify(7): watch, what happened, cookie, length, name and NULs.
+ * @param {Uint8Array} bytes
+ */
+function watchEvents(bytes) {
+  const found = [];
+  for (let at = 0; at < bytes.length; at += 16 + view(bytes).getUint32(at + 12, true)) {
+    const mask = view(bytes).getUint32(at + 4, true);
+    const padded = bytes.subarray(at + 16, at + 16 + view(bytes).getUint32(at + 12, true));
+    const end = padded.indexOf(0);
+    const name = new TextDecoder().decode(end < 0 ? padded : padded.subarray(0, end));
+    const kind = WATCHED.find(([events]) => (mask & events) !== 0)?.[1];
+    if (kind) found.push({ kind, name });
   }
   return found;
 }

@@ -160,6 +160,19 @@ export interface DirectoryEntry {
   kind: FileKind;
 }
 
+/**
+ * What happened to what is watched: a name is there, by whatever way it came, or no longer; its contents or attributes are
+ * others; or too much happened at once, and some of it is `lost`.
+ */
+export type WatchKind = "created" | "changed" | "removed" | "lost";
+
+/** Something that happened to what is watched. */
+export interface WatchEvent {
+  kind: WatchKind;
+  /** In which name of a directory; empty if it is what is watched itself. */
+  name: string;
+}
+
 /** What stat(2) tells. */
 export interface Stats {
   kind: FileKind;
@@ -227,6 +240,8 @@ export interface Disk {
   close(): void | Promise<void>;
   /** Copies it as it is at the moment `at` is called, where that can be done. */
   copy?(snapshot: string, at?: () => void): Promise<void>;
+  /** Fetches what of it is not there yet. */
+  complete?(): Promise<void>;
 }
 
 /** Who has a disk, asked by those who have not. */

@@ -10,7 +10,10 @@ import { Requests } from "./requests.js";
 /** @import { Disk, DiskOptions, Ending, WorkerPort } from "./types.js" */
 
 /** Calls of the page that are answered. */
-const FILE_CALLS = ["readFile", "writeFile", "readdir", "mkdir", "rm", "stat", "rename", "symlink", "chmod"];
+const FILE_CALLS = [
+  ...["readFile", "writeFile", "readdir", "mkdir", "rm", "stat", "rename", "symlink", "chmod"],
+  ...["watch", "events", "unwatch"],
+];
 
 /** How long the kernel may take to write what is dirty, at once, in milliseconds. */
 const SYNC_MS = 2000;
@@ -269,6 +272,10 @@ class Keeper {
     return new Promise((resolve) => this.#syncs.push({ number, resolve }));
   }
 
+  async #fetchDisks() {
+    for (const disk of this.#disks) await disk.complete?.();
+  }
+
   #settleSyncs() {
     const [first] = this.#syncs;
     if (!first || !this.#machine.isSynced(first.number)) return;
@@ -397,6 +404,7 @@ class Keeper {
   #answer(method, args) {
     if (method === "snapshot") return this.#snapshot(args[0]);
     if (method === "sync") return this.#sync();
+    if (method === "fetchDisks") return this.#fetchDisks();
     if (method === "statistics") {
       return {
         instructions: this.#machine.retired,

@@ -107,6 +107,34 @@ export const tests = {
     await fails(os.fs.stat("/tmp/a"), "ENOENT", 2);
   },
 
+  async a_watch_tells_what_programs_do_to_files({ os }) {
+    await os.fs.mkdir("/tmp/watched");
+    const watcher = await os.fs.watch("/tmp/watched");
+    const script = "cd /tmp/watched; echo a >one; mv one two; mkdir sub; rm two";
+    equal((await shell(os, script))[2], exited(0));
+    const told = [];
+    for await (const { kind, name } of watcher) {
+      told.push(`${kind} ${name}`);
+      if (kind === "removed" && name === "two") break;
+    }
+    const expected = ["created one", "changed one", "removed one", "created two", "created sub", "removed two"];
+    equal(told, expected);
+    const waiting = await os.fs.watch("/tmp/watched/sub");
+    const heard = (async () => {
+      const all = [];
+      for await (const event of waiting) all.push(event);
+      return all;
+    })();
+    await os.fs.rm("/tmp/watched/sub", { recursive: true });
+    equal(await heard, []);
+    const closed = await os.fs.watch("/tmp/watched");
+    const step = closed[Symbol.asyncIterator]().next();
+    await closed.close();
+    equal((await step).done, true);
+    await fails(os.fs.watch("/tmp/none"), "ENOENT", 2);
+    await os.fs.rm("/tmp/watched", { recursive: true });
+  },
+
   async files_fail_with_an_errno_and_the_path({ os }) {
     await fails(os.fs.readFile("/none"), "ENOENT", 2);
     await fails(os.fs.readFile("/etc"), "EISDIR", 21);

@@ -82,6 +82,26 @@ const tests = {
     assert.equal(await command(page, "cat kept"), "synced\nold");
   },
 
+  async a_new_disk_is_fetched_as_it_is_touched_and_then_needs_no_network() {
+    const asked = [];
+    context.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    const chunks = () => asked.filter((path) => path.startsWith("/disk/chunks/")).length;
+    let page = await open();
+    await prompt(page);
+    assert.ok(asked.includes("/disk/manifest") && !asked.includes("/disk.img.gz"), asked.join(" "));
+    assert.ok(chunks() > 0);
+    await page.evaluate(() => window.aurora.fetchDisks());
+    const sum = await command(page, "find /bin /etc /usr -type f -exec cat {} + | sha256sum");
+    await page.close();
+    // From now on nothing of it can be had.
+    await context.route("**/disk/**", (route) => route.abort());
+    const before = chunks();
+    page = await open();
+    await prompt(page);
+    assert.equal(await command(page, "find /bin /etc /usr -type f -exec cat {} + | sha256sum"), sum);
+    assert.equal(chunks(), before);
+  },
+
   async what_is_dirty_is_saved_when_the_page_goes() {
     let page = await open();
     await prompt(page);
@@ -182,6 +202,50 @@ const tests = {
       );
       assert.deepEqual(said, { store, same: true });
     }
+  },
+
+  async a_quota_the_browser_refuses_is_an_errno_and_what_was_synced_is_intact() {
+    const page = await context.newPage();
+    await page.goto(new URL("icon.svg", url).href);
+    const session = await context.newCDPSession(page);
+    const { origin } = new URL(url);
+    /** Lets the origin have `room` more bytes than it has; without, as much as the browser likes. */
+    const allow = async (room) => {
+      const { usage } = await page.evaluate(() => navigator.storage.estimate());
+      const quotaSize = room === undefined ? undefined : usage + room;
+      await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize });
+    };
+    const boot = (disk, script) =>
+      page.evaluate(
+        async ([library, disk, script]) => {
+          const { Aurora } = await import(library);
+          const os = await Aurora.boot({ disks: [disk] }).catch((error) => error.message);
+          if (typeof os === "string") return os;
+          const program = os.spawn("/bin/sh", ["-c", script]);
+          const read = (stream) => new Response(stream).text();
+          const said = (await Promise.all([read(program.stdout), read(program.stderr)])).join("");
+          os.terminate();
+          return said;
+        },
+        [new URL("aurora-os/browser.js", url).href, disk, script],
+      );
+    const image = new URL("disk.img.gz", url).href;
+    // The cache asks for room as bytes come.
+    const cached = { name: "in the cache", store: "cache", image };
+    assert.equal(await boot(cached, "seq 1 50000 > /root/synced; sync; echo kept"), "kept\n");
+    await allow(2 << 20);
+    const refused = await boot(cached, "dd if=/dev/urandom of=/root/big bs=1M count=24 conv=fsync; cat /root/synced | md5sum");
+    assert.match(refused, /No space left on device/);
+    await allow();
+    const sum = spawnSync("sh", ["-c", "seq 1 50000 | md5sum"], { encoding: "utf8" }).stdout;
+    assert.equal(await boot(cached, "md5sum < /root/synced"), sum);
+    // A file is given its room when it is made; what was there before stays.
+    assert.match(await boot({ name: "first", image }, "seq 1 50000 > /root/synced; sync; echo kept"), /kept/);
+    await allow(1 << 20);
+    assert.match(await boot({ name: "second", image }, "echo started"), /quota|space/i);
+    assert.match(await boot({ name: "first", image, replace: true }, "echo started"), /quota|space/i);
+    await allow();
+    assert.equal(await boot({ name: "first" }, "md5sum < /root/synced"), sum);
   },
 
   async a_tab_that_is_closed_at_any_moment_loses_nothing_that_was_synced() {

@@ -90,6 +90,19 @@ pub enum Request {
         /// Of what.
         path: Vec<u8>,
     },
+    /// inotify_init(2) and one inotify_add_watch(2). The answer is the descriptor, u32; what is read from it are
+    /// `struct inotify_event` one after another.
+    Watch {
+        /// Of which events to tell, as in `sys/inotify.h`.
+        mask: u32,
+        /// What is watched.
+        path: Vec<u8>,
+    },
+    /// inotify_rm_watch(2) of that watch: whoever reads gets the event that says so.
+    Unwatch {
+        /// Of which descriptor.
+        fd: u32,
+    },
 }
 
 impl Request {
@@ -114,6 +127,8 @@ impl Request {
             Self::Rename { .. } => (9, two.0, 0, &two.1),
             Self::MakeLink { .. } => (10, two.0, 0, &two.1),
             Self::ChangeMode { mode, path } => (11, *mode, 0, path),
+            Self::Watch { mask, path } => (12, *mask, 0, path),
+            Self::Unwatch { fd } => (13, *fd, 0, &[]),
         };
         let mut out = Vec::with_capacity(HEAD + rest.len());
         for number in [operation, a, b] {
@@ -144,6 +159,8 @@ impl Request {
             9 => two().map(|(from, to)| Self::Rename { from, to }).ok_or(ProtocolError)?,
             10 => two().map(|(to, path)| Self::MakeLink { to, path }).ok_or(ProtocolError)?,
             11 => Self::ChangeMode { mode: a, path: rest.to_vec() },
+            12 => Self::Watch { mask: a, path: rest.to_vec() },
+            13 => Self::Unwatch { fd: a },
             _ => return Err(ProtocolError),
         })
     }
@@ -168,7 +185,9 @@ mod tests {
             Request::Remove { directory: true, path: path.clone() },
             Request::Rename { from: path.clone(), to: b"/etc/users".to_vec() },
             Request::MakeLink { to: b"passwd".to_vec(), path: path.clone() },
-            Request::ChangeMode { mode: 0o600, path },
+            Request::ChangeMode { mode: 0o600, path: path.clone() },
+            Request::Watch { mask: 0xfff, path },
+            Request::Unwatch { fd: 5 },
         ] {
             assert_eq!(Request::decode(&request.encode()), Ok(request));
         }

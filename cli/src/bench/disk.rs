@@ -257,9 +257,13 @@ fn reload_to_prompt(folder: &Path) -> Result<f64> {
     let mut disk = image::disk::DiskImage::create(&plain, LARGE, "aurora")?;
     disk.add(&image::base()?)?;
     disk.finish()?;
-    let packed = image::gzip(&fs::read(&plain)?)?;
+    let site = folder.join("large");
+    let published = image::publish::publish(&plain, &site, &folder.join("large.key"))?;
     fs::remove_file(plain)?;
-    let server = PageServer::start(page, HashMap::from([("/disk.img.gz".to_owned(), packed)]), 0)?;
+    let mut files: HashMap<String, Vec<u8>> =
+        image::publish::files(&site)?.into_iter().map(|(name, bytes)| (format!("/disk/{name}"), bytes)).collect();
+    files.insert(format!("/{}", build::BASE_SCRIPT), build::base_script(&published.key));
+    let server = PageServer::start(page, files, 0)?;
     let mut node = Command::new(setup::node()?);
     node.arg(project::root().join("web/test/disk.mjs")).arg(setup::chromium()?);
     node.args([&format!("http://{}/", server.address()), "measure_reload_to_prompt", &ROUNDS.to_string()]);
@@ -324,6 +328,9 @@ fn compare(
         }
         let factor = factor.map_or(String::new(), |f| format!("{f:.2}"));
         writeln!(text, " {} | {} | {factor} |", show(row, theirs), show(row, ours))?;
+    }
+    if factors.is_empty() {
+        return Ok(());
     }
     let mean = (factors.iter().map(|f| f.ln()).sum::<f64>() / factors.len() as f64).exp();
     let least = factors.iter().copied().fold(f64::INFINITY, f64::min);

@@ -6,6 +6,7 @@
 //! before it. `web/src/disk-published.js` is who reads it. Pieces that are there already stay: what two versions of an
 //! image have in common is served once.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -67,6 +68,19 @@ pub fn publish(image: &Path, folder: &Path, key: &Path) -> Result<Published> {
     // Last: a manifest speaks of what is there.
     project::write_whole(&folder.join("manifest"), &manifest)?;
     Ok(Published { key: hex(key.verifying_key().as_bytes()), chunks, bytes })
+}
+
+/// What was published in a folder, by the paths it is to be served at.
+pub fn files(folder: &Path) -> Result<HashMap<String, Vec<u8>>> {
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let mut files = HashMap::from([("manifest".to_owned(), read(&folder.join("manifest"))?)]);
+    for some in fs::read_dir(folder.join("chunks")).with_context(|| format!("cannot read {}", folder.display()))? {
+        for chunk in fs::read_dir(some?.path())? {
+            let path = chunk?.path();
+            files.insert(path.strip_prefix(folder)?.to_string_lossy().into_owned(), read(&path)?);
+        }
+    }
+    Ok(files)
 }
 
 fn put(folder: &Path, hash: &[u8], packed: &[u8]) -> Result<()> {

@@ -9,29 +9,35 @@ use super::Volume;
 use crate::num::to_usize;
 
 /// Largest request, in bytes: larger ones gain nothing, and others wait behind them.
-const MAX_BYTES: u64 = 1 << 20;
+pub const MAX_BYTES: u64 = 1 << 20;
 
 /// Transfers in one direction that nobody has started yet.
 pub struct Batch {
     op: BlockOp,
     pieces: Vec<(u64, BlockSegment)>,
+    bytes: u64,
 }
 
 impl Batch {
     /// Of reads.
     pub fn reads() -> Self {
-        Self { op: BlockOp::Read, pieces: Vec::new() }
+        Self { op: BlockOp::Read, pieces: Vec::new(), bytes: 0 }
     }
     /// Of writes.
     pub fn writes() -> Self {
-        Self { op: BlockOp::Write, pieces: Vec::new() }
+        Self { op: BlockOp::Write, pieces: Vec::new(), bytes: 0 }
     }
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
     /// Adds one: part of a frame, at a sector of the volume.
     pub fn add(&mut self, sector: u64, frame: &Frame, offset: usize, len: usize) {
+        self.bytes += len as u64;
         self.pieces.push((sector, BlockSegment { frame: frame.clone(), offset, len }));
     }
     /// Adds whole frames, one after the other from a sector on; of the last one only what is left of `len` bytes.

@@ -10,7 +10,7 @@ mod miss;
 mod partition;
 mod volume;
 
-pub use batch::Batch;
+pub use batch::{Batch, MAX_BYTES};
 pub use disk::{Disk, Pending};
 pub use file::BlockFile;
 pub use miss::{Fetch, Misses};

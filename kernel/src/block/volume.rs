@@ -61,6 +61,11 @@ impl Volume {
         self.sectors.end - self.sectors.start
     }
 
+    /// Where on the disk it begins.
+    pub fn first_sector(&self) -> u64 {
+        self.sectors.start
+    }
+
     /// Its bytes as pages.
     pub fn cache(&self) -> &Arc<PageCache> {
         &self.cache

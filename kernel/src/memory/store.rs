@@ -59,7 +59,9 @@ struct ReadAhead {
 }
 
 /// Pages of the first read somewhere, and the most of any.
-const WINDOW: Range<u64> = 4..128;
+const WINDOW: Range<u64> = 4..READ_AHEAD;
+/// Most pages that are read at once.
+pub const READ_AHEAD: u64 = 128;
 
 impl ReadAhead {
     fn window(&mut self, first: u64) -> u64 {

@@ -12,7 +12,7 @@ use aurora_machine::UserContext;
 use crate::num::to_usize;
 use crate::syscall::stat::to_stat;
 use crate::syscall::table::ROWS;
-use crate::syscall::{Context, check, descriptor, directory, file, open, stat};
+use crate::syscall::{Context, check, descriptor, directory, file, inotify, open, stat};
 use crate::task::Thread;
 use crate::vfs::path::Follow;
 use crate::vfs::{AT_FDCWD, Fd, FdTable, OpenFlags};
@@ -31,6 +31,8 @@ pub(crate) async fn request(thread: &Arc<Thread>, request: Request) -> Result<Ve
         Request::Rename { .. } => "renameat2",
         Request::MakeLink { .. } => "symlinkat",
         Request::ChangeMode { .. } => "fchmodat",
+        Request::Watch { .. } => "inotify_add_watch",
+        Request::Unwatch { .. } => "inotify_rm_watch",
     };
     check(thread, ROWS.iter().find(|row| row.name == call).and_then(|row| row.capability))?;
     // No program called: nothing looks at these registers.
@@ -86,6 +88,10 @@ pub(crate) async fn request(thread: &Arc<Thread>, request: Request) -> Result<Ve
         Request::ChangeMode { mode, path } => {
             stat::change_mode_of(cx, AT_FDCWD, &as_path(path)?, mode, 0).map(|_| Vec::new())
         }
+        Request::Watch { mask, path } => {
+            inotify::watch_one(cx, &as_path(path)?, mask).map(|fd| fd.0.to_le_bytes().to_vec())
+        }
+        Request::Unwatch { fd } => inotify::unwatch_one(cx, as_fd(fd)?).map(|()| Vec::new()),
     }
 }
 

@@ -10,6 +10,7 @@ use aurora_machine::Instant;
 
 use crate::memory::UserPtr;
 use crate::num::low32;
+use crate::real_time::{TICK_NS, coarse};
 use crate::syscall::{Context, Restart, SysResult};
 use crate::task::interval::{Clock, Remaining, Whose, process_time};
 use crate::task::posix_timer::{Notify, ProcessTimers, ProcessorTimer, TIMER_COST};
@@ -43,8 +44,8 @@ fn to_timeval(ns: u64) -> Timeval {
 const CLOCK_REALTIME: u32 = 0;
 const CLOCK_PROCESS_CPUTIME: u32 = 2;
 const CLOCK_THREAD_CPUTIME: u32 = 3;
-/// What the coarse clocks step by: their resolution with 250 ticks a second.
-const TICK_NS: i64 = 4_000_000;
+const CLOCK_REALTIME_COARSE: u32 = 5;
+const CLOCK_MONOTONIC_COARSE: u32 = 6;
 
 /// What can be done with a clock besides reading it, clock_getres(2).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,10 @@ enum Use {
     Timers,
     /// Nothing.
     None,
+}
+
+fn is_coarse(clock: u32) -> bool {
+    matches!(clock, CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE)
 }
 
 fn use_of(clock: u32) -> Use {
@@ -71,8 +76,8 @@ fn use_of(clock: u32) -> Use {
 pub(super) fn clock_of(cx: &Context<'_>, clock: u32) -> Result<Clock, Errno> {
     let thread = cx.thread;
     Ok(match clock {
-        CLOCK_REALTIME | 5 | 11 => Clock::Real,
-        1 | 4 | 6 | 7 => Clock::Monotonic,
+        CLOCK_REALTIME | CLOCK_REALTIME_COARSE | 11 => Clock::Real,
+        1 | 4 | CLOCK_MONOTONIC_COARSE | 7 => Clock::Monotonic,
         CLOCK_PROCESS_CPUTIME => Clock::Process(Arc::downgrade(&thread.process)),
         CLOCK_THREAD_CPUTIME => Clock::Thread(Arc::downgrade(thread)),
         _ if clock.cast_signed() < 0 && clock & 3 != 3 => {
@@ -93,14 +98,15 @@ pub(super) fn clock_of(cx: &Context<'_>, clock: u32) -> Result<Clock, Errno> {
 }
 
 pub(super) async fn clock_gettime(cx: &mut Context<'_>, clock: u32, out: UserPtr<Timespec>) -> SysResult {
-    let now = to_timespec(clock_of(cx, clock)?.now(cx.kernel()));
+    let ns = clock_of(cx, clock)?.now(cx.kernel());
+    let now = to_timespec(if is_coarse(clock) { coarse(ns) } else { ns });
     out.store(&*cx.space()?, &now).await?;
     Ok(0)
 }
 
 pub(super) async fn clock_getres(cx: &mut Context<'_>, clock: u32, out: UserPtr<Timespec>) -> SysResult {
     clock_of(cx, clock)?;
-    let nsec = if matches!(clock, 5 | 6) { TICK_NS } else { 1 };
+    let nsec = if is_coarse(clock) { TICK_NS.cast_signed() } else { 1 };
     out.store_if(&*cx.space()?, &Timespec { sec: 0, nsec }).await?;
     Ok(0)
 }

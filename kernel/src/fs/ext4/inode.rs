@@ -224,8 +224,13 @@ impl Inode for DiskInode {
         if only_times {
             let mut state = self.state.lock();
             let a = &mut state.attributes;
-            (a.atime, a.mtime) = (atime.unwrap_or(a.atime), mtime.unwrap_or(a.mtime));
-            a.ctime = timestamp(change.now);
+            let old = (a.atime, a.mtime, a.ctime);
+            let new = (atime.unwrap_or(a.atime), mtime.unwrap_or(a.mtime), timestamp(change.now));
+            // Within a tick there is nothing new.
+            if old == new {
+                return Ok(());
+            }
+            (a.atime, a.mtime, a.ctime) = new;
             state.times_changed = true;
             drop(state);
             self.mark_dirty();

@@ -24,6 +24,20 @@ use crate::{Kernel, klog};
 /// Nothing stays in memory alone for longer, in nanoseconds.
 const MAX_AGE: u64 = 1_000_000_000;
 
+/// Bytes of contents that are written together.
+const GROUP: u64 = 4 << 20;
+
+/// Contents of an inode on their way to the disk.
+struct Writing {
+    inode: Arc<DiskInode>,
+    by: By,
+    /// How long it was when they were taken.
+    size: u64,
+    pages: Vec<(u64, Frame)>,
+    /// Runs of blocks that are unwritten until this is done.
+    unwritten: Vec<(u64, u64)>,
+}
+
 /// Does what a plan says.
 pub(super) async fn carry_out(volume: &Volume, plan: &Plan) -> Result<(), Errno> {
     let mut batch = Batch::writes();
@@ -141,9 +155,92 @@ impl Disk {
         }
     }
 
-    /// Writes an inode's dirty pages, and its size and times into the running transaction.
-    async fn write_inode(&self, inode: &DiskInode) -> Result<(), Errno> {
-        self.write_contents(inode).await?;
+    /// Adds an inode's dirty pages to a batch. They count as clean from now on.
+    async fn begin_write(&self, inode: &Arc<DiskInode>, batch: &mut Batch) -> Result<Writing, Errno> {
+        let by = By { now: inode.state.lock().attributes.mtime, privileged: true };
+        let size = inode.cache().map_or(0, |cache| cache.size());
+        let pages = inode.cache().map_or(Vec::new(), |cache| cache.take_dirty());
+        let mut writing = Writing { inode: inode.clone(), by, size, pages, unwritten: Vec::new() };
+        match self.place_pages(&mut writing, batch).await {
+            Ok(()) => Ok(writing),
+            Err(errno) => {
+                self.not_written(&writing);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Finds where pages belong.
+    async fn place_pages(&self, writing: &mut Writing, batch: &mut Batch) -> Result<(), Errno> {
+        let per_page = aurora_machine::PAGE_SIZE / self.block_size;
+        let ino = writing.inode.ino();
+        for run_of_pages in writing.pages.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
+            let Some(&(first, _)) = run_of_pages.first() else { continue };
+            let frames: Vec<Frame> = run_of_pages.iter().map(|(_, frame)| frame.clone()).collect();
+            let (mut at, end) = (first * per_page, (first + frames.len() as u64) * per_page);
+            while at < end {
+                let runs = self.until_done(|ext4| ext4.map(ino, at, end - at), true).await?;
+                let before = at;
+                for run in &runs {
+                    match run.place {
+                        Place::Blocks(block) => add_run(batch, run, block, self.block_size, (first, &frames)),
+                        Place::Unwritten(block) => {
+                            add_run(batch, run, block, self.block_size, (first, &frames));
+                            writing.unwritten.push((run.logical, run.count));
+                        }
+                        // Past the end of the file, or cut off since.
+                        Place::Hole => {}
+                    }
+                    at = run.logical + run.count;
+                }
+                if at == before {
+                    return Err(Errno::EIO);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was begun is on the disk: notes that in the running transaction, with the inode's size.
+    async fn end_write(&self, writing: &Writing) -> Result<(), Errno> {
+        let Writing { inode, by, size, .. } = writing;
+        let (ino, by, size) = (inode.ino(), *by, *size);
+        for &(first, count) in &writing.unwritten {
+            self.until_done(|ext4| ext4.written_and_grow(ino, first, count, size, by), true).await?;
+        }
+        let Some(cache) = inode.cache() else { return Ok(()) };
+        inode.refresh();
+        let attributes = inode.state.lock().attributes;
+        if size > attributes.size && attributes.links > 0 && cache.size() >= size {
+            self.until_done(|ext4| ext4.grow(ino, size, by), true).await?;
+            inode.refresh();
+        } else if size < attributes.size && cache.size() == size && attributes.links > 0 {
+            // A write was announced, and less came.
+            while self.until_done(|ext4| ext4.truncate(ino, size, by), true).await? == Progress::More {}
+            inode.refresh();
+        }
+        Ok(())
+    }
+
+    fn not_written(&self, writing: &Writing) {
+        if let Some(cache) = writing.inode.cache() {
+            cache.mark_dirty(writing.pages.iter().map(|(index, _)| *index));
+        }
+    }
+
+    /// Writes an inode's dirty pages, and its size into the running transaction.
+    async fn write_contents(&self, inode: &Arc<DiskInode>) -> Result<(), Errno> {
+        let mut batch = Batch::writes();
+        let writing = self.begin_write(inode, &mut batch).await?;
+        let written = match batch.run(&self.volume).await {
+            Ok(()) => self.end_write(&writing).await,
+            failed => failed,
+        };
+        written.inspect_err(|_| self.not_written(&writing))
+    }
+
+    /// Writes an inode's times into the running transaction.
+    async fn write_times(&self, inode: &DiskInode) -> Result<(), Errno> {
         let (ino, change) = {
             let mut state = inode.state.lock();
             let a = state.attributes;
@@ -156,71 +253,37 @@ impl Disk {
             };
             (a.ino, times.then_some(change))
         };
-        if let Some(change) = change {
-            match self.until_done(|ext4| ext4.set_attributes(ino, &change), true).await {
-                // It is gone: its times do not matter any more.
-                Ok(()) | Err(Errno::ESTALE) => {}
-                Err(errno) => return Err(errno),
-            }
+        let Some(change) = change else { return Ok(()) };
+        match self.until_done(|ext4| ext4.set_attributes(ino, &change), true).await {
+            // It is gone: its times do not matter any more.
+            Ok(()) | Err(Errno::ESTALE) => Ok(()),
+            Err(errno) => Err(errno),
         }
-        Ok(())
     }
 
-    async fn write_contents(&self, inode: &DiskInode) -> Result<(), Errno> {
-        let Some(cache) = inode.cache() else { return Ok(()) };
-        let size = cache.size();
-        let pages = cache.take_dirty();
-        let by = By { now: inode.state.lock().attributes.mtime, privileged: true };
-        if let Err(errno) = self.write_pages(inode.ino(), &pages, size, by).await {
-            cache.mark_dirty(pages.iter().map(|(index, _)| *index));
-            return Err(errno);
-        }
-        inode.refresh();
-        let (ino, attributes) = (inode.ino(), inode.state.lock().attributes);
-        if size > attributes.size && attributes.links > 0 && cache.size() >= size {
-            self.until_done(|ext4| ext4.grow(ino, size, by), true).await?;
-            inode.refresh();
-        } else if size < attributes.size && cache.size() == size && attributes.links > 0 {
-            // A write was announced, and less came.
-            while self.until_done(|ext4| ext4.truncate(ino, size, by), true).await? == Progress::More {}
-            inode.refresh();
-        }
-        Ok(())
-    }
-
-    async fn write_pages(&self, ino: Ino, pages: &[(u64, Frame)], size: u64, by: By) -> Result<(), Errno> {
-        let per_page = aurora_machine::PAGE_SIZE / self.block_size;
-        let mut batch = Batch::writes();
-        let mut unwritten = Vec::new();
-        for run_of_pages in pages.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
-            let Some(&(first, _)) = run_of_pages.first() else { continue };
-            let frames: Vec<Frame> = run_of_pages.iter().map(|(_, frame)| frame.clone()).collect();
-            let (mut at, end) = (first * per_page, (first + frames.len() as u64) * per_page);
-            while at < end {
-                let runs = self.until_done(|ext4| ext4.map(ino, at, end - at), true).await?;
-                let before = at;
-                for run in &runs {
-                    match run.place {
-                        Place::Blocks(block) => add_run(&mut batch, run, block, self.block_size, (first, &frames)),
-                        Place::Unwritten(block) => {
-                            add_run(&mut batch, run, block, self.block_size, (first, &frames));
-                            unwritten.push((run.logical, run.count));
-                        }
-                        // Past the end of the file, or cut off since.
-                        Place::Hole => {}
-                    }
-                    at = run.logical + run.count;
-                }
-                if at == before {
-                    return Err(Errno::EIO);
-                }
+    /// Writes what was begun of several inodes. Those that cannot be written are dirty again.
+    async fn finish_group(&self, batch: Batch, begun: Vec<Writing>) -> Result<(), Errno> {
+        let written = batch.run(&self.volume).await;
+        let mut result = written;
+        for (nth, writing) in (1..).zip(begun) {
+            give_way(nth).await;
+            let ended = match written {
+                Ok(()) => self.end_write(&writing).await,
+                failed => failed,
+            };
+            if ended.is_err() {
+                self.not_written(&writing);
             }
+            let ended = match ended {
+                Ok(()) => self.write_times(&writing.inode).await,
+                failed => failed,
+            };
+            if ended.is_err() {
+                self.dirty.lock().insert(writing.inode.ino(), writing.inode);
+            }
+            result = result.and(ended);
         }
-        batch.run(&self.volume).await?;
-        for (first, count) in unwritten {
-            self.until_done(|ext4| ext4.written_and_grow(ino, first, count, size, by), true).await?;
-        }
-        Ok(())
+        result
     }
 
     /// Frees what has neither a name nor a user any more.
@@ -247,41 +310,58 @@ impl Disk {
         }
     }
 
-    /// Makes one inode last. What is in place already needs no transaction: then a flush is all. With `data_only`, times
-    /// stay in memory for the job.
+    /// Makes one inode last. What is in place already needs no transaction: then a flush is all, and not even that where
+    /// contents are metadata, which a transaction has made last. With `data_only`, times stay in memory for the job.
     async fn write_one(&self, inode: &dyn Inode, data_only: bool) -> Result<(), Errno> {
         let inode = inode.as_any().downcast_ref::<DiskInode>().ok_or(Errno::EINVAL)?;
         let ino = inode.ino();
         let _turn = self.turn().await;
-        if data_only {
-            if self.dirty.lock().contains_key(&ino) {
-                self.write_contents(inode).await?;
+        let known = self.dirty.lock().get(&ino).cloned();
+        if let Some(dirty) = known {
+            if !data_only {
+                self.dirty.lock().remove(&ino);
             }
-        } else {
-            let dirty = self.dirty.lock().remove(&ino);
-            if let Some(inode) = dirty
-                && let Err(errno) = self.write_inode(&inode).await
-            {
-                self.dirty.lock().insert(ino, inode);
+            let written = match self.write_contents(&dirty).await {
+                Ok(()) if !data_only => self.write_times(&dirty).await,
+                written => written,
+            };
+            if let Err(errno) = written {
+                self.dirty.lock().insert(ino, dirty);
                 return Err(errno);
             }
         }
         let needs_commit = self.ext4.lock().unsynced(ino, data_only).is_some();
-        if needs_commit { self.commit().await } else { self.volume.flush().await }
+        match inode.cache() {
+            _ if needs_commit => self.commit().await,
+            Some(_) => self.volume.flush().await,
+            None => Ok(()),
+        }
     }
 
     async fn write_all(&self) -> Result<(), Errno> {
         let _turn = self.turn().await;
         self.restless.store(false, Ordering::Release);
-        let dirty = core::mem::take(&mut *self.dirty.lock());
+        let dirty: Vec<Ino> = self.dirty.lock().keys().copied().collect();
         let mut result = Ok(());
-        for (nth, (ino, inode)) in (1..).zip(dirty) {
+        // Small files lie next to each other: many are one request.
+        let (mut batch, mut begun) = (Batch::writes(), Vec::new());
+        for (nth, ino) in (1..).zip(dirty) {
             give_way(nth).await;
-            if let Err(errno) = self.write_inode(&inode).await {
-                result = result.and(Err(errno));
-                self.dirty.lock().insert(ino, inode);
+            // Not before its turn: a commit in between looks for those whose contents have to go first.
+            let Some(inode) = self.dirty.lock().remove(&ino) else { continue };
+            match self.begin_write(&inode, &mut batch).await {
+                Ok(writing) => begun.push(writing),
+                Err(errno) => {
+                    result = result.and(Err(errno));
+                    self.dirty.lock().insert(ino, inode);
+                }
+            }
+            if batch.bytes() >= GROUP {
+                let batch = core::mem::replace(&mut batch, Batch::writes());
+                result = result.and(self.finish_group(batch, core::mem::take(&mut begun)).await);
             }
         }
+        result = result.and(self.finish_group(batch, begun).await);
         self.evict().await?;
         result.and(self.commit().await)
     }

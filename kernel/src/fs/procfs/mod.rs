@@ -1,5 +1,6 @@
 //! procfs, proc(5): the system and its processes as files whose text is made when they are read.
 
+mod block;
 mod disks;
 mod locks;
 mod memory;
@@ -109,6 +110,8 @@ enum Node {
     Setting(SystemText, SetSystem),
     /// `/proc/sysrq-trigger`.
     SysRq,
+    /// Something of a disk.
+    Block(block::Block),
     /// A link to this text.
     Link(&'static str),
     /// `/proc/self`: depends on who asks, so it is resolved by number.
@@ -134,6 +137,7 @@ impl Node {
             Self::Text(_) => FileKind::Regular.bits() | 0o444,
             Self::Setting(..) => FileKind::Regular.bits() | 0o644,
             Self::SysRq => FileKind::Regular.bits() | 0o200,
+            Self::Block(block) => block.mode(),
             Self::Entry(_, entry) => entry.mode(),
             Self::DescriptorInfo(..) => FileKind::Regular.bits() | 0o400,
             Self::Link(_) | Self::SelfLink(_) | Self::Namespace(..) => FileKind::Symlink.bits() | 0o777,
@@ -235,6 +239,7 @@ impl ProcInode {
                 let kinds = namespace::KINDS.iter().enumerate();
                 names.extend(kinds.map(|(i, k)| (k.name.as_bytes().to_vec(), Node::Namespace(who, i))));
             }
+            Node::Block(block) => names.extend(block.names(&*self.kernel()?)?),
             _ => {}
         }
         Ok(names)
@@ -261,6 +266,7 @@ impl ProcInode {
             Node::Link(text) => 0xd000_0000 + (text.as_ptr().addr() as u64 & 0xfff_ffff),
             Node::SelfLink(kind) => 3 + kind as u64,
             Node::SysRq => 5,
+            Node::Block(block) => block.number(),
         };
         owner << 32 | is_task << 31 | low
     }
@@ -363,6 +369,10 @@ impl Inode for ProcInode {
                 Node::Namespace(who, kind.ok_or(Errno::ENOENT)?)
             }
             Node::Directory(_) => return Err(Errno::ENOENT),
+            Node::Block(block) if block.mode() & FileKind::MASK == FileKind::Directory.bits() => {
+                let names = block.names(&*self.kernel()?)?;
+                names.into_iter().find(|(n, _)| n == name).map(|(_, node)| node).ok_or(Errno::ENOENT)?
+            }
             _ => return Err(Errno::ENOTDIR),
         };
         Ok(self.child(node))
@@ -386,6 +396,7 @@ impl Inode for ProcInode {
         let kernel = self.kernel()?;
         match self.node {
             Node::Link(text) => Ok(text.as_bytes().to_vec()),
+            Node::Block(block) => block.link(&kernel),
             Node::SelfLink(kind) => {
                 let (pid, tid) = kernel.current().ok_or(Errno::ENOENT)?;
                 Ok(match kind {
@@ -449,6 +460,9 @@ impl Inode for ProcInode {
         let system = |make| self.kernel().map(|kernel| Source::System(kernel, make));
         Some(match self.node {
             Node::Text(make) => system(make).map(|source| TextFile::open(source, Writer::Nobody)),
+            Node::Block(block) => {
+                self.kernel().map(|kernel| TextFile::open(Source::Block(kernel, block), Writer::Nobody))
+            }
             Node::Setting(make, set) => self
                 .kernel()
                 .map(|kernel| TextFile::open(Source::System(kernel.clone(), make), Writer::System(kernel, set))),

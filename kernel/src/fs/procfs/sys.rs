@@ -9,6 +9,7 @@ use aurora_abi::Errno;
 
 use crate::Kernel;
 use crate::fs::procfs::Node;
+use crate::fs::procfs::block::{Block, Listing};
 use crate::fs::procfs::system::{line, uuid};
 use crate::task::table::PID_MAX;
 use crate::task::uts::UtsNamespace;
@@ -103,17 +104,19 @@ fn rename(kernel: &Kernel, text: &[u8], host: bool) -> Result<(), Errno> {
 
 /// Names in sysfs.
 pub(super) const SYSFS: &[(&str, Node)] = &[
-    ("block", Node::Directory(&[])),
+    ("block", Node::Block(Block::Links(Listing::Disks))),
     ("bus", Node::Directory(&[])),
-    ("class", Node::Directory(&[("block", Node::Directory(&[])), ("tty", Node::Directory(&[]))])),
-    ("dev", Node::Directory(&[("block", Node::Directory(&[])), ("char", Node::Directory(&[]))])),
-    ("devices", Node::Directory(&[("system", Node::Directory(SYSTEM))])),
+    ("class", Node::Directory(&[("block", Node::Block(Block::Links(Listing::Class))), ("tty", Node::Directory(&[]))])),
+    ("dev", Node::Directory(&[("block", Node::Block(Block::Links(Listing::Numbers))), ("char", Node::Directory(&[]))])),
+    ("devices", Node::Directory(&[("system", Node::Directory(SYSTEM)), ("virtual", Node::Directory(VIRTUAL))])),
     ("firmware", Node::Directory(&[])),
     ("fs", Node::Directory(&[("cgroup", Node::Directory(&[]))])),
     ("kernel", Node::Directory(&[("mm", Node::Directory(&[]))])),
     ("module", Node::Directory(&[])),
     ("power", Node::Directory(&[])),
 ];
+
+const VIRTUAL: &[(&str, Node)] = &[("block", Node::Block(Block::Disks))];
 
 const SYSTEM: &[(&str, Node)] = &[("cpu", Node::Directory(CPU)), ("node", Node::Directory(NODE))];
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use aurora_abi::Errno;
 
+use super::block::Block;
 use super::{Kernel, ProcessText, SetProcess, SetSystem, Subject, SystemText, process};
 use crate::memory::{IoBuf, IoError};
 use crate::sync::Mutex;
@@ -13,6 +14,7 @@ use crate::vfs::{Fd, FileOps, OpenFile};
 /// Where the text comes from.
 pub(super) enum Source {
     System(Arc<Kernel>, SystemText),
+    Block(Arc<Kernel>, Block),
     Process(Subject, ProcessText),
     Descriptor(Subject, Fd),
 }
@@ -21,6 +23,7 @@ impl Source {
     fn make(&self) -> Result<Vec<u8>, Errno> {
         match self {
             Self::System(kernel, make) => Ok(make(kernel)),
+            Self::Block(kernel, block) => block.text(kernel),
             Self::Process(subject, make) => make(subject),
             Self::Descriptor(subject, fd) => process::describe_state(subject, *fd),
         }
