@@ -122,12 +122,14 @@ impl Processor {
         let Some(jit) = &self.jit else { return Ok(()) };
         let core = &mut *self.core;
         core.exchange.lazy.take(core.flags);
-        core.exchange.fuel = core.fuel as i64;
+        // The interpreter's ops in the middle of translated code change the core's.
+        let given = core.fuel;
+        core.exchange.fuel = given as i64;
         core.exchange.stop = 0;
         // Translated code reaches the state by its address.
         let _ = (&raw mut *core).expose_provenance();
         jit.run(place);
-        self.statistics.translated += core.fuel.saturating_sub(core.exchange.fuel.max(0) as u64);
+        self.statistics.translated += given.saturating_sub(core.exchange.fuel.max(0) as u64);
         self.statistics.left(core.exchange.stop);
         core.fuel = core.exchange.fuel.max(0) as u64;
         core.flags = core.exchange.lazy.flags(&core.regs);

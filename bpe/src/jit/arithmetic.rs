@@ -7,7 +7,7 @@ use super::emit::{Emitter, Temp};
 use super::layout::function;
 use super::lazy::{Kind, Over, Setter, Source};
 use super::memory::type_of;
-use super::translate::{shift_count, width};
+use super::translate::{double_shift_count, shift_count, width};
 
 impl Emitter<'_> {
     pub(super) fn binary(&mut self, insn: &Instruction, which: M) {
@@ -204,6 +204,42 @@ impl Emitter<'_> {
             None => self.kind = None,
         }
         self.put_changed(&place, r, width);
+    }
+
+    /// `SHLD` and `SHRD` of 32 or 64 bits: what leaves one operand is followed by what enters from the other.
+    pub(super) fn double_shift(&mut self, insn: &Instruction) {
+        let Some(count) = double_shift_count(insn) else { return };
+        let width = width(insn, 0);
+        let (ty, wide, left) = (type_of(width), width == 3, insn.mnemonic() == M::Shld);
+        let (count, rest) = (u64::from(count), u64::from((8u32 << width) - count));
+        let place = self.push_changed(insn, width);
+        let a = self.take(ty);
+        self.push_shifted(a, count, width, left);
+        self.push_operand(insn, 1, width);
+        let b = self.take(ty);
+        self.push_shifted(b, rest, width, !left);
+        self.either(wide, |s| s.i64_or(), |s| s.i32_or());
+        let r = self.take(ty);
+        if self.flags_needed {
+            self.push_shifted(a, if left { rest } else { count - 1 }, width, false);
+            let carry = self.take(ty);
+            self.set_flags(Kind::new(Setter::Logic, width), [Some(r), None, None]);
+            self.set_over(Over::Carry, width, carry);
+        } else {
+            self.kind = None;
+        }
+        self.put_changed(&place, r, width);
+    }
+
+    fn push_shifted(&mut self, value: Temp, count: u64, width: u8, left: bool) {
+        self.get(value);
+        self.constant(count, width);
+        match (width == 3, left) {
+            (true, true) => self.i().i64_shl(),
+            (true, false) => self.i().i64_shr_u(),
+            (false, true) => self.i().i32_shl(),
+            (false, false) => self.i().i32_shr_u(),
+        };
     }
 
     pub(super) fn rotate(&mut self, insn: &Instruction) {

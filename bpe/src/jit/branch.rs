@@ -11,13 +11,14 @@ use iced_x86::{Code, Mnemonic, OpKind};
 use wasm_encoder::{BlockType, ValType};
 
 use super::code::{End, Goal, Target};
-use super::emit::{Emitter, Temp, at, param};
+use super::emit::{Emitter, Tail, Temp, at, param};
 use super::function::Shape;
 use super::layout::{function, signature};
 use super::lazy::STOP_FUEL;
 use super::plan::Address;
 
 impl Emitter<'_> {
+    #[inline(never)]
     pub(super) fn terminator(&mut self, shape: &mut Shape, node: usize) {
         let function = self.function;
         match &function.blocks[node].end {
@@ -48,11 +49,14 @@ impl Emitter<'_> {
     /// Leaves for a known place: through the jump table, or for the interpreter.
     fn out(&mut self, offset: i64, through_table: bool) {
         self.push_address(offset);
-        let target = self.take(ValType::I64);
-        if through_table {
-            return self.go_to(target);
-        }
         let set = self.spill();
+        if through_table {
+            let rip = self.rip;
+            self.i().local_set(rip);
+            self.pay();
+            return self.branch_to_exit(set, Tail::GoOn);
+        }
+        let target = self.take(ValType::I64);
         self.store_registers(set);
         self.get(target);
         self.push_fuel();
@@ -112,6 +116,7 @@ impl Emitter<'_> {
         self.close();
     }
 
+    #[inline(never)]
     fn call(&mut self, shape: &mut Shape, node: usize, to: Goal, back: Target) {
         let function = self.function;
         let Some(last) = function.blocks[node].insns.last() else { return };
@@ -211,6 +216,7 @@ impl Emitter<'_> {
     }
 
     /// Goes on at the hub if that knows the target: its distance from the lowest is looked up.
+    #[inline(never)]
     fn indirect(&mut self, shape: &mut Shape, node: usize, hub: Option<usize>) {
         let Some(target) = self.indirect_target() else { return };
         self.pending += 1;
@@ -235,7 +241,7 @@ impl Emitter<'_> {
             self.set_stop(STOP_FUEL);
             self.i().local_get(target.index).local_set(rip);
             let set = self.spill();
-            self.branch_to_exit(set);
+            self.branch_to_exit(set, Tail::Stop);
             self.close();
             self.branch(shape, node, hub);
             self.close();

@@ -110,6 +110,18 @@ pub(crate) enum End {
     Leave(i64),
 }
 
+impl End {
+    /// Whether a branch may lead from here to a known place outside the function.
+    pub(crate) fn leaves_for_a_place(&self) -> bool {
+        let outside = |t: &Target| matches!(t, Target::Out(_));
+        match self {
+            Self::Jump(to) => outside(to),
+            Self::Branch { taken, next } => outside(taken) || outside(next),
+            _ => false,
+        }
+    }
+}
+
 /// A basic block.
 pub(crate) struct Block {
     pub(crate) at: i64,
@@ -234,6 +246,7 @@ impl Discovery<'_> {
         }
     }
 
+    #[inline(never)]
     fn block(&mut self, at: i64, steps: &BTreeMap<i64, Step>, index: &BTreeMap<i64, usize>) -> Block {
         let target = |to: i64| index.get(&to).map_or(Target::Out(to), |&b| Target::Block(b));
         let mut insns = Vec::new();
@@ -271,6 +284,7 @@ impl Discovery<'_> {
         }
     }
 
+    #[inline(never)]
     fn step(&mut self, at: i64) -> Step {
         let stop = Step { insn: None, leaders: Vec::new(), ends: true };
         let Some(insn) = self.decode(at) else { return stop };
@@ -351,6 +365,7 @@ impl Discovery<'_> {
     }
 
     /// What the translation of `insn` reads and writes.
+    #[inline(never)]
     fn analyse(&mut self, insn: Instruction) -> Insn {
         let calls_out = !translate::is_translated(&insn);
         let (mut reads, mut writes, mut kills) = (0, 0, 0);

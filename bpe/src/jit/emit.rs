@@ -54,6 +54,25 @@ pub(crate) struct Temp {
     pub(crate) ty: ValType,
 }
 
+/// What follows when the function is left for an address, which is in the local for that.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tail {
+    /// The loop outside, which is told the address and why.
+    Stop,
+    /// What is there.
+    GoOn,
+}
+
+/// Where the function is left.
+#[derive(Clone, Copy)]
+pub(crate) struct Exit {
+    /// The registers it stores.
+    pub(crate) set: Set,
+    pub(crate) tail: Tail,
+    /// The nesting of its label.
+    pub(crate) level: u32,
+}
+
 /// One function on its way.
 pub(crate) struct Emitter<'a> {
     pub(crate) function: &'a Function,
@@ -73,8 +92,7 @@ pub(crate) struct Emitter<'a> {
     pub(crate) floats: FloatLocals,
     /// Open blocks, loops and conditionals.
     pub(crate) depth: u32,
-    /// Where an exit that stores a set of registers is, by nesting.
-    pub(crate) exits: Vec<(Set, u32)>,
+    pub(crate) exits: Vec<Exit>,
     /// The block being written.
     pub(crate) block: usize,
     /// The instruction being written.
@@ -421,11 +439,11 @@ impl<'a> Emitter<'a> {
         if pending != 0 {
             self.i().local_get(param::FUEL).i64_const(pending).i64_sub().local_set(param::FUEL);
         }
-        self.branch_to_exit(set);
+        self.branch_to_exit(set, Tail::Stop);
     }
 
-    pub(crate) fn branch_to_exit(&mut self, set: Set) {
-        let level = self.exits.iter().find(|e| e.0 == set).map_or(0, |e| e.1);
+    pub(crate) fn branch_to_exit(&mut self, set: Set, tail: Tail) {
+        let level = self.exits.iter().find(|e| e.set == set && e.tail == tail).map_or(0, |e| e.level);
         let label = self.label(level);
         self.i().br(label);
     }

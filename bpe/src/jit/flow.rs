@@ -7,7 +7,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::code::{Block, End, FLAGS, Insn, Set, Target};
+use super::code::{Block, End, FLAGS, Insn, Set};
 use super::graph::Graph;
 
 /// What is known of each block.
@@ -36,10 +36,8 @@ pub(crate) struct Seen {
 impl Seen {
     /// After the last instruction of a block with these successors.
     fn after(block: &Block, successors: &[usize], flags_in: &[Seen]) -> Self {
-        let goes_out = |t: &Target| matches!(t, Target::Out(_));
         let leaves = match &block.end {
-            End::Jump(to) => goes_out(to),
-            End::Branch { taken, next } => goes_out(taken) || goes_out(next),
+            end @ (End::Jump(_) | End::Branch { .. }) => end.leaves_for_a_place(),
             End::Call { .. } | End::Indirect(_) | End::Return | End::Leave(_) => true,
             End::Hub(_) => false,
         };

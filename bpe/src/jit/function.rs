@@ -12,9 +12,10 @@ use alloc::vec::Vec;
 use wasm_encoder::{BlockType, BranchHint, ValType};
 
 use super::code::{End, FLAGS, Function, Set};
-use super::emit::{Clean, Emitter, param};
+use super::emit::{Clean, Emitter, Exit, Tail, param};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
+use super::layout::function::DISPATCH;
 use super::layout::{CallOuts, Layout};
 use super::lazy::{Kind, STOP_FUEL};
 use super::{plan, stack};
@@ -211,6 +212,7 @@ pub(crate) fn settle_first(function: &mut Function) {
     function.entries.insert(0, best);
 }
 
+#[inline(never)]
 fn graph_of(function: &Function) -> (Graph, Vec<usize>) {
     let mut successors: Vec<Vec<usize>> = function.blocks.iter().map(|b| b.successors()).collect();
     successors.push(vec![function.entries[0]]);
@@ -248,6 +250,7 @@ fn ways_of(graph: &Graph, entries: &[usize]) -> Ways {
     ways
 }
 
+#[inline(never)]
 fn shape_of(
     function: &Function,
     graph: &Graph,
@@ -302,36 +305,61 @@ fn shape_of(
 impl Emitter<'_> {
     fn function_body(&mut self, shape: &mut Shape, entries: &[i64]) -> Option<Box<[i64]>> {
         let root = self.graph.root();
-        for set in self.exit_sets(shape) {
+        for (set, tail) in self.exit_sets(shape) {
             let level = self.open();
-            self.exits.push((set, level));
+            self.exits.push(Exit { set, tail, level });
         }
         self.enter(shape);
         let offsets = self.find_stack(entries);
         self.node(shape, root);
         self.i().unreachable();
         self.kind = None;
-        while let Some((set, _)) = self.exits.pop() {
-            self.close();
-            self.store_registers(set);
-            self.stop();
-        }
+        self.close_exits();
         self.i().end();
         offsets
     }
 
-    /// The sets of registers some exit stores.
-    fn exit_sets(&self, shape: &Shape) -> Vec<Set> {
-        let mut sets: Vec<Set> = vec![0];
-        for (b, block) in self.function.blocks.iter().enumerate() {
-            if block.insns.iter().any(|i| i.may_exit) || self.graph.cut.iter().any(|c| c.0 == b) {
-                sets.push(self.flow.spill[b]);
-            }
-            if shape.loops[b] {
-                sets.push(self.flow.dirty_in[b]);
+    /// Writes what is done at exits. One that stores more than another stores what that does not, and goes on there:
+    /// functions are left in many places, and what each of them stores alone was a fifth of all code.
+    #[inline(never)]
+    fn close_exits(&mut self) {
+        self.kind = None;
+        while let Some(exit) = self.exits.pop() {
+            self.close();
+            let inner = |e: &&Exit| e.tail == exit.tail && e.set & !exit.set == 0;
+            // The last has the most.
+            let rest = self.exits.iter().rfind(inner).copied();
+            self.store_registers(exit.set & !rest.map_or(0, |e| e.set));
+            match (rest, exit.tail) {
+                (Some(rest), _) => {
+                    let label = self.label(rest.level);
+                    self.i().br(label);
+                }
+                (None, Tail::Stop) => self.stop(),
+                (None, Tail::GoOn) => {
+                    let rip = self.rip;
+                    self.i().local_get(rip).local_get(param::FUEL).i32_const(0).local_get(param::DEPTH);
+                    self.i().return_call(DISPATCH);
+                }
             }
         }
-        sets.sort_unstable();
+    }
+
+    /// The sets of registers exits store, smaller ones first, and what follows.
+    fn exit_sets(&self, shape: &Shape) -> Vec<(Set, Tail)> {
+        let mut sets = vec![(0, Tail::Stop)];
+        for (b, block) in self.function.blocks.iter().enumerate() {
+            if block.insns.iter().any(|i| i.may_exit) || self.graph.cut.iter().any(|c| c.0 == b) {
+                sets.push((self.flow.spill[b], Tail::Stop));
+            }
+            if shape.loops[b] {
+                sets.push((self.flow.dirty_in[b], Tail::Stop));
+            }
+            if block.end.leaves_for_a_place() {
+                sets.push((self.flow.spill[b], Tail::GoOn));
+            }
+        }
+        sets.sort_unstable_by_key(|&(set, tail)| (tail, set.count_ones(), set));
         sets.dedup();
         sets
     }
@@ -370,7 +398,7 @@ impl Emitter<'_> {
         self.set_stop(STOP_FUEL);
         self.push_address(offset);
         self.i().local_set(rip);
-        self.branch_to_exit(set);
+        self.branch_to_exit(set, Tail::Stop);
     }
 
     /// A node and all it dominates.
@@ -424,6 +452,7 @@ impl Emitter<'_> {
     }
 
     /// Goes on towards the entry the parameter says.
+    #[inline(never)]
     fn dispatch(&mut self, shape: &mut Shape, node: usize) {
         let ways = shape.ways[node].clone();
         let root = node == self.graph.root();
@@ -504,6 +533,7 @@ impl Emitter<'_> {
         self.label(if back { shape.loop_level[to] } else { shape.block_level[to] })
     }
 
+    #[inline(never)]
     fn block(&mut self, shape: &mut Shape, node: usize) {
         self.block = node;
         let function = self.function;

@@ -123,6 +123,7 @@ impl Emitter<'_> {
     }
 
     /// Asks the TLB for `1 << width` bytes, unless a look shared with others has already.
+    #[inline(never)]
     fn place<'a>(&mut self, address: Address<'a>, width: u8, writes: bool) -> Place<'a> {
         let spec = Self::spec_of(address) | 1 << width | if writes { WRITE } else { 0 };
         let which = usize::from(!matches!(address, Address::Operand(_)));
@@ -175,6 +176,7 @@ impl Emitter<'_> {
     }
 
     /// The same for what is most likely in a page found before; if it is in another, that is remembered instead.
+    #[inline(never)]
     fn probe_page(&mut self, page: Page, addr: Temp, room: i64, writes: bool, hit: u32) {
         self.i().i32_const(1).local_set(hit);
         self.i().local_get(addr.index).local_get(page.tag).i64_sub().i64_const(room).i64_ge_u();
@@ -248,6 +250,7 @@ impl Emitter<'_> {
         self.load(Address::Operand(insn), width);
     }
 
+    #[inline(never)]
     fn load_place(&mut self, place: Place<'_>, width: u8) {
         self.i().local_get(place.hit);
         self.open_usual(BlockType::Result(type_of(width)));
@@ -292,6 +295,7 @@ impl Emitter<'_> {
         self.store(Address::Operand(insn), value, width);
     }
 
+    #[inline(never)]
     fn store_place(&mut self, place: Place<'_>, value: Temp, width: u8, may_fault: bool) {
         self.i().local_get(place.hit);
         self.open_usual(BlockType::Empty);

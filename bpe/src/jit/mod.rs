@@ -4,6 +4,9 @@
 //! [`vector`], [`flags`], [`memory`], [`branch`]) write them (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of functions
 //! are kept. [`runtime`] is what translated code calls.
 //!
+//! Parts that would be inlined into one another are kept apart (`#[inline(never)]`): the engine that compiles us takes longer
+//! than in proportion for large functions, and what it has not yet compiled of the program waits behind them.
+//!
 //! What always holds: a cluster belongs to the physical frames its code was read from and goes when one of them is
 //! written. It may be entered at a virtual address only if the pages around are those frames; the jump table holds only
 //! addresses for which that was so under its key.
@@ -276,11 +279,16 @@ impl Jit {
             return Outcome::Nothing;
         }
         let changed = frames.values().copied().collect();
-        if self.install(&functions, frames, version + 1) { Outcome::Translated(changed) } else { Outcome::Nothing }
+        if self.install(&functions, frames, version.saturating_add(1)) {
+            Outcome::Translated(changed)
+        } else {
+            Outcome::Nothing
+        }
     }
 
     /// Whether most of `found` is translated already as one function: then it is a part of that which had not run yet, such
     /// as an instruction's code in an interpreter's loop. From now on it counts as that function's.
+    #[inline(never)]
     fn belongs(&mut self, found: &Function, frames: &BTreeMap<i64, PhysAddr>) -> bool {
         let Some((&page, frame)) = frames.iter().next() else { return false };
         let ids: Vec<u32> =
@@ -289,20 +297,29 @@ impl Jit {
             let Some(cluster) = self.clusters.get_mut(&id) else { continue };
             let Some((&theirs, _)) = cluster.frames.iter().find(|(_, f)| *f == frame) else { continue };
             let moved = theirs - page;
-            for function in &mut cluster.functions {
+            let fits =
+                |(page, frame): (&i64, &PhysAddr)| cluster.frames.get(&(page + moved)).is_none_or(|f| f == frame);
+            if !frames.iter().all(fits) {
+                continue;
+            }
+            let shares = |function: &Translated| {
                 let known = |at: i64| function.ranges.iter().any(|&(from, to)| (from..to).contains(&(at + moved)));
                 let shared: usize = found.blocks.iter().filter(|b| known(b.at)).map(|b| b.insns.len()).sum();
-                if 2 * shared > found.size() {
-                    function.ranges.extend(ranges(found).iter().map(|&(from, to)| (from + moved, to + moved)));
-                    return true;
-                }
-            }
+                2 * shared > found.size()
+            };
+            let Some(function) = cluster.functions.iter_mut().find(|f| shares(f)) else { continue };
+            function.ranges.extend(ranges(found).iter().map(|&(from, to)| (from + moved, to + moved)));
+            // In its other frames, too, it is found as part of that: else it would wait for ever.
+            cluster.frames.extend(frames.iter().map(|(page, frame)| (page + moved, *frame)));
+            self.by_frame.extend(frames.values().map(|frame| (frame.0, id)));
+            return true;
         }
         false
     }
 
     /// Takes in what the functions call, if that has run and is not translated yet, or is small: a call inside a cluster is
     /// much quicker than one that leaves it.
+    #[inline(never)]
     fn add_callees(&self, functions: &mut Vec<Function>, discovery: &mut Discovery<'_>) {
         let mut next = 0;
         while next < functions.len() {
@@ -329,6 +346,7 @@ impl Jit {
         }
     }
 
+    #[inline(never)]
     fn install(&mut self, functions: &[Function], frames: BTreeMap<i64, PhysAddr>, version: u8) -> bool {
         let at_entry = |f: &Function| f.blocks[f.entries[0]].at;
         let callees = |target: i64| {
@@ -452,6 +470,7 @@ fn ranges(function: &Function) -> Vec<(i64, i64)> {
 }
 
 /// For each function the pages it and those it calls are in: what must be mapped as it was to enter it.
+#[inline(never)]
 fn pages(functions: &[Function]) -> Vec<BTreeSet<i64>> {
     let page = |at: i64| at & !(PAGE_SIZE as i64 - 1);
     let own = |f: &Function| {

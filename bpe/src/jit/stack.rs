@@ -10,7 +10,7 @@ use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
 use super::code::{Function, Set};
-use super::emit::{Emitter, at, param};
+use super::emit::{Emitter, Tail, at, param};
 use super::layout::function;
 use super::lazy::STOP_INTERPRET;
 use super::memory::WRITE;
@@ -99,7 +99,7 @@ impl Emitter<'_> {
         let rip = self.rip;
         self.i().local_get(param::BASE).local_get(param::ENTRY).i32_const(3).i32_shl();
         self.i().i64_load(at(offsets.as_ptr() as usize as u32)).i64_add().local_set(rip);
-        self.branch_to_exit(0);
+        self.branch_to_exit(0, Tail::Stop);
         self.close();
         self.close();
         for page in self.pages.clone() {

@@ -184,6 +184,7 @@ fn is_unaligned(insn: &Instruction) -> bool {
 }
 
 impl Emitter<'_> {
+    #[inline(never)]
     pub(super) fn vector(&mut self, insn: &Instruction) {
         let Some(family) = family(insn) else { return self.float(insn) };
         match family {
