@@ -24,6 +24,9 @@ struct Clock {
     realtime_start: u64,
 }
 
+/// How long the date may be looked for.
+const DATE_PATIENCE_NS: u64 = 2_000_000_000;
+
 static CLOCK: Once<Clock> = Once::new();
 
 /// The processor's cycle counter.
@@ -49,11 +52,12 @@ fn measure() -> Clock {
     let timer_steps = u64::from(last.timer - first.timer);
     assert!(tsc_steps > 0 && timer_steps > 0, "the processor's clocks stand still");
     let ns = u128::from(pit_steps) * u128::from(NS) / u128::from(PIT_HZ);
+    let date_by = last.tsc + (u128::from(tsc_steps) * u128::from(DATE_PATIENCE_NS) / ns) as u64;
     Clock {
         start,
         ns_per_step: ((ns << 32) / u128::from(tsc_steps)) as u64,
         timer_per_ns: ((u128::from(timer_steps) << 32) / ns) as u64,
-        realtime_start: rtc::read().unwrap_or(0) * NS,
+        realtime_start: rtc::read(|| tsc() < date_by).unwrap_or(0) * NS,
     }
 }
 

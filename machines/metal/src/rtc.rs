@@ -30,9 +30,12 @@ fn cmos(register: u8) -> u8 {
     }
 }
 
-/// Seconds since the Unix epoch; `None` without a clock that makes sense.
-pub(crate) fn read() -> Option<u64> {
-    let raw = stable()?;
+/// What an empty bus answers; no register A of a clock that runs is so.
+const NOBODY: u8 = 0xff;
+
+/// Seconds since the Unix epoch; `None` without a clock that makes sense. Looks as long as `patient`.
+pub(crate) fn read(patient: impl FnMut() -> bool) -> Option<u64> {
+    let raw = stable(patient)?;
     let status = cmos(STATUS_B);
     let decode = |v: u8| if status & BINARY != 0 { u64::from(v) } else { u64::from(v >> 4) * 10 + u64::from(v & 15) };
     let [second, minute, hour, day, month, year, century] = raw.fields;
@@ -50,12 +53,15 @@ pub(crate) fn read() -> Option<u64> {
     valid.then(|| days(year, month, day) * 86400 + hours * 3600 + decode(minute) * 60 + decode(second))
 }
 
-/// Two equal readings in a row, neither during an update.
-fn stable() -> Option<Raw> {
+/// Two equal readings in a row, neither during an update. That takes 2 ms at most by the data sheet, and as long as its host
+/// is busy elsewhere if the clock is emulated: then it stays at "during an update".
+fn stable(mut patient: impl FnMut() -> bool) -> Option<Raw> {
     let mut last = None;
-    for _ in 0..10_000 {
-        if cmos(STATUS_A) & UPDATING != 0 {
-            continue;
+    while patient() {
+        match cmos(STATUS_A) {
+            NOBODY => return None,
+            status if status & UPDATING != 0 => continue,
+            _ => {}
         }
         let raw = Raw { fields: [SECONDS, MINUTES, HOURS, DAY, MONTH, YEAR, CENTURY].map(cmos) };
         if last == Some(raw) {
