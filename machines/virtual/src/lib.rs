@@ -214,6 +214,7 @@ impl<H: Host> Machine for VirtualMachine<H> {
             }
             self.clock.calibrate(used, clock, self.host.clock_ns());
         };
+        self.clock.trapped();
         if let Some(trace) = &self.trace {
             trace.lock().trap(trap, cpu, self.now());
         }
