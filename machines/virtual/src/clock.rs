@@ -201,12 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn virtual_time_is_instructions_and_skips_idleness() {
+    fn virtual_time_is_instructions_and_traps_and_skips_idleness() {
         let clock = Clock::new(Time::Virtual { epoch_ns: 0 }, 77);
         assert_eq!(clock.now(1 << 40, 10), Instant(10));
         clock.idle(Instant(500), 0, 10);
         assert_eq!(clock.now(0, 10), Instant(500));
         assert_eq!(clock.now(0, 12), Instant(502));
+        clock.trapped();
+        assert_eq!(clock.now(0, 12), Instant(502 + TRAP_NS));
     }
 
     #[test]
