@@ -81,14 +81,22 @@ impl CommandLine {
     }
 }
 
-/// The words of a command line. Double quotes keep spaces together, and are taken off.
+/// The words of a command line. Double quotes keep spaces together; they are taken off around a word or a value, as Linux
+/// does (`next_arg` of its lib/cmdline.c).
 fn words(line: &str) -> Vec<String> {
     let mut quoted = false;
     let separate = |c: char| {
         quoted ^= c == '"';
         !quoted && c.is_ascii_whitespace()
     };
-    line.split(separate).filter(|word| !word.is_empty()).map(|word| word.replace('"', "")).collect()
+    let bare = |text: &str| text.strip_prefix('"').map(|t| t.strip_suffix('"').unwrap_or(t).to_string());
+    let word = |word: &str| match word.split_once('=') {
+        _ if word.starts_with('"') => bare(word),
+        Some((name, value)) => bare(value).map(|value| alloc::format!("{name}={value}")),
+        None => None,
+    };
+    let all = line.split(separate).filter(|word| !word.is_empty());
+    all.map(|text| word(text).unwrap_or_else(|| text.to_string())).collect()
 }
 
 fn failed(what: &str) -> impl Fn(Errno) -> BootError + '_ {
@@ -452,5 +460,17 @@ async fn kill_when_short(kernel: Weak<Kernel>) {
             // What is left must not be killed; then it is on whoever cannot go on.
             None => kernel.memory.note_no_victim(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn quotes_keep_spaces_together_and_go_from_around_words_and_values() {
+        let line = r#"quiet  only="read 1 byte" "a=b c" d=e"f g"h x="open end"#;
+        assert_eq!(words(line), ["quiet", "only=read 1 byte", "a=b c", r#"d=e"f g"h"#, "x=open end"]);
+        assert!(words("  ").is_empty());
     }
 }

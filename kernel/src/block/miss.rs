@@ -49,8 +49,13 @@ impl Misses {
     }
 
     /// Whether any thread noted something.
-    pub fn any(&self) -> bool {
+    fn any(&self) -> bool {
         self.count.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether the running thread noted something.
+    pub fn noted(&self) -> bool {
+        self.any() && self.noted.lock().contains_key(&self.current.load(Ordering::Relaxed))
     }
 
     /// What the running thread noted.

@@ -60,8 +60,6 @@ struct Item {
     file: Weak<OpenFile>,
     wanted: Mutex<Wanted>,
     listed: AtomicBool,
-    /// Nobody is interested any more.
-    dropped: AtomicBool,
     exclusive: bool,
     _charge: Charge,
 }
@@ -151,7 +149,6 @@ impl Epoll {
             file: Arc::downgrade(file),
             wanted: Mutex::new(with_always(wanted)),
             listed: AtomicBool::new(false),
-            dropped: AtomicBool::new(false),
             exclusive: wanted.events & EXCLUSIVE != 0,
             _charge: charge,
         });
@@ -181,8 +178,8 @@ impl Epoll {
     }
 
     fn drop_item(&self, item: &Arc<Item>, file: &OpenFile) {
-        item.dropped.store(true, Ordering::Release);
         let observer: Arc<dyn Observer> = item.clone();
+        // From here on nothing lists it.
         if let Some(queue) = file.ops.wait_queue() {
             queue.forget(&observer);
         }
@@ -337,7 +334,6 @@ impl Observer for Item {
             return false;
         }
         if !self.listed.load(Ordering::Acquire)
-            && !self.dropped.load(Ordering::Acquire)
             && let Some(item) = self.this.upgrade()
         {
             epoll.list(&item);

@@ -118,14 +118,16 @@ pub fn dispatch_now(thread: &Arc<Thread>, cpu: &mut UserContext, gate: Gate) -> 
         return None;
     }
     kernel.set_call(thread, Call::entered(gate, number));
+    let misses = kernel.memory.misses();
+    drop(misses.take());
     let mut cx = Context { thread, cpu };
     let result = match gate {
         Gate::Linux => table::call_now(&mut cx, number)?,
         Gate::Aurora if thread.process.opens_aurora_gate.load(Ordering::Relaxed) => aurora::call_now(&mut cx, number)?,
         Gate::Aurora => Err(Errno::ENOSYS),
     };
-    if result.is_err() && kernel.memory.misses().any() {
-        // Made anew, after what was missing is there.
+    if result.is_err() && misses.noted() {
+        // It has changed nothing, and is made anew with the waiting.
         return None;
     }
     kernel.set_call(thread, Call::NONE);

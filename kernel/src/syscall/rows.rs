@@ -37,7 +37,7 @@ macro_rules! answer_now {
 }
 
 /// One line a call: `number name(arguments) [capability right] = handler`, or `now` instead of `=` if the handler never
-/// waits: it is an ordinary function then, which costs a call less than half as much.
+/// waits: it is an ordinary function then, which makes a short call a third cheaper.
 macro_rules! syscalls {
     ($($number:literal $name:ident($($arg:ident),*) [$($kind:ident $right:ident)?] $how:tt $family:ident::$handler:ident;)*) => {
         /// Every row, by number.
