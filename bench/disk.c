@@ -8,20 +8,17 @@
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "measure.h"
 
 enum {
     BLOCK = 4096,
@@ -33,22 +30,6 @@ enum {
 
 static const char *device, *folder = "/mnt", *busybox = "/bin/busybox", *archive = "/bench/tree.tar";
 static char buffer[CHUNK];
-
-#define CHECK(condition)                                                                   \
-    do {                                                                                   \
-        if (!(condition)) {                                                                \
-            printf("FAIL %s:%d %s errno=%d\n", __FILE__, __LINE__, #condition, errno);     \
-            fflush(stdout);                                                                \
-            exit(1);                                                                       \
-        }                                                                                  \
-    } while (0)
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static double started;
 static void start(void) { started = now(); }

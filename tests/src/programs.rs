@@ -23,7 +23,7 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
     compile(rustc)?;
     let mut gcc = Command::new(setup::musl_gcc()?);
     gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wno-unused-result", "-static", "-o"]).arg(&musl);
-    gcc.args(sources(&source.join("musl"))?);
+    gcc.args(files(&source.join("musl"), "c")?);
     compile(gcc)?;
     let (gate, greeting) = (made.join("gate"), made.join("greeting"));
     let mut gcc = Command::new(setup::musl_gcc()?);
@@ -108,15 +108,16 @@ fn screen(folder: &Path) -> Result<PathBuf> {
     Ok(made.join(TARGET).join("release/screen"))
 }
 
-/// The conformance table. Its files are compiled one by one, and only when they are newer than what they were made into.
+/// The conformance table. Its files are compiled one by one, and only when they or a header are newer than what they were
+/// made into.
 fn calls(folder: &Path, made: &Path) -> Result<PathBuf> {
     let gcc = setup::program(&["gcc"], "gcc")?;
-    let header = folder.join("calls.h");
+    let headers = files(folder, "h")?;
     let program = made.join("calls");
     let mut objects = Vec::new();
-    for source in sources(folder)? {
+    for source in files(folder, "c")? {
         let object = made.join(source.with_extension("o").file_name().context("a source has a name")?);
-        if !is_newer(&object, &[&source, &header]) {
+        if !is_newer(&object, &headers) || !is_newer(&object, &[&source]) {
             let mut gcc = Command::new(&gcc);
             gcc.args([
                 "-std=gnu11",
@@ -151,9 +152,10 @@ fn is_newer(made: &Path, from: &[impl AsRef<Path>]) -> bool {
     from.iter().all(|path| time(path.as_ref()).is_some_and(|from| from < made))
 }
 
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The files of a folder with this extension, in order.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut all: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|e| Some(e.ok()?.path())).collect();
-    all.retain(|p| p.extension().is_some_and(|e| e == "c"));
+    all.retain(|p| p.extension().is_some_and(|e| e == extension));
     all.sort();
     Ok(all)
 }

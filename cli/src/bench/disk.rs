@@ -10,11 +10,11 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::report::{Figures, median, medians, read, versions};
+use super::report::{Column, Figures, chosen, median, read, take_turns, versions};
 use super::v86::{self, V86};
 use super::{ROUNDS, linux};
 use crate::image::Image;
@@ -45,8 +45,11 @@ enum System {
 
 const SYSTEMS: [System; 5] = [System::Native, System::Aurora, System::Linux, System::Chromium, System::V86];
 
-impl System {
-    /// The name `aurora bench disk` knows it by.
+impl Column for System {
+    fn rounds(self) -> usize {
+        TURNS
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -77,22 +80,11 @@ struct Prepared {
 
 /// Measures, all systems or those named, and writes the report if it was all.
 pub fn run(only: &[String]) -> Result<()> {
-    let chosen: Vec<System> =
-        SYSTEMS.into_iter().filter(|s| only.is_empty() || only.iter().any(|n| n == s.name())).collect();
-    ensure!(!chosen.is_empty(), "there are {}", SYSTEMS.map(System::name).join(", "));
+    let chosen = chosen(&SYSTEMS, only)?;
     let prepared = prepare(chosen.contains(&System::V86))?;
-    let mut all: HashMap<&'static str, Vec<Figures>> = HashMap::new();
     // Who asks for some of them wants to see what a change did.
     let turns = if only.is_empty() { TURNS } else { 1 };
-    for turn in 0..turns {
-        for system in &chosen {
-            let start = Instant::now();
-            let figures = measure(*system, &prepared).with_context(|| format!("in {}", system.name()))?;
-            ui::say(&format!("round {} of {turns}: {} in {:.0?}", turn + 1, system.name(), start.elapsed()));
-            all.entry(system.name()).or_default().push(figures);
-        }
-    }
-    let medians: HashMap<&str, Figures> = all.iter().map(|(name, rounds)| (*name, medians(rounds))).collect();
+    let medians = take_turns(&chosen, turns, |system| measure(system, &prepared))?;
     let reload = if chosen.contains(&System::Chromium) { Some(reload_to_prompt(&prepared.folder)?) } else { None };
     let report = report(&medians, reload)?;
     if only.is_empty() {

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::linux::vmlinuz;
-use super::report::{Figures, medians, read, short, versions};
+use super::report::{Column, Figures, chosen, read, short, take_turns, versions};
 use super::v86::V86;
 use crate::image::Image;
 use crate::link::{self, Spawn};
@@ -59,7 +59,7 @@ const SYSTEMS: [System; 9] = [
     System::V86,
 ];
 
-impl System {
+impl Column for System {
     /// Instructions do not vary: once is enough.
     fn rounds(self) -> usize {
         match self {
@@ -69,7 +69,6 @@ impl System {
         }
     }
 
-    /// The name `aurora bench kernel` knows it by.
     fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -96,20 +95,9 @@ struct Prepared {
 
 /// Measures, all systems or those named, and writes the report if it was all.
 pub fn run(only: &[String]) -> Result<()> {
-    let chosen: Vec<System> =
-        SYSTEMS.into_iter().filter(|s| only.is_empty() || only.iter().any(|n| n == s.name())).collect();
-    ensure!(!chosen.is_empty(), "there are {}", SYSTEMS.map(System::name).join(", "));
+    let chosen = chosen(&SYSTEMS, only)?;
     let prepared = prepare(chosen.contains(&System::V86))?;
-    let mut all: HashMap<&'static str, Vec<Figures>> = HashMap::new();
-    for round in 0..ROUNDS {
-        for system in chosen.iter().filter(|s| round < s.rounds()) {
-            let start = Instant::now();
-            let figures = measure(*system, &prepared).with_context(|| format!("in {}", system.name()))?;
-            ui::say(&format!("round {} of {}: {} in {:.0?}", round + 1, ROUNDS, system.name(), start.elapsed()));
-            all.entry(system.name()).or_default().push(figures);
-        }
-    }
-    let medians: HashMap<&str, Figures> = all.iter().map(|(name, rounds)| (*name, medians(rounds))).collect();
+    let medians = take_turns(&chosen, ROUNDS, |system| measure(system, &prepared))?;
     let rows = rows(&prepared.folder.join("kernel"))?;
     let report = report(&rows, &medians)?;
     if only.is_empty() {

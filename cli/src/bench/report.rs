@@ -1,14 +1,15 @@
 //! What the reports have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::Command;
+use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::v86;
-use crate::setup;
+use crate::{setup, ui};
 
 /// The middle one.
 pub(super) fn median(values: &[f64]) -> f64 {
@@ -21,10 +22,46 @@ pub(super) fn median(values: &[f64]) -> f64 {
 pub(super) type Figures = BTreeMap<String, f64>;
 
 /// The medians of several rounds.
-pub(super) fn medians(rounds: &[Figures]) -> Figures {
+fn medians(rounds: &[Figures]) -> Figures {
     let Some(first) = rounds.first() else { return Figures::new() };
     let of = |row: &String| median(&rounds.iter().filter_map(|f| f.get(row)).copied().collect::<Vec<_>>());
     first.keys().map(|row| (row.clone(), of(row))).collect()
+}
+
+/// A system that is measured beside others: a column of the report.
+pub(super) trait Column: Copy {
+    /// The name the command line knows it by.
+    fn name(self) -> &'static str;
+    /// How often it runs all rows.
+    fn rounds(self) -> usize;
+}
+
+/// Those named, all if none is.
+pub(super) fn chosen<S: Column>(all: &[S], only: &[String]) -> Result<Vec<S>> {
+    let chosen: Vec<S> =
+        all.iter().copied().filter(|s| only.is_empty() || only.iter().any(|n| n == s.name())).collect();
+    let names: Vec<_> = all.iter().map(|s| s.name()).collect();
+    ensure!(!chosen.is_empty(), "there are {}", names.join(", "));
+    Ok(chosen)
+}
+
+/// Measures systems in turns, so that a busy moment of the host is not one system's alone: the medians of at most so many
+/// rounds, by name.
+pub(super) fn take_turns<S: Column>(
+    systems: &[S],
+    most: usize,
+    measure: impl Fn(S) -> Result<Figures>,
+) -> Result<HashMap<&'static str, Figures>> {
+    let mut all: HashMap<&'static str, Vec<Figures>> = HashMap::new();
+    for round in 0..most {
+        for system in systems.iter().filter(|s| round < s.rounds()) {
+            let start = Instant::now();
+            let figures = measure(*system).with_context(|| format!("in {}", system.name()))?;
+            ui::say(&format!("round {} of {most}: {} in {:.0?}", round + 1, system.name(), start.elapsed()));
+            all.entry(system.name()).or_default().push(figures);
+        }
+    }
+    Ok(all.iter().map(|(name, rounds)| (*name, medians(rounds))).collect())
 }
 
 /// The figures in what the program says, until it says that these are all.
