@@ -211,6 +211,8 @@ pub(crate) fn settle_first(function: &mut Function) {
             (best, fewest) = (target, found);
         }
     }
+    let asked = function.entries.iter().take(function.roots).any(|&e| e == best);
+    function.roots += usize::from(!asked);
     function.entries.retain(|&e| e != best);
     function.entries.insert(0, best);
 }
