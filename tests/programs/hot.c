@@ -355,6 +355,52 @@ static NOINLINE void repeated(void)
     }
 }
 
+/* Small callees, as a translator may write in place of their calls: one with a path that is hardly ever taken, one that
+   returns elsewhere, one that faults, and an address that leads to another once the first was called often. */
+static volatile uint64_t unusual;
+static volatile int *volatile nowhere = (volatile int *)16;
+
+static NOINLINE uint64_t triple(uint64_t n)
+{
+    if (__builtin_expect(n % 1009 == 1008, 0)) {
+        uint64_t sum = 0;
+        unusual += deep(n % 7, &sum);
+        return n ^ unusual;
+    }
+    return n * 3;
+}
+
+static NOINLINE uint64_t plus_seven(uint64_t n) { return n + 7; }
+static NOINLINE uint64_t read_through(volatile int *at) { return (uint64_t)*at + 1; }
+
+/* Returns past an instruction of 4 bytes for every 1024th number. */
+uint64_t skips(uint64_t n);
+__asm__("skips: mov %rdi, %rax\n test $1023, %edi\n jne 1f\n addq $4, (%rsp)\n1: ret");
+
+static NOINLINE uint64_t skipped(uint64_t n)
+{
+    uint64_t r;
+    __asm__ volatile("lea -128(%%rsp), %%rsp; call skips; add $100, %%rax; lea 128(%%rsp), %%rsp"
+                     : "=a"(r) : "D"(n) : "memory", "cc");
+    return r;
+}
+
+static NOINLINE void small(void)
+{
+    struct sigaction action = {.sa_sigaction = mend, .sa_flags = SA_SIGINFO};
+    uint64_t (*volatile step)(uint64_t) = triple;
+    uint64_t i, sum = 0;
+    sigaction(SIGSEGV, &action, NULL);
+    for (i = 0; i < 60000; i++) {
+        if (i == 30000) step = plus_seven;
+        sum = sum * 5 + triple(i);
+        sum = sum * 5 + step(i);
+        sum = sum * 5 + skipped(i);
+        sum = sum * 5 + read_through(i % 2000 == 1999 ? nowhere : &good);
+    }
+    printf("%llu %llu %d\n", (unsigned long long)sum, (unsigned long long)unusual, (int)faults);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -368,6 +414,7 @@ int main(int argc, char **argv)
     else if (!strcmp(what, "replaced")) replaced();
     else if (!strcmp(what, "crossing")) crossing();
     else if (!strcmp(what, "repeated")) repeated();
+    else if (!strcmp(what, "small")) small();
     else return 2;
     return 0;
 }

@@ -14,6 +14,10 @@ pub fn build() -> Result<&'static [(&'static str, PathBuf)]> {
         return Ok(built);
     }
     let _lock = project::lock("programs")?;
+    // Another thread may have built them while we waited, and runs them now.
+    if let Some(built) = BUILT.get() {
+        return Ok(built);
+    }
     let made = project::made("programs")?;
     let source = project::root().join("tests/programs");
     let (threads, musl, hot) = (made.join("threads"), made.join("musl"), made.join("hot"));

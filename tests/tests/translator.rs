@@ -290,8 +290,18 @@ fn what_translated_programs_do_the_interpreter_does_again() {
 
 #[test]
 fn programs_do_the_same_however_their_translations_come_stop_and_go() {
-    let all =
-        ["recursion", "jumps", "fault", "interrupted", "rewritten", "switches", "replaced", "crossing", "repeated"];
+    let all = [
+        "recursion",
+        "jumps",
+        "fault",
+        "interrupted",
+        "rewritten",
+        "switches",
+        "replaced",
+        "crossing",
+        "repeated",
+        "small",
+    ];
     for seed in 1..=2 {
         hot_does_the_same(&format!("stress={seed}"), &all);
     }

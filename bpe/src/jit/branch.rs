@@ -31,6 +31,20 @@ impl Emitter<'_> {
             End::Branch { taken, next } => self.conditional(shape, node, *taken, *next),
             End::Call { goal, back } => self.call(shape, node, *goal, *back),
             End::Indirect(hub) => self.indirect(shape, node, *hub),
+            End::Enter { to, likely: None } => {
+                self.push_return_address();
+                self.branch(shape, node, *to);
+            }
+            End::Enter { to, likely: Some(likely) } => self.enter_likely(shape, node, *to, *likely),
+            End::Back { expected, back } => self.back(shape, node, *expected, *back),
+            End::Rest { at, expected, back } => {
+                let set = self.spill();
+                self.store_registers(set);
+                self.push_address(*at);
+                let goal = self.take(ValType::I64);
+                self.call_and_go_on(shape, node, (Goal::Unknown, goal), (*expected, *back));
+            }
+            End::Likely(to) => self.likely(shape, node, *to),
             End::Hub(targets) => self.hub(shape, node, targets),
             End::Return => self.ret(),
             End::Leave(offset) => self.out(*offset, false),
@@ -127,12 +141,7 @@ impl Emitter<'_> {
         if let Some(target) = indirect {
             self.check_user(target);
         }
-        self.push_address(last.next());
-        let pushed = self.take(ValType::I64);
-        self.store(Address::Stack(-8), pushed, 3);
-        let rsp = self.gpr(4);
-        self.i().local_get(rsp).i64_const(8).i64_sub().local_set(rsp);
-        self.pending += 1;
+        self.push_return_address();
         let set = self.spill();
         self.store_registers(set);
         let goal = self.temp(ValType::I64);
@@ -149,6 +158,53 @@ impl Emitter<'_> {
             self.i().i32_const(0).local_get(param::DEPTH).return_call(function::DISPATCH);
             return;
         };
+        self.call_and_go_on(shape, node, (to, goal), (last.next(), back_block));
+    }
+
+    /// Calls what is written in place from the block `to` on if the address is that offset's. If not, `back` is where what
+    /// is there comes back to.
+    #[inline(never)]
+    fn enter_likely(&mut self, shape: &mut Shape, node: usize, to: usize, (offset, back): (i64, usize)) {
+        let function = self.function;
+        let Some(last) = function.blocks[node].insns.last() else { return };
+        let Some(goal) = self.indirect_target() else { return };
+        self.check_user(goal);
+        self.push_return_address();
+        let (pending, kind, clean) = (self.pending, self.kind, self.clean);
+        self.get(goal);
+        self.push_address(offset);
+        self.i().i64_ne();
+        self.open_rare(BlockType::Empty);
+        let set = self.spill();
+        self.store_registers(set);
+        self.call_and_go_on(shape, node, (Goal::Unknown, goal), (last.next(), back));
+        self.close();
+        self.block = node;
+        (self.pending, self.kind, self.clean) = (pending, kind, clean);
+        self.branch(shape, node, to);
+    }
+
+    /// Pushes the address after the call that ends the block.
+    fn push_return_address(&mut self) {
+        let function = self.function;
+        let Some(last) = function.blocks[self.block].insns.last() else { return };
+        self.push_address(last.next());
+        let pushed = self.take(ValType::I64);
+        self.store(Address::Stack(-8), pushed, 3);
+        let rsp = self.gpr(4);
+        self.i().local_get(rsp).i64_const(8).i64_sub().local_set(rsp);
+        self.pending += 1;
+    }
+
+    /// Calls what is known of the goal, and its address; goes on at a block when that comes back to where it is expected.
+    /// Registers have been stored.
+    fn call_and_go_on(
+        &mut self,
+        shape: &mut Shape,
+        node: usize,
+        (to, goal): (Goal, Temp),
+        (expected, back): (i64, usize),
+    ) {
         self.i().local_get(param::DEPTH).i32_eqz();
         self.open_rare(BlockType::Empty);
         self.get(goal);
@@ -175,14 +231,14 @@ impl Emitter<'_> {
         self.clean = [None; 16];
         let came = self.take(ValType::I64);
         self.get(came);
-        self.push_address(last.next());
+        self.push_address(expected);
         self.i().i64_ne();
         self.open_rare(BlockType::Empty);
         self.i().local_get(came.index).local_get(param::FUEL).return_();
         self.close();
-        let live = self.flow.live_in[back_block];
+        let live = self.flow.live_in[back];
         self.load_registers(live);
-        self.branch(shape, node, back_block);
+        self.branch(shape, node, back);
     }
 
     /// Calls a function of the cluster, or that which goes to an address. Pushes what comes back.
@@ -196,17 +252,44 @@ impl Emitter<'_> {
     }
 
     fn ret(&mut self) {
-        let function = self.function;
-        let Some(last) = function.blocks[self.block].insns.last() else { return };
         self.load(Address::Stack(0), 3);
         let target = self.take(ValType::I64);
-        self.check_user(target);
+        self.return_to(target);
+    }
+
+    /// Returns from a callee that was written in place.
+    fn back(&mut self, shape: &mut Shape, node: usize, expected: i64, back: usize) {
+        self.load(Address::Stack(0), 3);
+        let target = self.take(ValType::I64);
+        self.get(target);
+        self.push_address(expected);
+        self.i().i64_ne();
+        self.open_rare(BlockType::Empty);
+        let pending = self.pending;
+        self.return_to(target);
+        self.pending = pending;
+        self.close();
+        self.release_stack();
+        self.pending += 1;
+        self.branch(shape, node, back);
+    }
+
+    /// Takes the return address, and what the instruction says besides, from the stack.
+    fn release_stack(&mut self) {
+        let function = self.function;
+        let Some(last) = function.blocks[self.block].insns.last() else { return };
         let released = match last.insn.op_count() {
             0 => 0,
             _ => i64::from(last.insn.immediate16()),
         };
         let rsp = self.gpr(4);
         self.i().local_get(rsp).i64_const(8 + released).i64_add().local_set(rsp);
+    }
+
+    /// Returns to an address, which only whoever called us may know.
+    fn return_to(&mut self, target: Temp) {
+        self.check_user(target);
+        self.release_stack();
         self.pending += 1;
         let set = self.spill();
         self.store_registers(set);
@@ -253,6 +336,22 @@ impl Emitter<'_> {
         self.check_user(target);
         self.pending += 1;
         self.go_to(target);
+    }
+
+    /// Goes on at a block if that is where the address leads.
+    #[inline(never)]
+    fn likely(&mut self, shape: &mut Shape, node: usize, to: usize) {
+        let Some(target) = self.indirect_target() else { return };
+        let expected = self.function.blocks[to].at;
+        self.get(target);
+        self.push_address(expected);
+        self.i().i64_ne();
+        self.open_rare(BlockType::Empty);
+        self.check_user(target);
+        self.pending += 1;
+        self.go_to(target);
+        self.close();
+        self.branch(shape, node, to);
     }
 
     /// The hub: goes where the number says.

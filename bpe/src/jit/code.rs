@@ -100,8 +100,17 @@ pub(crate) enum End {
     Branch { taken: Target, next: Target },
     /// A call, and where it comes back.
     Call { goal: Goal, back: Target },
+    /// A call of what is written in place from the block `to` on. With `likely`, only if the address is that offset's: else
+    /// it comes back to the block that is there.
+    Enter { to: usize, likely: Option<(i64, usize)> },
+    /// The return from that: the address that was pushed, and the block there.
+    Back { expected: i64, back: usize },
+    /// What is not written in place of the callee, and as above.
+    Rest { at: i64, expected: i64, back: usize },
     /// A jump to an address: to the hub, if that knows it.
     Indirect(Option<usize>),
+    /// A jump to an address: every time it was seen to go to this block, which no other such jump was.
+    Likely(usize),
     /// The hub, where all indirect jumps of the function meet: the places they were seen to reach.
     Hub(Vec<(i64, usize)>),
     /// A return.
@@ -127,6 +136,8 @@ pub(crate) struct Block {
     pub(crate) at: i64,
     pub(crate) insns: Vec<Insn>,
     pub(crate) end: End,
+    /// It is a callee's, written in place of a call.
+    pub(crate) of_callee: bool,
 }
 
 impl Block {
@@ -137,6 +148,10 @@ impl Block {
             End::Branch { taken, next } => [Some(*taken), Some(*next)],
             End::Call { back, .. } => [Some(*back), None],
             End::Indirect(hub) => [hub.map(Target::Block), None],
+            End::Enter { to, likely } => [Some(Target::Block(*to)), likely.map(|l| Target::Block(l.1))],
+            End::Likely(to) | End::Back { back: to, .. } | End::Rest { back: to, .. } => {
+                [Some(Target::Block(*to)), None]
+            }
             End::Hub(to) => return to.iter().map(|t| t.1).collect(),
             End::Return | End::Leave(_) => [None, None],
         };
@@ -157,6 +172,8 @@ pub(crate) struct Function {
     pub(crate) blocks: Vec<Block>,
     /// The blocks that can be entered from outside; the first is where a call enters.
     pub(crate) entries: Vec<usize>,
+    /// How many of them were asked for; where calls come back to follows.
+    pub(crate) roots: usize,
 }
 
 impl Function {
@@ -229,10 +246,11 @@ impl Discovery<'_> {
         for &leader in &leaders {
             blocks.push(self.block(leader, &steps, &index));
         }
-        add_hub(&mut blocks, &steps, &index);
+        settle_indirect(&mut blocks, &steps, &index);
         let mut found: Vec<usize> = entries.iter().filter_map(|e| index.get(e).copied()).collect();
+        let roots = found.len();
         self.add_entries(&blocks, &mut found);
-        Some(Function { blocks, entries: found })
+        Some(Function { blocks, entries: found, roots })
     }
 
     /// Where calls come back to can be entered, too.
@@ -263,7 +281,7 @@ impl Discovery<'_> {
             }
             here = next;
         };
-        Block { at, insns, end }
+        Block { at, insns, end, of_callee: false }
     }
 
     fn end(&mut self, insn: &Insn, target: &dyn Fn(i64) -> Target) -> End {
@@ -408,28 +426,39 @@ impl Discovery<'_> {
     }
 }
 
-/// Adds the block where indirect jumps meet, if any was seen to go anywhere. One place for all keeps the graph simple
-/// however many there are.
-fn add_hub(blocks: &mut Vec<Block>, steps: &BTreeMap<i64, Step>, index: &BTreeMap<i64, usize>) {
-    let indirect = |b: &Block| matches!(b.end, End::Indirect(_));
-    let mut targets: Vec<(i64, usize)> = blocks
-        .iter()
-        .filter(|b| indirect(b))
-        .filter_map(|b| b.insns.last())
-        .filter_map(|i| steps.get(&i.at()))
-        .flat_map(|s| s.leaders.iter().filter_map(|l| index.get(l).map(|&b| (*l, b))))
-        .collect();
-    targets.sort_unstable();
-    targets.dedup();
-    targets.truncate(MOST_TARGETS);
-    if targets.is_empty() {
-        return;
+/// Settles where jumps to addresses go. One that was always seen to go to a place of its own, as those of procedure linkage
+/// tables do, goes there. The others meet in one block, which is added if any was seen to go anywhere: one place for all
+/// keeps the graph simple however many there are.
+fn settle_indirect(blocks: &mut Vec<Block>, steps: &BTreeMap<i64, Step>, index: &BTreeMap<i64, usize>) {
+    let mut jumps: Vec<(usize, Vec<(i64, usize)>)> = Vec::new();
+    let mut known: BTreeMap<i64, usize> = BTreeMap::new();
+    for (b, block) in blocks.iter().enumerate().filter(|(_, b)| matches!(b.end, End::Indirect(_))) {
+        let Some(step) = block.insns.last().and_then(|i| steps.get(&i.at())) else { continue };
+        let targets: Vec<_> = step.leaders.iter().filter_map(|l| Some((*l, *index.get(l)?))).collect();
+        targets.iter().for_each(|t| *known.entry(t.0).or_default() += 1);
+        jumps.push((b, targets));
     }
     let hub = blocks.len();
-    for block in blocks.iter_mut().filter(|b| indirect(b)) {
-        block.end = End::Indirect(Some(hub));
+    let mut meeting = Vec::new();
+    for (b, targets) in jumps {
+        match targets[..] {
+            [(at, to)] if known.get(&at) == Some(&1) => blocks[b].end = End::Likely(to),
+            _ => {
+                blocks[b].end = End::Indirect(Some(hub));
+                meeting.extend(targets);
+            }
+        }
     }
-    blocks.push(Block { at: i64::MIN, insns: Vec::new(), end: End::Hub(targets) });
+    meeting.sort_unstable();
+    meeting.dedup();
+    meeting.truncate(MOST_TARGETS);
+    if !meeting.is_empty() {
+        blocks.push(Block { at: i64::MIN, insns: Vec::new(), end: End::Hub(meeting), of_callee: false });
+        return;
+    }
+    for block in blocks.iter_mut().filter(|b| matches!(b.end, End::Indirect(_))) {
+        block.end = End::Indirect(None);
+    }
 }
 
 /// The member of a [`Set`] a register is part of, and whether a write to it gives all of that a value.

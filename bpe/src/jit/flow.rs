@@ -38,7 +38,9 @@ impl Seen {
     fn after(block: &Block, successors: &[usize], flags_in: &[Seen]) -> Self {
         let leaves = match &block.end {
             end @ (End::Jump(_) | End::Branch { .. }) => end.leaves_for_a_place(),
-            End::Call { .. } | End::Indirect(_) | End::Return | End::Leave(_) => true,
+            End::Call { .. } | End::Rest { .. } | End::Indirect(_) | End::Likely(_) => true,
+            End::Return | End::Back { .. } | End::Leave(_) => true,
+            End::Enter { likely, .. } => likely.is_some(),
             End::Hub(_) => false,
         };
         if leaves {

@@ -96,7 +96,7 @@ const MOST_SPAN: i64 = 1 << 16;
 pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i64) -> Option<u32>) -> Body {
     let (mut graph, mut entries) = graph_of(function);
     let cut = graph.cut.clone();
-    let fresh = |b: usize| matches!(function.blocks[b].end, End::Call { .. });
+    let fresh = |b: usize| matches!(function.blocks[b].end, End::Call { .. } | End::Rest { .. });
     // A node that only an edge through the root reaches is an entry like others.
     for &(_, to) in &cut {
         if !entries.contains(&to) {
@@ -104,8 +104,9 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
         }
     }
     for node in 0..function.blocks.len() {
-        let hub = function.blocks[node].insns.is_empty();
-        if graph.order[node] != NONE && graph.header[node] == node && !hub && !entries.contains(&node) {
+        let block = &function.blocks[node];
+        let inside = block.insns.is_empty() || block.of_callee;
+        if graph.order[node] != NONE && graph.header[node] == node && !inside && !entries.contains(&node) {
             entries.push(node);
         }
     }
@@ -166,8 +167,10 @@ fn small_loops(function: &Function, graph: &Graph, frames: bool) -> (Vec<bool>, 
 
 /// The lowest of the hub's places, and the number of each byte after it, from 1 on.
 fn hub_map(function: &Function, cut: &[(usize, usize)]) -> Option<(i64, Box<[u8]>)> {
-    let hub = function.blocks.len() - 1;
-    let End::Hub(targets) = &function.blocks.last()?.end else { return None };
+    let (hub, targets) = function.blocks.iter().enumerate().find_map(|(b, block)| match &block.end {
+        End::Hub(targets) => Some((b, targets)),
+        _ => None,
+    })?;
     let (low, high) = (targets.first()?.0, targets.last()?.0);
     if high - low >= MOST_SPAN {
         return None;
@@ -208,6 +211,8 @@ pub(crate) fn settle_first(function: &mut Function) {
             (best, fewest) = (target, found);
         }
     }
+    let asked = function.entries.iter().take(function.roots).any(|&e| e == best);
+    function.roots += usize::from(!asked);
     function.entries.retain(|&e| e != best);
     function.entries.insert(0, best);
 }
@@ -565,7 +570,11 @@ impl Emitter<'_> {
         let block = &self.function.blocks[node];
         let spilled = self.flow.spill[node] & FLAGS != 0;
         // Every way out of the function stores them.
-        let leaves = !matches!(block.end, End::Jump(super::code::Target::Block(_)) | End::Branch { .. })
+        let stays = matches!(
+            block.end,
+            End::Jump(super::code::Target::Block(_)) | End::Branch { .. } | End::Enter { likely: None, .. }
+        );
+        let leaves = !stays
             || matches!(block.end, End::Branch { taken, next } if [taken, next].iter().any(|t| matches!(t, super::code::Target::Out(_))));
         let mut live = self.flow.live_out[node] & FLAGS != 0 || leaves && spilled;
         let mut needed = vec![true; block.insns.len()];

@@ -1,8 +1,9 @@
 //! The translator: hot guest code becomes WebAssembly functions that call each other.
 //!
-//! [`code`] finds a function's blocks, [`graph`] and [`flow`] analyse them, [`function`] and [`emit`] (with [`translate`],
-//! [`vector`], [`flags`], [`memory`], [`branch`]) write them (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of functions
-//! are kept. [`runtime`] is what translated code calls.
+//! [`code`] finds a function's blocks and [`inline`] takes in those of small callees; [`graph`] and [`flow`] analyse them,
+//! [`function`] and [`emit`] (with [`translate`], [`vector`], [`flags`], [`memory`], [`branch`]) write them (instructions in
+//! [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of functions are kept.
+//! [`runtime`] is what translated code calls.
 //!
 //! Parts that would be inlined into one another are kept apart (`#[inline(never)]`): the engine that compiles us takes longer
 //! than in proportion for large functions, and what it has not yet compiled of the program waits behind them.
@@ -22,6 +23,7 @@ mod float;
 mod flow;
 mod function;
 mod graph;
+mod inline;
 mod layout;
 mod lazy;
 mod memory;
@@ -272,6 +274,7 @@ impl Jit {
             return Outcome::Later;
         }
         function::settle_first(&mut function);
+        discovery.take_in_callees(&mut function);
         let mut functions = vec![function];
         self.add_callees(&mut functions, &mut discovery);
         let frames = discovery.frames;
@@ -337,9 +340,10 @@ impl Jit {
                 let Some(at) = discovery.warm_address(target) else { continue };
                 let elsewhere = self.entries.contains_key(&at.0);
                 if !known
-                    && let Some(function) = discovery.function(&[target])
+                    && let Some(mut function) = discovery.function(&[target])
                     && (!elsewhere || function.size() <= MOST_COPIED)
                 {
+                    discovery.take_in_callees(&mut function);
                     functions.push(function);
                 }
             }
@@ -456,8 +460,9 @@ const MOST_GAP: i64 = 256;
 
 /// Where a function's instructions are, with the gaps between them as far as they are likely to belong to it.
 fn ranges(function: &Function) -> Vec<(i64, i64)> {
+    let own = function.blocks.iter().filter(|b| !b.of_callee);
     let mut blocks: Vec<(i64, i64)> =
-        function.blocks.iter().filter_map(|b| Some((b.insns.first()?.at(), b.insns.last()?.next()))).collect();
+        own.filter_map(|b| Some((b.insns.first()?.at(), b.insns.last()?.next()))).collect();
     blocks.sort_unstable();
     let mut all: Vec<(i64, i64)> = Vec::new();
     for (from, to) in blocks {
