@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use core::task::Poll;
 
 use aurora_abi::Errno;
-use aurora_ext4::{AttributeChange, By, Error, Ino, Place, Plan, Progress, Step};
+use aurora_ext4::{AttributeChange, By, Error, Ext4, Ino, Place, Plan, Progress, Step};
 use aurora_machine::Frame;
 
 use super::contents::add_run;
@@ -205,18 +205,27 @@ impl Disk {
     async fn end_write(&self, writing: &Writing) -> Result<(), Errno> {
         let Writing { inode, by, size, .. } = writing;
         let (ino, by, size) = (inode.ino(), *by, *size);
-        for &(first, count) in &writing.unwritten {
-            self.until_done(|ext4| ext4.written_and_grow(ino, first, count, size, by), true).await?;
-        }
         let Some(cache) = inode.cache() else { return Ok(()) };
+        // Asked for in each step: the file may have been cut while its contents were on their way, and what was cut off
+        // must not come back.
+        let reach = || size.min(cache.size());
+        for &(first, count) in &writing.unwritten {
+            self.until_done(|ext4| ext4.written_and_grow(ino, first, count, reach(), by), true).await?;
+        }
         inode.refresh();
         let attributes = inode.state.lock().attributes;
-        if size > attributes.size && attributes.links > 0 && cache.size() >= size {
-            self.until_done(|ext4| ext4.grow(ino, size, by), true).await?;
+        if attributes.links == 0 {
+            return Ok(());
+        }
+        if size > attributes.size && cache.size() >= size {
+            self.until_done(|ext4| ext4.grow(ino, reach(), by), true).await?;
             inode.refresh();
-        } else if size < attributes.size && cache.size() == size && attributes.links > 0 {
-            // A write was announced, and less came.
-            while self.until_done(|ext4| ext4.truncate(ino, size, by), true).await? == Progress::More {}
+        }
+        if size < attributes.size {
+            // A write was announced, and less came: unless it is about to.
+            let is_all = || cache.size() == size && cache.next_dirty(size / aurora_machine::PAGE_SIZE).is_none();
+            let cut = |ext4: &mut Ext4| if is_all() { ext4.truncate(ino, size, by) } else { Ok(Progress::Done) };
+            while self.until_done(cut, true).await? == Progress::More {}
             inode.refresh();
         }
         Ok(())
