@@ -151,8 +151,11 @@ export async function openDisk(options, image, holder) {
     return Object.assign(disk, {
       readOnly: disk.readOnly || (options.readOnly ?? false),
       close: async () => {
-        await close();
-        release();
+        try {
+          await close();
+        } finally {
+          release();
+        }
       },
     });
   } catch (error) {

@@ -4,6 +4,7 @@
 // that is one higher and a checksum: after a power cut it is the old one or the new one. A map that no head names yet is
 // on the medium before the head that names it. The map of the disk as it is changes where it is: whichever of its sectors
 // get there, each names a chunk with what was in that place before or after the last flush.
+import { isZero } from "./disk-copy.js";
 import { AuroraError } from "./error.js";
 
 /** Bytes of a disk that are in one piece in its file. */
@@ -74,14 +75,18 @@ export class Index {
     this.#file = file;
   }
 
-  /** Finds the newest whole head. @returns {Steps<void>} */
+  /** Finds the newest whole head. Where there is none the disk was never made whole. @returns {Steps<void>} */
   *load() {
+    let written = 0;
     for (const place of [0, HEAD]) {
       const bytes = new Uint8Array(HEAD);
       yield this.#file.read(place, bytes);
+      if (!isZero(bytes)) written += 1;
       const head = decoded(bytes);
       if (head && !(this.head && this.head.sequence > head.sequence)) this.head = head;
     }
+    // A power cut damages one at most.
+    if (written > 1 && !this.head) throw new AuroraError("the disk is damaged: nothing says where what it holds is");
   }
 
   /**

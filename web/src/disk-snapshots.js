@@ -105,9 +105,11 @@ export class SnapshotDisk {
   }
 
   async close() {
-    await this.flush();
-    await this.#data.close();
-    await this.#index.close();
+    try {
+      await this.flush();
+    } finally {
+      await Promise.allSettled([this.#data, this.#index].map(async (file) => file.close()));
+    }
   }
 
   /** Its snapshots. @returns {DiskSnapshots} */

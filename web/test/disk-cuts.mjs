@@ -288,6 +288,16 @@ async function oldAndSlow() {
   await assert.rejects(SnapshotDisk.open(kept(), { name: "old", snapshot: "none" }), { code: "ENOENT" });
 }
 
+/** What cannot be understood is not made anew. */
+async function damaged() {
+  const disk = await open();
+  await disk.snapshots.make("one");
+  await disk.close();
+  for (const at of [30, 65536 + 30]) files.index.write(at, new Uint8Array([1, 2, 3]));
+  await assert.rejects(open({ size: SIZE }), /damaged/);
+}
+
 await cutOften();
+await damaged();
 await oldAndSlow();
 console.log(`${cuts} cuts, seed ${seed}: nothing is lost`);
