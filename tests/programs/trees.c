@@ -5,6 +5,7 @@
  *   trees names FOLDER COUNT          so many names in one directory
  *   trees sparse FILE SIZE            a file with little in it, and the end far away
  *   trees exercise FILE SEED STEPS    one file, read and changed at random in all ways, beside a model in memory
+ *   trees cut FOLDER COUNT            files that are cut while they are written back
  *   trees stress FOLDER SEED STEPS PROCESSES    names made, moved and removed at random by several processes
  *   trees tell FOLDER                 a line for each thing below it: name, kind, mode, owner, size, checksum
  *
@@ -252,6 +253,28 @@ static void some_path(char *path)
     for (uint64_t depth = below(4) + 1; depth > 0; depth--) at += (size_t)sprintf(path + at, "%s%c%u", at ? "/" : "", "dfl"[below(3)], (unsigned)below(12));
 }
 
+/* Files that are cut while what was cut off is on its way to the disk. */
+static void cut(const char *folder, unsigned count)
+{
+    char path[64];
+    start_random(count);
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/cut-%u", folder, i);
+        int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644), status;
+        CHECK(fd >= 0);
+        fill(sizeof buffer);
+        CHECK(pwrite(fd, buffer, sizeof buffer, 0) == (ssize_t)sizeof buffer);
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) _exit(fsync(fd) != 0);
+        usleep((useconds_t)below(4000));
+        /* Whole pages: nothing of the file has to be written because of it. */
+        CHECK(ftruncate(fd, (off_t)(4096 * below(17))) == 0);
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+        CHECK(close(fd) == 0);
+    }
+}
+
 /* What may go wrong is what Linux says, too, of names that are not there or not what they should be. */
 static void may_fail(int result)
 {
@@ -376,6 +399,7 @@ int main(int argc, char **argv)
     else if (strcmp(what, "names") == 0) names(argv[2], (unsigned)number);
     else if (strcmp(what, "sparse") == 0) sparse(argv[2], number);
     else if (strcmp(what, "exercise") == 0) exercise(argv[2], number, steps);
+    else if (strcmp(what, "cut") == 0) cut(argv[2], (unsigned)number);
     else if (strcmp(what, "stress") == 0) stress(argv[2], number, steps, argc > 5 ? (unsigned)atoi(argv[5]) : 1);
     else if (strcmp(what, "tell") == 0) { CHECK(chdir(argv[2]) == 0); tell(""); }
     else return fprintf(stderr, "trees: see the beginning of its source\n"), 2;

@@ -19,7 +19,7 @@ struct Amounts {
     memory: u64,
     timeout: Duration,
     /// Each in a directory of its own, before the next is made.
-    parts: [&'static str; 5],
+    parts: [&'static str; 6],
     has_debian: bool,
 }
 
@@ -32,6 +32,7 @@ const SHORT: Amounts = Amounts {
         "mkdir names; $t names names 3000",
         "$t sparse sparse 134217728",
         "for seed in 1 2; do $t exercise file-$seed $seed 1500; done",
+        "mkdir cut; $t cut cut 100",
         "mkdir wild; $t stress wild 1 5000 3",
     ],
     has_debian: false,
@@ -46,6 +47,7 @@ const LONG: Amounts = Amounts {
         "mkdir names; $t names names 200000",
         "$t sparse sparse 4294967296",
         "for seed in 1 2 3 4 5 6 7 8; do $t exercise file-$seed $seed 50000; done",
+        "mkdir cut; $t cut cut 2000",
         "mkdir wild; for seed in 1 11 21 31; do $t stress wild $seed 100000 5; done",
     ],
     has_debian: true,

@@ -35,7 +35,7 @@ export const options = async (more = {}) => {
 };
 
 /** The disk as it was when the machine was saved. */
-export const saved = async () => options({ image: await disks.snapshot(NAME, SAVED), replace: true });
+export const saved = async () => options({ snapshot: SAVED });
 
 /**
  * Connects the panel; `machine` gives the machine that runs, `boot` starts one with a changed disk.
@@ -58,7 +58,7 @@ export function connect({ machine, boot }) {
   const restore = attempt(async (event) => {
     const { snapshot } = event.target.dataset;
     if (!(await confirm(`Go back to “${snapshot}”? What was changed since is lost.`, "Go back"))) return;
-    boot({ image: await disks.snapshot(NAME, snapshot), replace: true });
+    boot({ snapshot });
   });
   const remove = attempt(async (event) => {
     const { snapshot } = event.target.dataset;
@@ -100,7 +100,7 @@ async function exportDisk(machine) {
   try {
     const image = await disks.image(NAME, copy);
     // The empty parts of a disk are most of it: packed they are next to nothing.
-    const packed = image.stream().pipeThrough(new CompressionStream("gzip"));
+    const packed = image.pipeThrough(new CompressionStream("gzip"));
     await files.saveStream(packed, "aurora-disk.img.gz", "application/gzip");
   } finally {
     await disks.removeSnapshot(NAME, copy);
@@ -110,7 +110,7 @@ async function exportDisk(machine) {
 /** Shows what is known of the disk. */
 async function refresh(machine, { restore, remove }) {
   const disk = machine?.disks[0];
-  const isKept = disk?.store === "opfs";
+  const isKept = ["opfs", "indexeddb", "cache"].includes(disk?.store);
   element("disk-store").textContent = disk ? STORES[disk.store] : "There is no machine";
   element("disk-store").dataset.store = disk?.store ?? "";
   for (const id of ["disk-snapshot", "disk-export"]) element(id).disabled = !isKept;
@@ -147,7 +147,7 @@ export async function borrow() {
   const copy = `look ${crypto.randomUUID()}`;
   await disks.makeSnapshot(NAME, copy);
   return {
-    disk: await options({ image: await disks.snapshot(NAME, copy), store: "memory" }),
+    disk: await options({ image: { disk: NAME, snapshot: copy }, store: "memory" }),
     done: () => disks.removeSnapshot(NAME, copy),
   };
 }

@@ -1,40 +1,36 @@
 // Disks in a browser's worker: a file in the origin's private file system (OPFS), else IndexedDB, else the Cache API,
 // else memory. One machine has a disk at a time, whatever tab it is in.
-import { BlockDisk, cacheStore, indexedStore } from "./disk-blocks.js";
-import { fill, isZero } from "./disk-copy.js";
+import { Blocks, cacheStore, indexedStore } from "./disk-blocks.js";
 import { missing, openMemory } from "./disk-memory.js";
 import { openServer } from "./disk-server.js";
-import { DISK, folder, own, snapshotFolder } from "./disk-store.js";
+import { SnapshotDisk } from "./disk-snapshots.js";
+import { DATA, folder, INDEX, OLD_DISK, own } from "./disk-store.js";
 import { AuroraError } from "./error.js";
 
 /** @import { Opened } from "./disk-copy.js" */
-/** @import { Disk, DiskHolder, DiskOptions, DiskStore } from "./types.js" */
+/** @import { Disk, DiskHolder, DiskOptions } from "./types.js" */
 
-/** What is not whole yet. */
-const PART = "part";
-/** Bytes copied at a time. */
-const RUN = 1 << 20;
-
-/** @typedef {FileSystemFileHandle & { move: (name: string) => Promise<void> }} Movable */
 /** @typedef {any} AccessHandle the types of `FileSystemSyncAccessHandle` are the worker's, and this is checked with the page's */
 
-/** A file that is read and written at once. */
-class OpfsDisk {
-  takesTime = false;
-  readOnly = false;
-  store = /** @type {DiskStore} */ ("opfs");
-
-  /** @param {AccessHandle} handle @param {string} name */
-  constructor(handle, name) {
+/** A file of the private file system, which is read and written at once. */
+class OpfsFile {
+  /** @param {AccessHandle} handle @param {boolean} grows whether what it does not have yet is read as zeros */
+  constructor(handle, grows) {
     this.handle = handle;
-    this.name = name;
-    this.size = handle.getSize();
+    this.grows = grows;
+  }
+
+  /** @param {FileSystemDirectoryHandle} at @param {string} name @param {boolean} grows */
+  static async open(at, name, grows) {
+    const file = /** @type {any} */ (await at.getFileHandle(name, { create: true }));
+    return new OpfsFile(await file.createSyncAccessHandle(), grows);
   }
 
   /** @param {number} offset @param {Uint8Array} bytes */
   read(offset, bytes) {
     const count = this.handle.read(bytes, { at: offset });
-    if (count < bytes.length) throw new AuroraError("the disk's file has become shorter");
+    if (count < bytes.length && !this.grows) throw new AuroraError("the disk's file has become shorter");
+    bytes.fill(0, count);
   }
 
   /** @param {number} offset @param {Uint8Array} bytes */
@@ -47,123 +43,88 @@ class OpfsDisk {
     this.handle.flush();
   }
 
+  /** @param {number} bytes */
+  setLength(bytes) {
+    if (this.handle.getSize() !== bytes) this.handle.truncate(bytes);
+  }
+
   close() {
     this.handle.close();
   }
-
-  /**
-   * Copies it as it is at the moment `at` is called.
-   * @param {string} snapshot
-   * @param {() => void} [at]
-   */
-  async copy(snapshot, at = () => {}) {
-    const target = await (await snapshotFolder(this.name)).getFileHandle(snapshot, { create: true });
-    const copy = await accessHandle(target);
-    try {
-      copyTo(this, copy);
-      at();
-    } catch (error) {
-      copy.close();
-      await (await snapshotFolder(this.name)).removeEntry(snapshot);
-      throw error;
-    }
-    copy.close();
-  }
 }
 
-/** @param {FileSystemFileHandle} file @returns {Promise<AccessHandle>} */
-const accessHandle = (file) => /** @type {any} */ (file).createSyncAccessHandle();
-
-/**
- * @param {OpfsDisk} disk
- * @param {AccessHandle} copy
- */
-function copyTo(disk, copy) {
-  const buffer = new Uint8Array(RUN);
-  copy.truncate(0);
-  copy.truncate(disk.size);
-  for (let at = 0; at < disk.size; at += RUN) {
-    const bytes = buffer.subarray(0, Math.min(RUN, disk.size - at));
-    disk.read(at, bytes);
-    if (!isZero(bytes) && copy.write(bytes, { at }) < bytes.length) {
-      throw new DOMException("the storage is full", "QuotaExceededError");
-    }
-  }
-  copy.flush();
-}
-
-/**
- * Opens the file of a disk, making it if it is not there.
- * @param {DiskOptions} options
- * @param {Opened} image
- */
-async function openOpfs({ name, size = 0, replace = false }, image) {
-  const at = await folder(name);
-  const exists = await at.getFileHandle(DISK).then(
-    () => true,
-    () => false,
-  );
-  const made = !exists || replace ? await createOpfs(at, name, size, image) : 0;
-  const disk = new OpfsDisk(await accessHandle(await at.getFileHandle(DISK)), name);
-  if (disk.size >= made) return disk;
-  disk.close();
-  await at.removeEntry(DISK);
-  throw new AuroraError(`the browser kept ${disk.size} of the ${made} bytes of the disk ${name}: private windows may`);
-}
-
-/**
- * The old disk is there until the new one is whole. Returns how long that is: Chromium's private windows have been seen
- * to lose the end of a large file without an error.
- * @param {FileSystemDirectoryHandle} at
- * @param {string} name
- * @param {number} size
- * @param {Opened} image
- */
-async function createOpfs(at, name, size, image) {
-  const part = /** @type {Movable} */ (await at.getFileHandle(PART, { create: true }));
-  const handle = await accessHandle(part);
-  let whole;
+/** @param {FileSystemDirectoryHandle} at @param {string} name */
+const sizeOf = async (at, name) => {
   try {
-    handle.truncate(0);
-    handle.truncate(size);
-    const length = image ? await fill(new OpfsDisk(handle, name), image) : 0;
-    whole = Math.max(size, length);
-    if (whole === 0) throw missing(name);
-    handle.truncate(whole);
-    handle.flush();
-  } catch (error) {
-    handle.close();
-    await at.removeEntry(PART);
+    return (await (await at.getFileHandle(name)).getFile()).size;
+  } catch (/** @type {any} */ error) {
+    if (error.name === "NotFoundError") return undefined;
     throw error;
   }
-  handle.close();
-  await part.move(DISK);
-  return whole;
-}
+};
 
 /**
- * @param {import("./disk-blocks.js").BlockStore} blocks
+ * Opens the files of a disk, making them if they are not there.
  * @param {DiskOptions} options
  * @param {Opened} image
  */
-async function openBlocks(blocks, { name, size = 0, replace = false }, image) {
-  const present = await blocks.size();
-  if (present !== undefined && !replace) return new BlockDisk(blocks, present);
-  await blocks.clear();
-  const disk = new BlockDisk(blocks, size);
-  const length = image ? await fill(disk, image) : 0;
-  if (length + size === 0) throw missing(name);
-  await disk.flush();
-  disk.size = Math.max(size, length);
-  await blocks.setSize(disk.size);
-  return disk;
+async function openOpfs(options, image) {
+  const at = await folder(options.name);
+  // The disk's only file, from before there were indexes.
+  const size = await sizeOf(at, OLD_DISK);
+  const isNew = size === undefined && !(await sizeOf(at, INDEX));
+  if (isNew && !image && !options.size) throw missing(options.name);
+  const name = size === undefined ? DATA : OLD_DISK;
+  /** @type {OpfsFile[]} */
+  const files = [];
+  try {
+    for (const [file, grows] of /** @type {[string, boolean][]} */ ([[name, false], [INDEX, true]])) {
+      files.push(await OpfsFile.open(at, file, grows));
+    }
+    const [data, index] = files;
+    const disk = await SnapshotDisk.open({ store: "opfs", takesTime: false, data, index, size }, options, image);
+    if (isNew) await keepsAll(at, data, options.name);
+    return disk;
+  } catch (error) {
+    for (const file of files) file.close();
+    if (isNew) for (const file of [INDEX, DATA]) await at.removeEntry(file).catch(() => {});
+    throw error;
+  }
+}
+
+/**
+ * Chromium's private windows have been seen to lose the end of a large file without an error.
+ * @param {FileSystemDirectoryHandle} at
+ * @param {OpfsFile} data
+ * @param {string} name
+ */
+async function keepsAll(at, data, name) {
+  const made = data.handle.getSize();
+  data.close();
+  data.handle = (await OpfsFile.open(at, DATA, false)).handle;
+  const kept = data.handle.getSize();
+  if (kept < made) {
+    throw new AuroraError(`the browser kept ${kept} of the ${made} bytes of the disk ${name}: private windows may`);
+  }
+}
+
+/**
+ * @param {"indexeddb" | "cache"} store
+ * @param {(name: string) => Promise<import("./disk-blocks.js").BlockStore>} open
+ * @param {DiskOptions} options
+ * @param {Opened} image
+ */
+async function openBlocks(store, open, options, image) {
+  const blocks = await open(`aurora disk ${options.name}`);
+  const kept = { data: new Blocks(blocks), index: new Blocks(await open(`aurora index of ${options.name}`)) };
+  return SnapshotDisk.open({ store, takesTime: true, ...kept, size: await blocks.size() }, options, image);
 }
 
 /** The stores from best to worst. @type {Record<string, (options: DiskOptions, image: Opened) => Promise<Disk>>} */
 const STORES = {
   opfs: openOpfs,
-  indexeddb: async (options, image) => openBlocks(await indexedStore(options.name), options, image),
-  cache: async (options, image) => openBlocks(await cacheStore(options.name), options, image),
+  indexeddb: (options, image) => openBlocks("indexeddb", indexedStore, options, image),
+  cache: (options, image) => openBlocks("cache", cacheStore, options, image),
   memory: openMemory,
 };
 
@@ -190,8 +151,11 @@ export async function openDisk(options, image, holder) {
     return Object.assign(disk, {
       readOnly: disk.readOnly || (options.readOnly ?? false),
       close: async () => {
-        await close();
-        release();
+        try {
+          await close();
+        } finally {
+          release();
+        }
       },
     });
   } catch (error) {

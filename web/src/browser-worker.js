@@ -1,5 +1,6 @@
 // The worker's entry in a browser.
 import { openDisk } from "./browser-disk.js";
+import { streamSnapshot } from "./disk-store.js";
 import { keep } from "./worker.js";
 
 keep({
@@ -7,4 +8,5 @@ keep({
   listen: (receive) => (self.onmessage = ({ data }) => receive(data)),
   fetch: (place, init) => fetch(place, init),
   openDisk,
+  readSnapshot: (disk, snapshot) => streamSnapshot(disk, snapshot),
 });

@@ -1,11 +1,9 @@
-// A disk of 64 KiB blocks in a store that answers later: IndexedDB or the Cache API.
+// Bytes in blocks of 64 KiB in a store that answers later: IndexedDB or the Cache API.
 //
 // Writes end once they are in the worker's memory, as in a real disk's cache, and are saved soon after; a flush ends when
 // everything before it is saved. Transfers are done in the order they come, so what is read of a block, changed and put
 // back is never somebody's in between.
 import { parts } from "./disk-memory.js";
-
-/** @import { DiskStore } from "./types.js" */
 
 export const BLOCK = 65536;
 /** Blocks that are kept after they were read. */
@@ -16,18 +14,14 @@ const SOON = 50;
 /**
  * Where blocks are.
  * @typedef {object} BlockStore
- * @property {DiskStore} kind
  * @property {(block: number) => Promise<Uint8Array | undefined>} get
  * @property {(blocks: Map<number, Uint8Array>, strict: boolean) => Promise<void>} put makes them last if `strict`
- * @property {() => Promise<number | undefined>} size of the disk; undefined if it is not there, or not whole
- * @property {(size: number) => Promise<void>} setSize says that it is whole
+ * @property {() => Promise<number | undefined>} size of a disk from before disks had an index (disk-index.js)
  * @property {() => Promise<void>} clear
  * @property {() => void} close
  */
 
-export class BlockDisk {
-  takesTime = true;
-  readOnly = false;
+export class Blocks {
   #blocks;
   /** Written and not yet being saved. @type {Map<number, Uint8Array>} */
   #dirty = new Map();
@@ -41,14 +35,9 @@ export class BlockDisk {
   #saves = Promise.resolve();
   #isDue = false;
 
-  /**
-   * @param {BlockStore} blocks
-   * @param {number} size
-   */
-  constructor(blocks, size) {
+  /** @param {BlockStore} blocks */
+  constructor(blocks) {
     this.#blocks = blocks;
-    this.size = size;
-    this.store = blocks.kind;
   }
 
   /** @param {number} offset @param {Uint8Array} bytes */
@@ -87,6 +76,15 @@ export class BlockDisk {
 
   async close() {
     await this.flush().finally(() => this.#blocks.close());
+  }
+
+  /** What was never written takes no room, so only an empty one differs from others. @param {number} length */
+  async setLength(length) {
+    if (length > 0) return;
+    await this.#transfers;
+    this.#dirty.clear();
+    this.#kept.clear();
+    await this.#blocks.clear();
   }
 
   /** @param {() => Promise<void>} act */
@@ -157,12 +155,12 @@ const completed = (transaction) =>
   });
 
 /**
- * Blocks in IndexedDB: a database a disk, a record a block.
+ * Blocks in IndexedDB: a record a block, in a database of this name.
  * @param {string} name
  * @returns {Promise<BlockStore>}
  */
 export async function indexedStore(name) {
-  const opening = indexedDB.open(`aurora disk ${name}`, 1);
+  const opening = indexedDB.open(name, 1);
   opening.onupgradeneeded = () => {
     opening.result.createObjectStore("blocks");
     opening.result.createObjectStore("disk");
@@ -172,7 +170,6 @@ export async function indexedStore(name) {
   const writing = (strict, stores) =>
     database.transaction(stores, "readwrite", { durability: strict ? "strict" : "relaxed" });
   return {
-    kind: "indexeddb",
     get: (block) => answer(database.transaction("blocks").objectStore("blocks").get(block)),
     put(blocks, strict) {
       const transaction = writing(strict, ["blocks", "disk"]);
@@ -183,11 +180,6 @@ export async function indexedStore(name) {
       return completed(transaction);
     },
     size: () => answer(database.transaction("disk").objectStore("disk").get("size")),
-    setSize(size) {
-      const transaction = writing(true, ["disk"]);
-      transaction.objectStore("disk").put(size, "size");
-      return completed(transaction);
-    },
     clear() {
       const transaction = writing(true, ["blocks", "disk"]);
       transaction.objectStore("disk").clear();
@@ -199,12 +191,12 @@ export async function indexedStore(name) {
 }
 
 /**
- * Blocks in the Cache API: a response a block. It says nothing of when they last.
+ * Blocks in the Cache API: a response a block, in a cache of this name. It says nothing of when they last.
  * @param {string} name
  * @returns {Promise<BlockStore>}
  */
 export async function cacheStore(name) {
-  const cache = await caches.open(`aurora disk ${name}`);
+  const cache = await caches.open(name);
   const place = (/** @type {string | number} */ what) => new URL(`/.aurora-disk/${what}`, location.origin).href;
   /** @param {string | number} what */
   const get = async (what) => {
@@ -212,7 +204,6 @@ export async function cacheStore(name) {
     return found && new Uint8Array(await found.arrayBuffer());
   };
   return {
-    kind: "cache",
     get,
     async put(blocks) {
       const puts = [...blocks].map(([block, bytes]) =>
@@ -224,7 +215,6 @@ export async function cacheStore(name) {
       const size = await get("size");
       return size && Number(new TextDecoder().decode(size));
     },
-    setSize: (size) => cache.put(place("size"), new Response(String(size))),
     async clear() {
       for (const request of await cache.keys()) await cache.delete(request);
     },

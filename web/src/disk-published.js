@@ -224,14 +224,18 @@ export class PublishedDisk {
     await this.#local.close();
   }
 
-  /** A copy of the local disk: what is not here is not in the copy either. */
-  get copy() {
-    const { copy } = this.#local;
-    if (!copy) return undefined;
-    return async (/** @type {string} */ snapshot, /** @type {() => void} */ at) => {
-      await this.flush();
-      return copy.call(this.#local, snapshot, at);
-    };
+  /** Those of the local disk: what is not here is not in them either. */
+  get snapshots() {
+    const { snapshots } = this.#local;
+    return (
+      snapshots && {
+        ...snapshots,
+        make: async (/** @type {string} */ name, /** @type {() => void} */ at) => {
+          await this.flush();
+          return snapshots.make(name, at);
+        },
+      }
+    );
   }
 
   /** Whether a page is here, or zero. @param {number} page */
@@ -381,25 +385,24 @@ export async function openPublished({ name, base, image, replace }, openLocal, f
 export const isPublished = (head) => text(head.subarray(0, 8)) === MAGIC;
 
 /**
- * The image a copy of such a disk is of; a copy of any other is one itself. Fails if not all of it is there.
- * @param {Blob} copy
- * @returns {Promise<Blob>}
+ * Where in a copy of such a disk the image is; a copy of any other is one itself. Fails if not all of it is there.
+ * @param {number} size
+ * @param {(start: number, length: number) => Promise<Uint8Array<ArrayBuffer>>} read
+ * @returns {Promise<{ start: number, end: number }>}
  */
-export async function plainImage(copy) {
-  const part = async (/** @type {number} */ start, /** @type {number} */ length) =>
-    new Uint8Array(await copy.slice(start, start + length).arrayBuffer());
-  const head = await part(0, PAGE);
-  if (!isPublished(head)) return copy;
+export async function plainImage(size, read) {
+  const head = await read(0, Math.min(size, PAGE));
+  if (!isPublished(head)) return { start: 0, end: size };
   const length = new DataView(head.buffer).getUint32(12, true);
-  const manifest = new Manifest(await part(PAGE, Math.min(length, MAX_MANIFEST)));
+  const manifest = new Manifest(await read(PAGE, Math.min(length, MAX_MANIFEST)));
   const { map, data } = layout(length, manifest.size);
-  const here = await part(map, data - map);
+  const here = await read(map, data - map);
   const perChunk = manifest.chunk / PAGE;
   for (let page = 0; page < manifest.size / PAGE; page++) {
     if ((here[page >> 3] >> (page & 7)) & 1 || !manifest.hash(Math.floor(page / perChunk))) continue;
     throw new AuroraError("not all of the disk has come from the network yet");
   }
-  return copy.slice(data, data + manifest.size);
+  return { start: data, end: data + manifest.size };
 }
 
 /** @param {Response} response */

@@ -66,14 +66,16 @@ export interface DiskOptions {
    * `"server"` a URL.
    */
   name: string;
-  /** What a disk that is not there yet starts with: an image, plain or gzip. */
-  image?: Source;
+  /** What a disk that is not there yet starts with: an image, plain or gzip, or in a browser another disk's snapshot. */
+  image?: Source | { disk: string; snapshot: string };
   /** What a disk that is not there yet begins as, in place of an image: it is fetched as it is touched. */
   base?: Published;
   /** Bytes of a disk that is not there yet; at least as many as the image has. */
   size?: number;
   /** Writes fail. */
   readOnly?: boolean;
+  /** In a browser: goes back to this snapshot of the disk first. */
+  snapshot?: string;
   /** Makes the disk anew even if it is there; the old one stays until the new one is whole. */
   replace?: boolean;
   /** The only place to keep it. Without, the best there is: see `Disk.store` of `Aurora.disks`. In Node, files and memory. */
@@ -238,17 +240,43 @@ export interface Disk {
   /** Makes what was written last. */
   flush(): void | Promise<void>;
   close(): void | Promise<void>;
-  /** Copies it as it is at the moment `at` is called, where that can be done. */
-  copy?(snapshot: string, at?: () => void): Promise<void>;
+  /** Its snapshots, if its store can have any. */
+  readonly snapshots?: DiskSnapshots;
   /** Fetches what of it is not there yet. */
   complete?(): Promise<void>;
 }
 
+/** A disk as it was once. */
+export interface DiskSnapshot {
+  name: string;
+  made: Date;
+  /** Bytes. */
+  size: number;
+}
+
+/** What an open disk does about its snapshots. */
+export interface DiskSnapshots {
+  /** The newest first. */
+  list(): DiskSnapshot[];
+  /** In place of one of this name; of the moment at which `at` is called. */
+  make(name: string, at?: () => void): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Fills `bytes` from `offset` on. */
+  read(name: string, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+}
+
+/** What who has a disk is asked about its snapshots. */
+export type SnapshotCall =
+  | { act: "list" }
+  | { act: "find" | "make" | "remove"; snapshot: string }
+  | { act: "read"; snapshot: string; offset: number; length: number };
+
 /** Who has a disk, asked by those who have not. */
 export interface DiskHolder {
+  /** It has it for a moment: who wants it waits. */
+  isBrief?: boolean;
   giveUp(): void;
-  /** Makes a snapshot. */
-  copy(name: string, snapshot: string): Promise<void>;
+  snapshots(name: string, call: SnapshotCall): Promise<unknown>;
 }
 
 /** What a platform gives the worker's side. */
@@ -263,4 +291,6 @@ export interface WorkerPort {
   listen(receive: (message: any) => void): void;
   /** Reads what `Platform.locate` gave. */
   fetch(place: string, init?: RequestInit): Promise<Response>;
+  /** Reads a snapshot of a disk that somebody has. */
+  readSnapshot?(disk: string, snapshot: string): Promise<ReadableStream<Uint8Array>>;
 }

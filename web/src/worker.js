@@ -3,11 +3,12 @@
 import { AuroraError } from "./error.js";
 import { inSlices } from "./disk-copy.js";
 import { isPublished, openPublished } from "./disk-published.js";
+import { answerFor } from "./disk-store.js";
 import { Link } from "./link.js";
 import { CONSOLE, LINK, Machine, RESTART, Runner, TURN_MS } from "./machine.js";
 import { Requests } from "./requests.js";
 
-/** @import { Disk, DiskOptions, Ending, WorkerPort } from "./types.js" */
+/** @import { Disk, DiskOptions, Ending, SnapshotCall, WorkerPort } from "./types.js" */
 
 /** Calls of the page that are answered. */
 const FILE_CALLS = [
@@ -228,7 +229,8 @@ class Keeper {
     const { name, image, base } = options;
     const holder = {
       giveUp: () => this.#giveUp(),
-      copy: (/** @type {string} */ name, /** @type {string} */ snapshot) => this.#copy(name, snapshot),
+      snapshots: (/** @type {string} */ name, /** @type {SnapshotCall} */ call) =>
+        answerFor(this.#disks[this.#names.indexOf(name)], call, () => this.#sync()),
     };
     const opened = image === undefined ? undefined : () => this.#stream(image, "disk");
     if (!base) return this.#ordinary(name, await this.#port.openDisk(options, opened, holder));
@@ -285,29 +287,20 @@ class Keeper {
   }
 
   /**
-   * A copy of a disk, with what the kernel had in memory.
-   * @param {string} name
-   * @param {string} snapshot
-   */
-  async #copy(name, snapshot) {
-    await this.#sync();
-    const disk = this.#disks[this.#names.indexOf(name)];
-    if (!disk?.copy) throw new AuroraError("disks are copied in the private file system only");
-    await disk.copy(snapshot);
-  }
-
-  /**
    * The machine, and its disk as it is at the same moment.
    * @param {string | undefined} name of the disk's snapshot
    */
   async #snapshot(name) {
     const [disk, ...more] = this.#disks;
     if (!disk) return this.#machine.snapshot();
-    if (name === undefined) throw new AuroraError("a machine with a disk goes on from a copy of that only: name one");
-    if (more.length > 0 || !disk.copy) throw new AuroraError("only one disk in private files can be copied");
+    if (name === undefined) throw new AuroraError("a machine with a disk goes on from a snapshot of that only: name one");
+    // Another store's disk may be in the middle of what the machine asked for.
+    if (more.length > 0 || !disk.snapshots || disk.store !== "opfs") {
+      throw new AuroraError("only a machine with one disk, in the private file system, can be saved");
+    }
     /** @type {Uint8Array | undefined} */
     let memory;
-    await disk.copy(name, () => (memory = this.#machine.snapshot()));
+    await disk.snapshots.make(name, () => (memory = this.#machine.snapshot()));
     return memory;
   }
 
@@ -328,6 +321,10 @@ class Keeper {
    */
   async #stream(source, stage) {
     if (source instanceof Blob) return this.#counted(inSlices(source), stage, source.size);
+    if (source.snapshot !== undefined) {
+      if (!this.#port.readSnapshot) throw new AuroraError("snapshots of disks are a browser's");
+      return this.#counted(await this.#port.readSnapshot(source.disk, source.snapshot), stage);
+    }
     const response = typeof source === "string" ? await this.#fetch(source) : new Response(source);
     const length = response.headers.get("content-length");
     // The length is of what travels, which may be compressed.

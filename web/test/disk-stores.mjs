@@ -14,7 +14,9 @@ async function inWorker(page, act, ...args) {
       const script = `import * as disks from ${JSON.stringify(module)};
         import * as blocks from ${JSON.stringify(new URL("disk-blocks.js", module).href)};
         const act = ${source};
-        try { self.postMessage({ value: await act({ ...disks, ...blocks }, ...${given}) }); }
+        const holder = { giveUp() {}, snapshots: async () => {} };
+        const openDisk = (options, image) => disks.openDisk(options, image, holder);
+        try { self.postMessage({ value: await act({ ...blocks, openDisk }, ...${given}) }); }
         catch (error) { self.postMessage({ error: [error.name, error.code, error.message].join(" ") }); }`;
       const place = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
       const worker = new Worker(place, { type: "module" });
@@ -69,6 +71,60 @@ try {
     assert.deepEqual(await inWorker(page, readBack, store), { size: 1 << 20, sum }, `${store}, after a reload`);
     assert.equal((await inWorker(page, write, store, true)).sum, sum);
   }
+  // Snapshots, in every store, asked for by a page: of a disk that a worker has, and of one that nobody has.
+  const held = async ({ openDisk }, store, call) => {
+    const disk = await openDisk({ name: "test", store });
+    await disk.write(0, new Uint8Array(4096).fill(1));
+    await disk.snapshots.make("one");
+    await disk.write(0, new Uint8Array(4096).fill(2));
+    await disk.snapshots.make("two");
+    await disk.snapshots.remove(call);
+    const names = disk.snapshots.list().map(({ name }) => name);
+    await disk.close();
+    const back = await openDisk({ name: "test", store, snapshot: "one" });
+    const bytes = new Uint8Array(512);
+    await back.read(0, bytes);
+    const none = await openDisk({ name: "other", store, size: 65536, snapshot: "one" }).catch((error) => error.code);
+    await back.close();
+    return [names, bytes[0], none];
+  };
+  for (const store of ["opfs", "indexeddb", "cache"]) {
+    assert.deepEqual(await inWorker(page, held, store, "two"), [["one"], 1, "ENOENT"], store);
+  }
+  const looked = await page.evaluate(async (module) => {
+    const { disks } = await import(module);
+    await disks.makeSnapshot("test", "later");
+    const names = (await disks.snapshots("test")).map(({ name }) => name);
+    const image = new Uint8Array(await new Response(await disks.image("test", "one")).arrayBuffer());
+    await disks.removeSnapshot("test", "one");
+    const missing = await disks.image("test", "one").catch((error) => error.code);
+    return [names, image.length, image[0], await disks.exists("test"), await disks.exists("none"), missing];
+  }, new URL("aurora-os/disks.js", url).href);
+  assert.deepEqual(looked, [["later", "one"], 1 << 20, 1, true, false, "ENOENT"]);
+
+  // A disk from before disks had an index is one file that holds it as it is.
+  const old = async ({ openDisk }) => {
+    let at = await navigator.storage.getDirectory();
+    for (const part of ["aurora", "old"]) at = await at.getDirectoryHandle(part, { create: true });
+    const file = await (await at.getFileHandle("disk", { create: true })).createSyncAccessHandle();
+    file.write(new Uint8Array(70_656).fill(5));
+    file.close();
+    const disk = await openDisk({ name: "old" });
+    await disk.snapshots.make("as it was");
+    await disk.write(0, new Uint8Array(512).fill(6));
+    await disk.close();
+    const said = [];
+    for (const snapshot of [undefined, "as it was"]) {
+      const opened = await openDisk({ name: "old", snapshot });
+      const bytes = new Uint8Array(opened.size);
+      await opened.read(0, bytes);
+      said.push([bytes.length, bytes[0], bytes[512], bytes.at(-1)]);
+      await opened.close();
+    }
+    return said;
+  };
+  assert.deepEqual(await inWorker(page, old), [[70_656, 6, 5, 5], [70_656, 5, 5, 5]]);
+
   // The best store is taken by itself, and in memory nothing stays.
   assert.equal((await inWorker(page, write)).store, "opfs");
   await inWorker(page, write, "memory");
@@ -93,20 +149,16 @@ try {
   }
 
   // What cannot be saved fails the flush, and is saved by the next one that can.
-  const failing = async ({ BlockDisk }) => {
+  const failing = async ({ Blocks }) => {
     const stored = new Map();
     let fails = true;
-    const disk = new BlockDisk(
-      {
-        kind: "indexeddb",
-        get: async (block) => stored.get(block),
-        put: async (blocks) => {
-          if (fails) throw new DOMException("full", "QuotaExceededError");
-          for (const [block, bytes] of blocks) stored.set(block, bytes.slice());
-        },
+    const disk = new Blocks({
+      get: async (block) => stored.get(block),
+      put: async (blocks) => {
+        if (fails) throw new DOMException("full", "QuotaExceededError");
+        for (const [block, bytes] of blocks) stored.set(block, bytes.slice());
       },
-      1 << 20,
-    );
+    });
     await disk.write(0, new Uint8Array(512).fill(7));
     const first = await disk.flush().catch((error) => error.name);
     await disk.write(512, new Uint8Array(512).fill(8));

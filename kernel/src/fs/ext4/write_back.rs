@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use core::task::Poll;
 
 use aurora_abi::Errno;
-use aurora_ext4::{AttributeChange, By, Error, Ino, Place, Plan, Progress, Step};
+use aurora_ext4::{AttributeChange, By, Error, Ext4, Ino, Place, Plan, Progress, Run, Step};
 use aurora_machine::Frame;
 
 use super::contents::add_run;
@@ -35,7 +35,27 @@ struct Writing {
     size: u64,
     pages: Vec<(u64, Frame)>,
     /// Runs of blocks that are unwritten until this is done.
-    unwritten: Vec<(u64, u64)>,
+    unwritten: Vec<Run>,
+}
+
+/// Notes that a run of blocks has its contents, as far as the file still has these blocks: cut off and written anew, it has
+/// others, which hold somebody else's bytes. What was freed is nobody's before the next commit, so they cannot be the same.
+fn note_written(ext4: &mut Ext4, ino: Ino, run: &Run, size: u64, by: By) -> aurora_ext4::Result<()> {
+    let Place::Unwritten(block) = run.place else { return Ok(()) };
+    let (mut at, end) = (run.logical, run.logical + run.count);
+    while at < end {
+        let before = at;
+        for now in ext4.map(ino, at, end - at)? {
+            if now.place == Place::Unwritten(block + (now.logical - run.logical)) {
+                ext4.written_and_grow(ino, now.logical, now.count, size, by)?;
+            }
+            at = now.logical + now.count;
+        }
+        if at == before {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Does what a plan says.
@@ -186,7 +206,7 @@ impl Disk {
                         Place::Blocks(block) => add_run(batch, run, block, self.block_size, (first, &frames)),
                         Place::Unwritten(block) => {
                             add_run(batch, run, block, self.block_size, (first, &frames));
-                            writing.unwritten.push((run.logical, run.count));
+                            writing.unwritten.push(*run);
                         }
                         // Past the end of the file, or cut off since.
                         Place::Hole => {}
@@ -205,18 +225,27 @@ impl Disk {
     async fn end_write(&self, writing: &Writing) -> Result<(), Errno> {
         let Writing { inode, by, size, .. } = writing;
         let (ino, by, size) = (inode.ino(), *by, *size);
-        for &(first, count) in &writing.unwritten {
-            self.until_done(|ext4| ext4.written_and_grow(ino, first, count, size, by), true).await?;
-        }
         let Some(cache) = inode.cache() else { return Ok(()) };
+        // Asked for in each step: the file may have been cut while its contents were on their way, and what was cut off
+        // must not come back.
+        let reach = || size.min(cache.size());
+        for run in &writing.unwritten {
+            self.until_done(|ext4| note_written(ext4, ino, run, reach(), by), true).await?;
+        }
         inode.refresh();
         let attributes = inode.state.lock().attributes;
-        if size > attributes.size && attributes.links > 0 && cache.size() >= size {
-            self.until_done(|ext4| ext4.grow(ino, size, by), true).await?;
+        if attributes.links == 0 {
+            return Ok(());
+        }
+        if size > attributes.size && cache.size() >= size {
+            self.until_done(|ext4| ext4.grow(ino, reach(), by), true).await?;
             inode.refresh();
-        } else if size < attributes.size && cache.size() == size && attributes.links > 0 {
-            // A write was announced, and less came.
-            while self.until_done(|ext4| ext4.truncate(ino, size, by), true).await? == Progress::More {}
+        }
+        if size < attributes.size {
+            // A write was announced, and less came: unless it is about to.
+            let is_all = || cache.size() == size && cache.next_dirty(size / aurora_machine::PAGE_SIZE).is_none();
+            let cut = |ext4: &mut Ext4| if is_all() { ext4.truncate(ino, size, by) } else { Ok(Progress::Done) };
+            while self.until_done(cut, true).await? == Progress::More {}
             inode.refresh();
         }
         Ok(())
