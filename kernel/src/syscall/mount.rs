@@ -10,6 +10,7 @@ use aurora_machine::PAGE_SIZE;
 
 use crate::block::Volume;
 use crate::fs::overlay::{self, Layers};
+use crate::fs::procfs::namespace_of;
 use crate::memory::UserPtr;
 use crate::memory::user::CStr;
 use crate::num::low32;
@@ -50,6 +51,18 @@ fn mounted(place: &PathRef) -> Result<(), Errno> {
     if place.mount.is_root(place) { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
+/// In the caller's tree of mounts a place must be: a descriptor or a directory to stand in may be of another namespace's, or
+/// of one that was taken away. Nothing would ever take away what is mounted there.
+fn in_tree(cx: &Context<'_>, place: &PathRef) -> Result<(), Errno> {
+    let own = cx.thread.fs().namespace().id;
+    if cx.kernel().vfs.has(&place.mount, Some(own)) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// The same of a place where something is to be mounted.
+fn may_be_covered(cx: &Context<'_>, place: &PathRef) -> Result<(), Errno> {
+    if cx.kernel().vfs.has(&place.mount, None) { in_tree(cx, place) } else { Err(Errno::ENOENT) }
+}
+
 pub(super) async fn mount(
     cx: &mut Context<'_>,
     source: UserPtr<CStr>,
@@ -79,6 +92,7 @@ pub(super) async fn mount(
     match () {
         () if flags & MS_REMOUNT != 0 => {
             mounted(&place)?;
+            in_tree(cx, &place)?;
             place.mount.set_flags(options);
         }
         () if flags & MS_BIND != 0 => {
@@ -86,10 +100,18 @@ pub(super) async fn mount(
                 return Err(Errno::EINVAL);
             }
             let from = cx.resolve(AT_FDCWD, &source, Follow::Yes)?;
+            // What stands for a namespace is in no tree, and keeps it by a name so.
+            if namespace_of(from.inode()).is_none() {
+                in_tree(cx, &from)?;
+            }
+            may_be_covered(cx, &place)?;
             vfs.bind(&from, place, flags & MS_REC != 0)?;
         }
         () if propagation != 0 => {
             mounted(&place)?;
+            if !vfs.has(&place.mount, None) {
+                return Err(Errno::EINVAL);
+            }
             let only = flags & !(MS_REC | MS_SILENT);
             let found = PROPAGATION.iter().find(|(bit, _)| *bit == only).ok_or(Errno::EINVAL)?;
             vfs.set_propagation(&place, found.1, flags & MS_REC != 0);
@@ -99,6 +121,8 @@ pub(super) async fn mount(
                 return Err(Errno::EINVAL);
             }
             let from = cx.resolve(AT_FDCWD, &source, Follow::Yes)?;
+            in_tree(cx, &from)?;
+            may_be_covered(cx, &place)?;
             vfs.move_mount(&from, place)?;
         }
         () => new_mount(cx, &source, place, &kind, options, &data).await?,
@@ -138,6 +162,7 @@ async fn new_mount(
         }
         _ => return Err(Errno::ENODEV),
     };
+    may_be_covered(cx, &place)?;
     let shown = String::from_utf8_lossy(source).into_owned();
     kernel.vfs.mount(root, place, &shown, kind, options)
 }
@@ -240,6 +265,7 @@ pub(super) async fn umount2(cx: &mut Context<'_>, target: UserPtr<CStr>, flags: 
     let place = cx.resolve(AT_FDCWD, &name, follow)?;
     may_mount(cx)?;
     mounted(&place)?;
+    in_tree(cx, &place)?;
     if flags & MNT_EXPIRE != 0 {
         if flags & (MNT_FORCE | MNT_DETACH) != 0 {
             return Err(Errno::EINVAL);
@@ -267,6 +293,9 @@ pub(super) async fn pivot_root(cx: &mut Context<'_>, new: UserPtr<CStr>, put_old
     let put_old = cx.directory(&old_name)?;
     let vfs = &cx.kernel().vfs;
     let root = cx.thread.fs().root();
+    may_be_covered(cx, &put_old)?;
+    in_tree(cx, &root)?;
+    in_tree(cx, &new)?;
     vfs.pivot(&root, &new, &put_old)?;
     // Who stood in the old root stands in the new one.
     for process in cx.kernel().processes.processes() {

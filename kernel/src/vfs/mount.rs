@@ -236,6 +236,11 @@ impl Vfs {
         self.mounts.lock().iter().filter(|m| m.namespace == namespace).cloned().collect()
     }
 
+    /// Whether a mount is in a tree, that of `namespace` if it is given, and was not taken away.
+    pub fn has(&self, mount: &Arc<Mount>, namespace: Option<u64>) -> bool {
+        namespace.is_none_or(|n| n == mount.namespace) && self.mounts.lock().iter().any(|m| Arc::ptr_eq(m, mount))
+    }
+
     /// Mounts a file system at a directory.
     pub fn mount(
         &self,
@@ -444,10 +449,6 @@ impl Vfs {
     /// Takes the mount whose root `at` is away; `EBUSY` while something is mounted in it or in use, unless `lazy`.
     pub fn unmount(&self, at: &PathRef, lazy: bool) -> Result<(), Errno> {
         let mount = at.mount.clone();
-        let is_mounted = mount.is_root(at) && self.mounts.lock().iter().any(|m| Arc::ptr_eq(m, &mount));
-        if !is_mounted {
-            return Err(Errno::EINVAL);
-        }
         let Some(place) = mount.place() else { return Err(Errno::EBUSY) };
         let inner = self.below(at);
         // Ours, the table's, and the caller's reference.

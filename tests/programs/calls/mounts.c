@@ -1,5 +1,6 @@
 // Mounts: mount, umount2, propagation, namespaces, pivot_root, overlay.
 #include "calls.h"
+#include <limits.h>
 #include <linux/mount.h>
 #include <sys/mount.h>
 #include <sys/utsname.h>
@@ -229,6 +230,53 @@ CASE("mount", "two kinds of propagation at once are EINVAL") {
   OK(tmpfs("a", 0));
   FAILS(EINVAL, mount(NULL, "a", NULL, MS_SHARED | MS_PRIVATE, NULL));
   FAILS(EINVAL, mount(NULL, "b", NULL, MS_SHARED, NULL));
+}
+// What is mounted at `.` is not in the case's own tree: nothing to work with.
+static void not_ours(const char *ours) {
+  HOLDS(tmpfs(".", 0) == -1);
+  HOLDS(mount(ours, ".", NULL, MS_BIND, NULL) == -1);
+  FAILS(EINVAL, mount(".", ours, NULL, MS_BIND, NULL));
+  FAILS(EINVAL, mount(".", ours, NULL, MS_MOVE, NULL));
+  FAILS(EINVAL, mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL));
+  FAILS(EINVAL, umount2(".", MNT_DETACH));
+}
+CASE("mount", "in another namespace's tree is EINVAL, whatever is done") {
+  char ours[PATH_MAX];
+  dirs();
+  OK(tmpfs("b", 0));
+  OK(mkdir("b/old", 0755));
+  HOLDS(realpath("a", ours));
+  int theirs = OK(open("b", O_RDONLY | O_DIRECTORY));
+  CHILD(other) {
+    OK(unshare(CLONE_NEWNS));
+    OK(fchdir(theirs));
+    not_ours(ours);
+    FAILS(EINVAL, tmpfs(".", 0));
+    FAILS(EINVAL, mount(ours, ".", NULL, MS_BIND, NULL));
+    FAILS(EINVAL, syscall(SYS_pivot_root, ".", "old"));
+    OK(mount(NULL, ".", NULL, MS_SHARED, NULL));
+  }
+  IS(0, ended(other));
+}
+CASE("mount", "in what was taken away fails, whatever is done") {
+  char ours[PATH_MAX];
+  dirs();
+  OK(tmpfs("b", 0));
+  HOLDS(realpath("a", ours));
+  int gone = OK(open("b", O_RDONLY | O_DIRECTORY));
+  OK(umount2("b", MNT_DETACH));
+  OK(fchdir(gone));
+  not_ours(ours);
+}
+CASE("mount", "in a namespace nobody has any more fails, whatever is done") {
+  char ours[PATH_MAX];
+  dirs();
+  OK(tmpfs("b", 0));
+  HOLDS(realpath("a", ours));
+  int gone = OK(open("b", O_RDONLY | O_DIRECTORY));
+  OK(unshare(CLONE_NEWNS));
+  OK(fchdir(gone));
+  not_ours(ours);
 }
 CASE("umount2", "of what is no mount is EINVAL") {
   dirs();
