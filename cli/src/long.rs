@@ -33,7 +33,11 @@ struct Outcome {
 const TESTS: [Test; 11] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
-    Test { name: "memory", about: "A worker whose program makes new code for 30 minutes, in Node", run: memory::run },
+    Test {
+        name: "memory",
+        about: "A worker whose program makes new code for 30 minutes, in Node and Chromium",
+        run: memory::run,
+    },
     Test { name: "fuzz", about: "System calls at random from inside, 2 hours on hosted", run: fuzz },
     Test { name: "stress", about: "Much of everything, on all machines, and everything given back", run: stress },
     Test { name: "ext4-trees", about: "ext4: long random work in every format, 200,000 names", run: ext4_trees },

@@ -32,32 +32,37 @@ pub(crate) mod function {
     pub(crate) const FIRST: u32 = 7;
 }
 
-/// Numbers of the types every module has.
+/// Numbers of the types modules have. The entrance has all; the others only those before [`signature::OTHERS`], since V8 11
+/// keeps 40 bytes for each type of each module for ever.
 pub(crate) mod signature {
     /// A translated function: base, fuel, entry and depth to RIP and fuel.
     pub(crate) const TRANSLATED: u32 = 0;
-    /// [`super::function::LOAD`].
-    pub(crate) const LOAD: u32 = 1;
-    /// [`super::function::STORE`].
-    pub(crate) const STORE: u32 = 2;
-    /// [`super::function::HIGH`].
-    pub(crate) const HIGH: u32 = 3;
-    /// Ours, for loads.
-    pub(crate) const LOAD_HELPER: u32 = 4;
-    /// Ours, for stores.
-    pub(crate) const STORE_HELPER: u32 = 5;
-    /// Ours, for ops.
-    pub(crate) const CALL_OUT: u32 = 6;
-    /// Ours, for conditions.
-    pub(crate) const CONDITION: u32 = 7;
-    /// How we call translated code.
-    pub(crate) const ENTER: u32 = 8;
     /// What a translated function gives, from nothing.
-    pub(crate) const RETURNED: u32 = 9;
+    pub(crate) const RETURNED: u32 = 1;
+    /// [`super::function::LOAD`].
+    pub(crate) const LOAD: u32 = 2;
+    /// [`super::function::STORE`].
+    pub(crate) const STORE: u32 = 3;
+    /// [`super::function::HIGH`].
+    pub(crate) const HIGH: u32 = 4;
+    /// Ours, for ops.
+    pub(crate) const CALL_OUT: u32 = 5;
+    /// Ours, for conditions.
+    pub(crate) const CONDITION: u32 = 6;
+    /// A [`crate::vector::Pure`], and which.
+    pub(crate) const PURE: u32 = 7;
+    /// The first that only the entrance has.
+    pub(crate) const OTHERS: u32 = 8;
+    /// Ours, for loads.
+    pub(crate) const LOAD_HELPER: u32 = 8;
+    /// Ours, for stores.
+    pub(crate) const STORE_HELPER: u32 = 9;
     /// A [`crate::vector::Pure`].
     pub(crate) const PURE_HELPER: u32 = 10;
-    /// [`super::function::PURE`]: the same, and which.
-    pub(crate) const PURE: u32 = 11;
+    /// How we call translated code.
+    pub(crate) const ENTER: u32 = 11;
+    /// How many there are.
+    pub(crate) const ALL: u32 = 12;
 }
 
 /// Addresses, and table slots of our functions.

@@ -40,25 +40,31 @@ pub(crate) fn jump_index(address: u64) -> usize {
     (address ^ address >> 12) as usize % JUMPS
 }
 
-fn types() -> TypeSection {
+/// Parameters and results, in the order of [`signature`].
+const TYPES: [(&[ValType], &[ValType]); signature::ALL as usize] = {
     use ValType::{I32, I64};
+    [
+        (&[I64, I64, I32, I32], &[I64, I64]),
+        (&[], &[I64, I64]),
+        (&[I64, I32], &[I64, I32]),
+        (&[I64, I64, I32], &[I32]),
+        (&[I64, I64], &[I64]),
+        (&[I32, I32, I64], &[I64]),
+        (&[I32, I32], &[I32]),
+        (&[I32, I32, I32], &[]),
+        (&[I32, I64, I32], &[I64]),
+        (&[I32, I64, I64, I32], &[]),
+        (&[I32, I32], &[]),
+        (&[I32, I32, I64], &[]),
+    ]
+};
+
+/// The first `count` types.
+fn types(count: u32) -> TypeSection {
     let mut types = TypeSection::new();
-    let mut add = |params: &[ValType], results: &[ValType]| {
+    for (params, results) in &TYPES[..count as usize] {
         types.ty().function(params.iter().copied(), results.iter().copied());
-    };
-    // In the order of `signature`.
-    add(&[I64, I64, I32, I32], &[I64, I64]);
-    add(&[I64, I32], &[I64, I32]);
-    add(&[I64, I64, I32], &[I32]);
-    add(&[I64, I64], &[I64]);
-    add(&[I32, I64, I32], &[I64]);
-    add(&[I32, I64, I64, I32], &[]);
-    add(&[I32, I32, I64], &[I64]);
-    add(&[I32, I32], &[I32]);
-    add(&[I32, I32, I64], &[]);
-    add(&[], &[I64, I64]);
-    add(&[I32, I32], &[]);
-    add(&[I32, I32, I32], &[]);
+    }
     types
 }
 
@@ -108,7 +114,7 @@ pub(crate) fn module(slots: &[u32], functions: &[Code<'_>]) -> Vec<u8> {
         hints.function_hints(n, own.iter().map(moved));
     }
     let mut module = Module::new();
-    module.section(&types()).section(&imports).section(&declared).section(&exports);
+    module.section(&types(signature::OTHERS)).section(&imports).section(&declared).section(&exports);
     if !hints.is_empty() {
         module.section(&hints);
     }
@@ -139,7 +145,7 @@ pub(crate) fn entrance(layout: &Layout, slot: u32) -> Vec<u8> {
     exports.export(&slot.to_string(), ExportKind::Func, function::SHARED);
     code.function(&enter(layout));
     let mut module = Module::new();
-    module.section(&types()).section(&imports).section(&declared).section(&exports).section(&code);
+    module.section(&types(signature::ALL)).section(&imports).section(&declared).section(&exports).section(&code);
     module.finish()
 }
 
