@@ -83,7 +83,8 @@ impl Disk {
 
     /// Has a writer wait while too much is dirty.
     pub(super) fn wait_for_writers(&self) -> Result<(), Errno> {
-        if !self.control.is_too_dirty() {
+        // Inodes that are to be written stay in memory beside those that are kept.
+        if !self.control.is_too_dirty() && self.dirty.lock().len() < self.keep / 2 {
             return Ok(());
         }
         let Some(disk) = self.this.upgrade() else { return Err(Errno::EIO) };
