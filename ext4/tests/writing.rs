@@ -89,6 +89,30 @@ fn a_directory_of_many_names_is_found_listed_and_emptied() {
 }
 
 #[test]
+fn what_is_in_memory_has_bounds_however_many_names_are_made() {
+    const LIMIT: u64 = 2 << 20;
+    let folder = Folder::new();
+    let image = folder.path("image");
+    oracle::mke2fs(&image, 400 << 20, &["-t", "ext4", "-b", "4096", "-N", "100000", "-J", "size=64"], None);
+    let mut host = Host::mount(Disk::file(&image));
+    host.fs.set_cache_limit(LIMIT);
+    let dir = host.make("/many", &NEW_DIR).unwrap();
+    let mut most = 0;
+    for number in 0..40_000 {
+        // A caller who does no more than it must.
+        if host.fs.is_overfull() {
+            host.checkpoint();
+        }
+        let (name, by) = (format!("name number {number}"), host.by());
+        host.run(|fs| fs.create(dir, name.as_bytes(), &NEW_FILE, by)).unwrap();
+        most = most.max(host.fs.memory().bytes);
+    }
+    assert!(most <= 4 * LIMIT, "{most} bytes");
+    host.unmount();
+    oracle::e2fsck(&image).unwrap();
+}
+
+#[test]
 fn a_sparse_file_of_4_gib_takes_what_is_in_it() {
     let folder = Folder::new();
     for (_, arguments) in [KINDS[0], KINDS[3], KINDS[6]] {
