@@ -56,18 +56,21 @@ pub(crate) struct Shape {
 
 /// What is known where control flow meets.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Known {
+pub(super) struct Known {
     kind: Option<Kind>,
     clean: [Option<Clean>; 16],
+    /// Registers in locals.
+    held: Set,
 }
 
 impl Known {
-    const NOTHING: Self = Self { kind: None, clean: [None; 16] };
+    pub(super) const NOTHING: Self = Self { kind: None, clean: [None; 16], held: 0 };
 
     fn meet(&mut self, other: &Self) {
         if self.kind != other.kind {
             self.kind = None;
         }
+        self.held &= other.held;
         for (mine, other) in self.clean.iter_mut().zip(&other.clean) {
             if mine != other {
                 *mine = None;
@@ -420,7 +423,7 @@ impl Emitter<'_> {
         for &follower in followers.iter().rev() {
             self.close();
             let known = shape.known[follower].unwrap_or(Known::NOTHING);
-            (self.kind, self.clean) = (known.kind, known.clean);
+            self.set_known(known);
             self.pending = 0;
             self.node(shape, follower);
         }
@@ -435,8 +438,7 @@ impl Emitter<'_> {
             return self.dispatch(shape, node);
         }
         if shape.loops[node] {
-            self.kind = None;
-            self.clean = [None; 16];
+            self.set_known(Known::NOTHING);
             // On the way to an entry inside there is fuel: whoever enters there has looked. The hub's loop is polled where
             // it is entered.
             if !self.function.blocks[node].insns.is_empty() {
@@ -495,6 +497,7 @@ impl Emitter<'_> {
 
     /// From a block to its successor.
     pub(crate) fn branch(&mut self, shape: &mut Shape, from: usize, to: usize) {
+        self.cross(from, to);
         if self.graph.cut.contains(&(from, to)) {
             self.pay();
             let number = shape.entries.iter().position(|&e| e == to).unwrap_or(0);
@@ -525,9 +528,32 @@ impl Emitter<'_> {
         }
     }
 
+    /// What is known here.
+    pub(super) fn known(&self) -> Known {
+        Known { kind: self.kind, clean: self.clean, held: self.held }
+    }
+
+    pub(super) fn set_known(&mut self, known: Known) {
+        (self.kind, self.clean, self.held) = (known.kind, known.clean, known.held);
+    }
+
+    /// Has registers where the next block expects them: regions keep them in locals, the other blocks in memory.
+    fn cross(&mut self, from: usize, to: usize) {
+        if from == self.graph.root() || self.flow.is_same_region(from, to) {
+            return;
+        }
+        if self.flow.is_in_region(from) {
+            self.store_registers(self.flow.spill[from] & !FLAGS);
+            self.held = self.flow.held_after(from);
+        }
+        if self.flow.is_in_region(to) {
+            self.hold(self.flow.live_in[to]);
+        }
+    }
+
     /// Notes what is known on a way to a node.
     fn meet(&self, shape: &mut Shape, to: usize) {
-        let here = Known { kind: self.kind, clean: self.clean };
+        let here = self.known();
         shape.known[to].get_or_insert(here).meet(&here);
     }
 
@@ -548,6 +574,11 @@ impl Emitter<'_> {
         self.plan = plan::plan(block);
         self.in_small_loop = shape.small[node];
         self.groups_open = vec![false; self.plan.groups.len()];
+        let kept = self.flow.is_in_region(node);
+        if kept {
+            self.held = self.flow.live_in[node] & !FLAGS;
+        }
+        let stores = stores(block);
         let last = block.insns.len().wrapping_sub(1);
         let ends = !matches!(block.end, End::Leave(_))
             && block.insns.last().is_some_and(|i| i.insn.flow_control() != iced_x86::FlowControl::Next);
@@ -555,10 +586,17 @@ impl Emitter<'_> {
             (self.at, self.index) = (insn.at(), i);
             (self.flags_needed, self.changed) = (needed[i], after[i].changed);
             self.release_temps();
+            if !kept {
+                self.hold(insn.reads);
+            }
             if i == last && ends {
                 break;
             }
             self.instruction(insn);
+            if !kept && !insn.calls_out {
+                self.store_registers(insn.writes & stores[i] & !FLAGS);
+            }
+            self.held |= insn.writes & !FLAGS;
             self.pending += 1;
         }
         self.release_temps();
@@ -584,4 +622,17 @@ impl Emitter<'_> {
         }
         needed
     }
+}
+
+/// For each instruction of a block the registers it must store if they are kept in memory: all but those that are written
+/// again before anything can look.
+fn stores(block: &super::code::Block) -> Vec<Set> {
+    let mut seen = Set::MAX;
+    let mut all = vec![seen; block.insns.len()];
+    for (i, insn) in block.insns.iter().enumerate().rev() {
+        all[i] = seen;
+        let looks = insn.may_exit || insn.reads & FLAGS != 0 || insn.writes & !insn.kills & FLAGS != 0;
+        seen = if looks { Set::MAX } else { seen & !insn.kills };
+    }
+    all
 }
