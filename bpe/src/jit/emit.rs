@@ -420,7 +420,7 @@ impl<'a> Emitter<'a> {
 
     /// Registers to store when the block being written is left.
     pub(crate) fn spill(&self) -> Set {
-        self.flow.spill[self.block]
+        if self.flow.is_in_region(self.block) { self.flow.spill[self.block] } else { self.held & FLAGS }
     }
 
     /// Subtracts what retired from the fuel.
@@ -516,9 +516,11 @@ impl<'a> Emitter<'a> {
             // The caller counts the instruction.
             self.pending = -1;
         }
-        self.load_registers(writes);
+        let kept = self.flow.is_in_region(self.block);
+        self.load_registers(if kept { writes } else { writes & !FLAGS });
         self.held |= writes & !FLAGS;
         if writes & FLAGS != 0 {
+            self.held &= !FLAGS;
             self.kind = None;
         }
         if !aside {

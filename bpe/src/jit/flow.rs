@@ -73,9 +73,8 @@ impl Flow {
     pub(crate) fn new(blocks: &[Block], graph: &Graph, fresh: &dyn Fn(usize) -> bool, cut: &[(usize, usize)]) -> Self {
         let n = blocks.len();
         let regions = regions(blocks, graph);
-        // What follows of a block's registers when it is in a region; of the others only the flags.
-        let tracked = |b: usize| if regions[b] == NONE { FLAGS } else { Set::MAX };
-        let passed = |from: usize, to: usize| if regions[from] == regions[to] { tracked(from) } else { FLAGS };
+        let tracked = |b: usize| if regions[b] == NONE { 0 } else { Set::MAX };
+        let passed = |from: usize, to: usize| if regions[from] == regions[to] { tracked(from) } else { 0 };
         let own = |b: &Block| b.insns.iter().filter(|i| !i.calls_out).fold(0, |all, i| all | i.writes);
         let writes: Vec<Set> = blocks.iter().enumerate().map(|(b, block)| own(block) & tracked(b)).collect();
         let successors: Vec<Vec<usize>> = (0..n)
@@ -111,7 +110,7 @@ impl Flow {
             changed = false;
             for &b in sequence.iter().rev() {
                 let needs = |all, &s: &usize| {
-                    let passed = if flow.regions[b] == flow.regions[s] { flow.tracked(b) } else { FLAGS };
+                    let passed = if flow.regions[b] == flow.regions[s] { flow.tracked(b) } else { 0 };
                     all | flow.live_in[s] & passed
                 };
                 let out = if fresh(b) { 0 } else { flow.successors[b].iter().fold(0, needs) };
@@ -128,7 +127,7 @@ impl Flow {
 
     /// What of registers is followed from block to block.
     fn tracked(&self, b: usize) -> Set {
-        if self.is_in_region(b) { Set::MAX } else { FLAGS }
+        if self.is_in_region(b) { Set::MAX } else { 0 }
     }
 
     /// Whether registers are kept in locals in this block, and from block to block.

@@ -70,7 +70,8 @@ impl Known {
         if self.kind != other.kind {
             self.kind = None;
         }
-        self.held &= other.held;
+        // Flags are in memory where ways meet, unless in a region.
+        self.held &= other.held & !FLAGS;
         for (mine, other) in self.clean.iter_mut().zip(&other.clean) {
             if mine != other {
                 *mine = None;
@@ -355,7 +356,7 @@ impl Emitter<'_> {
 
     /// The sets of registers exits store, smaller ones first, and what follows.
     fn exit_sets(&self, shape: &Shape) -> Vec<(Set, Tail)> {
-        let mut sets = vec![(0, Tail::Stop)];
+        let mut sets = vec![(0, Tail::Stop), (FLAGS, Tail::Stop), (0, Tail::GoOn), (FLAGS, Tail::GoOn)];
         for (b, block) in self.function.blocks.iter().enumerate() {
             if block.insns.iter().any(|i| i.may_exit) || self.graph.cut.iter().any(|c| c.0 == b) {
                 sets.push((self.flow.spill[b], Tail::Stop));
@@ -497,14 +498,14 @@ impl Emitter<'_> {
 
     /// From a block to its successor.
     pub(crate) fn branch(&mut self, shape: &mut Shape, from: usize, to: usize) {
-        self.cross(from, to);
+        self.cross(shape, from, to);
         if self.graph.cut.contains(&(from, to)) {
             self.pay();
             let number = shape.entries.iter().position(|&e| e == to).unwrap_or(0);
             // The root's loop has no header to poll at.
             self.is_out_of_fuel();
             self.open_rare(BlockType::Empty);
-            let (offset, set) = (self.function.blocks[to].at, self.flow.spill[from]);
+            let (offset, set) = (self.function.blocks[to].at, self.spill());
             self.out_of_fuel(offset, set);
             self.close();
             let label = self.label(shape.loop_level[self.graph.root()]);
@@ -538,22 +539,36 @@ impl Emitter<'_> {
     }
 
     /// Has registers where the next block expects them: regions keep them in locals, the other blocks in memory.
-    fn cross(&mut self, from: usize, to: usize) {
-        if from == self.graph.root() || self.flow.is_same_region(from, to) {
+    fn cross(&mut self, shape: &Shape, from: usize, to: usize) {
+        if from == self.graph.root() {
             return;
         }
-        if self.flow.is_in_region(from) {
-            self.store_registers(self.flow.spill[from] & !FLAGS);
+        let (same, kept) = (self.flow.is_same_region(from, to), self.flow.is_in_region(from));
+        if same && kept {
+            return;
+        }
+        if kept {
+            self.store_registers(self.flow.spill[from]);
             self.held = self.flow.held_after(from);
         }
+        let alone = same && !shape.merge[to] && !shape.loops[to] && !self.graph.cut.contains(&(from, to));
+        if self.held & FLAGS != 0 && !alone {
+            self.store_flags();
+            self.held &= !FLAGS;
+        }
         if self.flow.is_in_region(to) {
-            self.hold(self.flow.live_in[to]);
+            let live = self.flow.live_in[to];
+            self.hold(live & !FLAGS);
+            if live & FLAGS != 0 && self.kind.is_none() {
+                self.load_registers(FLAGS);
+            }
         }
     }
 
     /// Notes what is known on a way to a node.
     fn meet(&self, shape: &mut Shape, to: usize) {
-        let here = self.known();
+        let mut here = self.known();
+        here.held &= !FLAGS;
         shape.known[to].get_or_insert(here).meet(&here);
     }
 
@@ -587,7 +602,12 @@ impl Emitter<'_> {
             (self.flags_needed, self.changed) = (needed[i], after[i].changed);
             self.release_temps();
             if !kept {
-                self.hold(insn.reads);
+                self.hold(insn.reads & !FLAGS);
+                let changes = !insn.calls_out && insn.flags_written() != 0 && insn.kills & FLAGS == 0;
+                if changes && needed[i] && self.kind.is_none() && self.held & FLAGS == 0 {
+                    self.load_registers(FLAGS);
+                    self.held |= FLAGS;
+                }
             }
             if i == last && ends {
                 break;
@@ -606,7 +626,7 @@ impl Emitter<'_> {
     /// For each instruction of a block whether the flags it sets may be looked at.
     fn needed_flags(&self, node: usize) -> Vec<bool> {
         let block = &self.function.blocks[node];
-        let spilled = self.flow.spill[node] & FLAGS != 0;
+        let spilled = !self.flow.is_in_region(node) || self.flow.spill[node] & FLAGS != 0;
         // Every way out of the function stores them.
         let stays = matches!(
             block.end,
@@ -614,7 +634,7 @@ impl Emitter<'_> {
         );
         let leaves = !stays
             || matches!(block.end, End::Branch { taken, next } if [taken, next].iter().any(|t| matches!(t, super::code::Target::Out(_))));
-        let mut live = self.flow.live_out[node] & FLAGS != 0 || leaves && spilled;
+        let mut live = !self.flow.is_in_region(node) || self.flow.live_out[node] & FLAGS != 0 || leaves && spilled;
         let mut needed = vec![true; block.insns.len()];
         for (i, insn) in block.insns.iter().enumerate().rev() {
             needed[i] = live;
