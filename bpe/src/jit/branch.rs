@@ -12,7 +12,8 @@ use wasm_encoder::{BlockType, ValType};
 
 use super::code::{End, FLAGS, Goal, Target};
 use super::emit::{Emitter, Tail, Temp, at, param};
-use super::function::{Known, Shape};
+use super::function::Shape;
+use super::held::Known;
 use super::layout::{function, signature};
 use super::lazy::STOP_FUEL;
 use super::plan::Address;
@@ -336,7 +337,7 @@ impl Emitter<'_> {
             self.close();
             (self.block, self.at) = (node, at);
             self.pending = pending;
-        self.set_known(known);
+            self.set_known(known);
         }
         // What the hub knows is code of a program.
         self.pending -= 1;

@@ -1,7 +1,7 @@
 //! Writing one function's WebAssembly: locals, registers, exits and calls.
 //!
-//! What always holds: a guest register's value is in its local once the register is live, and an instruction changes such
-//! a local only after everything in it that can fault. So whatever stops an instruction finds the state before it.
+//! What always holds: a guest register's value is in its local once the register is live (in regions) or held (elsewhere),
+//! and an instruction changes such a local only after everything in it that can fault. So whatever stops an instruction finds the state before it.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -418,7 +418,7 @@ impl<'a> Emitter<'a> {
         self.i().i64_store(at(lazy + 32));
     }
 
-    /// Registers to store when the block being written is left.
+    /// Registers to store when the block being written is left: outside regions at most the flags.
     pub(crate) fn spill(&self) -> Set {
         if self.flow.is_in_region(self.block) { self.flow.spill[self.block] } else { self.held & FLAGS }
     }

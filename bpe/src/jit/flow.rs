@@ -1,8 +1,10 @@
-//! Which registers hold a value worth having where: the two analyses that say what to load at entries and what to store
-//! at exits.
+//! Where registers are kept in locals from block to block, and which hold a value worth having there: the analyses that say
+//! what to load at the entries of such regions and what to store at their exits. Regions are loops. Elsewhere most of what
+//! is loaded on entering a function, and carried past its calls to be stored at exits, nobody would read: there registers
+//! live in memory ([`super::held`]).
 //!
-//! What always holds: at any instruction of a block, the locals of the registers in its `spill` set have the registers'
-//! values, and all others that differ from memory are in it. So one exit per block serves all its instructions.
+//! What always holds: at any instruction of a region's block, the locals of the registers in its `spill` set have the
+//! registers' values, and all others that differ from memory are in it. So one exit per block serves all its instructions.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,7 +14,8 @@ use super::graph::{Graph, NONE};
 
 /// What is known of each block.
 pub(crate) struct Flow {
-    /// Registers whose values the block, or what follows, needs in locals.
+    /// Registers whose values the block, or what follows, needs in locals. Like the next three this says nothing outside
+    /// regions.
     pub(crate) live_in: Vec<Set>,
     /// The same after the block.
     pub(crate) live_out: Vec<Set>,
@@ -68,9 +71,8 @@ impl Seen {
 }
 
 impl Flow {
-    /// Works it out for `blocks`, whose edges are those of `graph`. `fresh` says of an edge whether registers come from
-    /// memory on it, as after a call.
-    pub(crate) fn new(blocks: &[Block], graph: &Graph, fresh: &dyn Fn(usize) -> bool, cut: &[(usize, usize)]) -> Self {
+    /// Works it out for `blocks`, whose edges are those of `graph`.
+    pub(crate) fn new(blocks: &[Block], graph: &Graph, cut: &[(usize, usize)]) -> Self {
         let n = blocks.len();
         let regions = regions(blocks, graph);
         let tracked = |b: usize| if regions[b] == NONE { 0 } else { Set::MAX };
@@ -90,7 +92,7 @@ impl Flow {
         while changed {
             changed = false;
             for &b in &sequence {
-                let out = if fresh(b) { 0 } else { dirty_in[b] | writes[b] };
+                let out = dirty_in[b] | writes[b];
                 for &s in &successors[b] {
                     let out = out & passed(b, s);
                     if dirty_in[s] | out != dirty_in[s] {
@@ -113,7 +115,7 @@ impl Flow {
                     let passed = if flow.regions[b] == flow.regions[s] { flow.tracked(b) } else { 0 };
                     all | flow.live_in[s] & passed
                 };
-                let out = if fresh(b) { 0 } else { flow.successors[b].iter().fold(0, needs) };
+                let out = flow.successors[b].iter().fold(0, needs);
                 flow.live_out[b] = out;
                 let live = flow.before(b, &blocks[b]) & flow.tracked(b);
                 if live != flow.live_in[b] {

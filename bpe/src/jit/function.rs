@@ -12,12 +12,13 @@ use alloc::vec::Vec;
 use wasm_encoder::{BlockType, BranchHint, ValType};
 
 use super::code::{End, FLAGS, Function, Set};
-use super::emit::{Clean, Emitter, Exit, Tail, param};
+use super::emit::{Emitter, Exit, Tail, param};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
+use super::held::{Known, stores};
 use super::layout::function::DISPATCH;
 use super::layout::{CallOuts, Layout};
-use super::lazy::{Kind, STOP_FUEL};
+use super::lazy::STOP_FUEL;
 use super::{plan, stack};
 
 /// A function's locals after its parameters, its code, and what that calls out to.
@@ -42,8 +43,8 @@ pub(crate) struct Shape {
     entries: Vec<usize>,
     ways: Ways,
     /// Needs a label of its own.
-    merge: Vec<bool>,
-    loops: Vec<bool>,
+    pub(super) merge: Vec<bool>,
+    pub(super) loops: Vec<bool>,
     block_level: Vec<u32>,
     loop_level: Vec<u32>,
     children: Vec<Vec<usize>>,
@@ -51,33 +52,7 @@ pub(crate) struct Shape {
     /// In an innermost loop that reaches for memory in few places.
     small: Vec<bool>,
     /// What is known on all ways to a node so far; nothing before there is one.
-    known: Vec<Option<Known>>,
-}
-
-/// What is known where control flow meets.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
-    kind: Option<Kind>,
-    clean: [Option<Clean>; 16],
-    /// Registers in locals.
-    held: Set,
-}
-
-impl Known {
-    pub(super) const NOTHING: Self = Self { kind: None, clean: [None; 16], held: 0 };
-
-    fn meet(&mut self, other: &Self) {
-        if self.kind != other.kind {
-            self.kind = None;
-        }
-        // Flags are in memory where ways meet, unless in a region.
-        self.held &= other.held & !FLAGS;
-        for (mine, other) in self.clean.iter_mut().zip(&other.clean) {
-            if mine != other {
-                *mine = None;
-            }
-        }
-    }
+    pub(super) known: Vec<Option<Known>>,
 }
 
 /// Where the hub's numbers of places are looked up.
@@ -100,7 +75,6 @@ const MOST_SPAN: i64 = 1 << 16;
 pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i64) -> Option<u32>) -> Body {
     let (mut graph, mut entries) = graph_of(function);
     let cut = graph.cut.clone();
-    let fresh = |b: usize| matches!(function.blocks[b].end, End::Call { .. } | End::Rest { .. });
     // A node that only an edge through the root reaches is an entry like others.
     for &(_, to) in &cut {
         if !entries.contains(&to) {
@@ -118,7 +92,7 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
     let edges: Vec<(usize, usize)> =
         ways.iter().enumerate().flat_map(|(from, to)| to.iter().map(move |&(_, to)| (from, to))).collect();
     graph.add(&edges);
-    let flow = Flow::new(&function.blocks, &graph, &fresh, &cut);
+    let flow = Flow::new(&function.blocks, &graph, &cut);
     let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
     let (frames, often) = stack::uses(function);
     let (small, places) = small_loops(function, &graph, frames);
@@ -529,49 +503,6 @@ impl Emitter<'_> {
         }
     }
 
-    /// What is known here.
-    pub(super) fn known(&self) -> Known {
-        Known { kind: self.kind, clean: self.clean, held: self.held }
-    }
-
-    pub(super) fn set_known(&mut self, known: Known) {
-        (self.kind, self.clean, self.held) = (known.kind, known.clean, known.held);
-    }
-
-    /// Has registers where the next block expects them: regions keep them in locals, the other blocks in memory.
-    fn cross(&mut self, shape: &Shape, from: usize, to: usize) {
-        if from == self.graph.root() {
-            return;
-        }
-        let (same, kept) = (self.flow.is_same_region(from, to), self.flow.is_in_region(from));
-        if same && kept {
-            return;
-        }
-        if kept {
-            self.store_registers(self.flow.spill[from]);
-            self.held = self.flow.held_after(from);
-        }
-        let alone = same && !shape.merge[to] && !shape.loops[to] && !self.graph.cut.contains(&(from, to));
-        if self.held & FLAGS != 0 && !alone {
-            self.store_flags();
-            self.held &= !FLAGS;
-        }
-        if self.flow.is_in_region(to) {
-            let live = self.flow.live_in[to];
-            self.hold(live & !FLAGS);
-            if live & FLAGS != 0 && self.kind.is_none() {
-                self.load_registers(FLAGS);
-            }
-        }
-    }
-
-    /// Notes what is known on a way to a node.
-    fn meet(&self, shape: &mut Shape, to: usize) {
-        let mut here = self.known();
-        here.held &= !FLAGS;
-        shape.known[to].get_or_insert(here).meet(&here);
-    }
-
     /// The label of a node that has one.
     pub(super) fn label_of(&self, shape: &mut Shape, from: usize, to: usize) -> u32 {
         self.meet(shape, to);
@@ -642,17 +573,4 @@ impl Emitter<'_> {
         }
         needed
     }
-}
-
-/// For each instruction of a block the registers it must store if they are kept in memory: all but those that are written
-/// again before anything can look.
-fn stores(block: &super::code::Block) -> Vec<Set> {
-    let mut seen = Set::MAX;
-    let mut all = vec![seen; block.insns.len()];
-    for (i, insn) in block.insns.iter().enumerate().rev() {
-        all[i] = seen;
-        let looks = insn.may_exit || insn.reads & FLAGS != 0 || insn.writes & !insn.kills & FLAGS != 0;
-        seen = if looks { Set::MAX } else { seen & !insn.kills };
-    }
-    all
 }
