@@ -366,8 +366,6 @@ impl Emitter<'_> {
     fn hub(&mut self, shape: &mut Shape, node: usize, targets: &[(i64, usize)]) {
         let Some(map) = shape.map else { return };
         self.pay();
-        let set = self.spill();
-        self.store_registers(set);
         let mut labels = Vec::new();
         for t in targets.iter().filter(|t| !self.graph.cut.contains(&(node, t.1))) {
             labels.push(self.label_of(shape, node, t.1));

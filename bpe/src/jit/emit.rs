@@ -1,7 +1,8 @@
 //! Writing one function's WebAssembly: locals, registers, exits and calls.
 //!
 //! What always holds: a guest register's value is in its local once the register is live (in regions) or held (elsewhere),
-//! and an instruction changes such a local only after everything in it that can fault. So whatever stops an instruction finds the state before it.
+//! and an instruction changes such a local only after everything in it that can fault. So whatever stops an instruction
+//! finds the state before it.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -420,7 +421,7 @@ impl<'a> Emitter<'a> {
 
     /// Registers to store when the block being written is left: outside regions at most the flags.
     pub(crate) fn spill(&self) -> Set {
-        if self.flow.is_in_region(self.block) { self.flow.spill[self.block] } else { self.held & FLAGS }
+        self.flow.spill[self.block]
     }
 
     /// Subtracts what retired from the fuel.
@@ -516,11 +517,9 @@ impl<'a> Emitter<'a> {
             // The caller counts the instruction.
             self.pending = -1;
         }
-        let kept = self.flow.is_in_region(self.block);
-        self.load_registers(if kept { writes } else { writes & !FLAGS });
+        self.load_registers(writes);
         self.held |= writes & !FLAGS;
         if writes & FLAGS != 0 {
-            self.held &= !FLAGS;
             self.kind = None;
         }
         if !aside {

@@ -5,7 +5,6 @@
 use iced_x86::{Instruction, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
-use super::code::FLAGS;
 use super::emit::{Emitter, Temp, at};
 use super::layout::function;
 use super::lazy::{Kind, Over, Setter, Source};
@@ -16,10 +15,8 @@ impl Emitter<'_> {
     pub(crate) fn set_flags(&mut self, kind: Kind, operands: [Option<Temp>; 3]) {
         if !self.flags_needed {
             self.kind = None;
-            self.held &= !FLAGS;
             return;
         }
-        self.held |= FLAGS;
         let changed = self.changed;
         let sources = kind.sources.map(|source| match source {
             Source::Register(n) if changed >> n & 1 != 0 => Source::Kept,
@@ -71,7 +68,6 @@ impl Emitter<'_> {
 
     /// The same if `count` is not zero; otherwise they stay.
     pub(crate) fn set_flags_if(&mut self, count: Temp, kind: Kind, operands: [Temp; 3]) {
-        self.held |= FLAGS;
         let [kind_local, a, b, c, _] = self.flag_locals();
         self.push_is_not_zero(count);
         self.open_if(BlockType::Empty);
@@ -89,7 +85,6 @@ impl Emitter<'_> {
         if !self.flags_needed {
             return;
         }
-        self.held |= FLAGS;
         let [kind_local, .., o] = self.flag_locals();
         match self.kind {
             // OF of the rotation before must not be lost.
@@ -136,9 +131,7 @@ impl Emitter<'_> {
         // They may refer to registers.
         let registers = self.spill() & 0xffff;
         self.store_registers(registers);
-        if self.flow.is_in_region(self.block) || self.held & FLAGS != 0 {
-            self.store_flags();
-        }
+        self.store_flags();
         let core = self.layout.core as i32;
         self.i().i32_const(core).i32_const(what).call(function::CONDITION);
     }

@@ -14,8 +14,8 @@ use super::graph::{Graph, NONE};
 
 /// What is known of each block.
 pub(crate) struct Flow {
-    /// Registers whose values the block, or what follows, needs in locals. Like the next three this says nothing outside
-    /// regions.
+    /// Registers whose values the block, or what follows, needs in locals. Outside regions this and
+    /// the next three say nothing of any but the flags.
     pub(crate) live_in: Vec<Set>,
     /// The same after the block.
     pub(crate) live_out: Vec<Set>,
@@ -74,9 +74,12 @@ impl Flow {
     /// Works it out for `blocks`, whose edges are those of `graph`.
     pub(crate) fn new(blocks: &[Block], graph: &Graph, cut: &[(usize, usize)]) -> Self {
         let n = blocks.len();
+        // Around calls flags are in memory.
+        let fresh = |b: usize| matches!(blocks[b].end, End::Call { .. } | End::Rest { .. });
         let regions = regions(blocks, graph);
-        let tracked = |b: usize| if regions[b] == NONE { 0 } else { Set::MAX };
-        let passed = |from: usize, to: usize| if regions[from] == regions[to] { tracked(from) } else { 0 };
+        // Outside regions only flags are kept from block to block.
+        let tracked = |b: usize| if regions[b] == NONE { FLAGS } else { Set::MAX };
+        let passed = |from: usize, to: usize| if regions[from] == regions[to] { tracked(from) } else { FLAGS };
         let own = |b: &Block| b.insns.iter().filter(|i| !i.calls_out).fold(0, |all, i| all | i.writes);
         let writes: Vec<Set> = blocks.iter().enumerate().map(|(b, block)| own(block) & tracked(b)).collect();
         let successors: Vec<Vec<usize>> = (0..n)
@@ -92,7 +95,7 @@ impl Flow {
         while changed {
             changed = false;
             for &b in &sequence {
-                let out = dirty_in[b] | writes[b];
+                let out = if fresh(b) { 0 } else { dirty_in[b] | writes[b] };
                 for &s in &successors[b] {
                     let out = out & passed(b, s);
                     if dirty_in[s] | out != dirty_in[s] {
@@ -112,10 +115,10 @@ impl Flow {
             changed = false;
             for &b in sequence.iter().rev() {
                 let needs = |all, &s: &usize| {
-                    let passed = if flow.regions[b] == flow.regions[s] { flow.tracked(b) } else { 0 };
+                    let passed = if flow.regions[b] == flow.regions[s] { flow.tracked(b) } else { FLAGS };
                     all | flow.live_in[s] & passed
                 };
-                let out = flow.successors[b].iter().fold(0, needs);
+                let out = if fresh(b) { 0 } else { flow.successors[b].iter().fold(0, needs) };
                 flow.live_out[b] = out;
                 let live = flow.before(b, &blocks[b]) & flow.tracked(b);
                 if live != flow.live_in[b] {
@@ -129,7 +132,7 @@ impl Flow {
 
     /// What of registers is followed from block to block.
     fn tracked(&self, b: usize) -> Set {
-        if self.is_in_region(b) { Set::MAX } else { 0 }
+        if self.is_in_region(b) { Set::MAX } else { FLAGS }
     }
 
     /// Whether registers are kept in locals in this block, and from block to block.

@@ -330,7 +330,7 @@ impl Emitter<'_> {
 
     /// The sets of registers exits store, smaller ones first, and what follows.
     fn exit_sets(&self, shape: &Shape) -> Vec<(Set, Tail)> {
-        let mut sets = vec![(0, Tail::Stop), (FLAGS, Tail::Stop), (0, Tail::GoOn), (FLAGS, Tail::GoOn)];
+        let mut sets = vec![(0, Tail::Stop)];
         for (b, block) in self.function.blocks.iter().enumerate() {
             if block.insns.iter().any(|i| i.may_exit) || self.graph.cut.iter().any(|c| c.0 == b) {
                 sets.push((self.flow.spill[b], Tail::Stop));
@@ -472,14 +472,14 @@ impl Emitter<'_> {
 
     /// From a block to its successor.
     pub(crate) fn branch(&mut self, shape: &mut Shape, from: usize, to: usize) {
-        self.cross(shape, from, to);
+        self.cross(from, to);
         if self.graph.cut.contains(&(from, to)) {
             self.pay();
             let number = shape.entries.iter().position(|&e| e == to).unwrap_or(0);
             // The root's loop has no header to poll at.
             self.is_out_of_fuel();
             self.open_rare(BlockType::Empty);
-            let (offset, set) = (self.function.blocks[to].at, self.spill());
+            let (offset, set) = (self.function.blocks[to].at, self.flow.spill[from]);
             self.out_of_fuel(offset, set);
             self.close();
             let label = self.label(shape.loop_level[self.graph.root()]);
@@ -534,11 +534,6 @@ impl Emitter<'_> {
             self.release_temps();
             if !kept {
                 self.hold(insn.reads & !FLAGS);
-                let changes = !insn.calls_out && insn.flags_written() != 0 && insn.kills & FLAGS == 0;
-                if changes && needed[i] && self.kind.is_none() && self.held & FLAGS == 0 {
-                    self.load_registers(FLAGS);
-                    self.held |= FLAGS;
-                }
             }
             if i == last && ends {
                 break;
@@ -557,7 +552,7 @@ impl Emitter<'_> {
     /// For each instruction of a block whether the flags it sets may be looked at.
     fn needed_flags(&self, node: usize) -> Vec<bool> {
         let block = &self.function.blocks[node];
-        let spilled = !self.flow.is_in_region(node) || self.flow.spill[node] & FLAGS != 0;
+        let spilled = self.flow.spill[node] & FLAGS != 0;
         // Every way out of the function stores them.
         let stays = matches!(
             block.end,
@@ -565,7 +560,7 @@ impl Emitter<'_> {
         );
         let leaves = !stays
             || matches!(block.end, End::Branch { taken, next } if [taken, next].iter().any(|t| matches!(t, super::code::Target::Out(_))));
-        let mut live = !self.flow.is_in_region(node) || self.flow.live_out[node] & FLAGS != 0 || leaves && spilled;
+        let mut live = self.flow.live_out[node] & FLAGS != 0 || leaves && spilled;
         let mut needed = vec![true; block.insns.len()];
         for (i, insn) in block.insns.iter().enumerate().rev() {
             needed[i] = live;

@@ -2,8 +2,8 @@
 //!
 //! What always holds: outside regions ([`Flow`](super::flow::Flow)) a register's value is in the processor's state after each
 //! instruction that wrote it, and in its local, too, if it is among those held. So nothing has to be loaded before it is
-//! read, nothing is stored at calls and exits, and where ways meet a register may be forgotten. Flags are in locals alone
-//! only until ways meet.
+//! read, nothing is stored at calls and exits, and where ways meet a register may be forgotten. Flags are different: they
+//! are in locals everywhere, as registers are in regions.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -29,8 +29,7 @@ impl Known {
         if self.kind != other.kind {
             self.kind = None;
         }
-        // Flags are in memory where ways meet, unless in a region.
-        self.held &= other.held & !FLAGS;
+        self.held &= other.held;
         for (mine, other) in self.clean.iter_mut().zip(&other.clean) {
             if mine != other {
                 *mine = None;
@@ -50,36 +49,26 @@ impl Emitter<'_> {
     }
 
     /// Has registers where the next block expects them: regions keep them in locals, the other blocks in memory.
-    pub(super) fn cross(&mut self, shape: &Shape, from: usize, to: usize) {
+    pub(super) fn cross(&mut self, from: usize, to: usize) {
         if from == self.graph.root() {
             return;
         }
         let (same, kept) = (self.flow.is_same_region(from, to), self.flow.is_in_region(from));
-        if same && kept {
+        if same {
             return;
         }
         if kept {
-            self.store_registers(self.flow.spill[from]);
+            self.store_registers(self.flow.spill[from] & !FLAGS);
             self.held = self.flow.held_after(from);
         }
-        let alone = same && !shape.merge[to] && !shape.loops[to] && !self.graph.cut.contains(&(from, to));
-        if self.held & FLAGS != 0 && !alone {
-            self.store_flags();
-            self.held &= !FLAGS;
-        }
         if self.flow.is_in_region(to) {
-            let live = self.flow.live_in[to];
-            self.hold(live & !FLAGS);
-            if live & FLAGS != 0 && self.kind.is_none() {
-                self.load_registers(FLAGS);
-            }
+            self.hold(self.flow.live_in[to]);
         }
     }
 
     /// Notes what is known on a way to a node.
     pub(super) fn meet(&self, shape: &mut Shape, to: usize) {
-        let mut here = self.known();
-        here.held &= !FLAGS;
+        let here = self.known();
         shape.known[to].get_or_insert(here).meet(&here);
     }
 }
