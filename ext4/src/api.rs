@@ -42,7 +42,8 @@ impl Ext4 {
     pub fn shrink(&mut self, bytes: u64) -> u64 {
         self.shrink_cache(bytes)
     }
-    /// Bounds the blocks kept in memory, without those that have to be written. 16 MiB unless set.
+    /// Bounds the blocks kept in memory, without those that have to be written: of these there are half as many in the
+    /// running transaction, and as many in committed ones if the caller minds [`Self::is_overfull`]. 16 MiB unless set.
     pub fn set_cache_limit(&mut self, bytes: u64) {
         self.cache.limit = bytes;
     }
@@ -309,7 +310,12 @@ impl Ext4 {
     /// Whether the journal is full enough that its blocks should be written to their places.
     pub fn wants_checkpoint(&self) -> bool {
         let memory = self.memory();
-        memory.log_used * 2 > memory.log_size || memory.unwritten_back * self.layout.bytes() > self.cache.limit
+        memory.log_used * 2 > memory.log_size || memory.unwritten_back * self.layout.bytes() > self.cache.limit / 2
+    }
+    /// Whether so much is in the journal alone that nothing should be changed before a check-point: there is no memory
+    /// for more.
+    pub fn is_overfull(&self) -> bool {
+        !self.read_only && self.memory().unwritten_back * self.layout.bytes() > self.cache.limit
     }
     /// Closes the running transaction; operations go on in the next. `None` if nothing has changed. One commit is on its
     /// way at a time: [`Error::Busy`].

@@ -253,7 +253,7 @@ static void some_path(char *path)
     for (uint64_t depth = below(4) + 1; depth > 0; depth--) at += (size_t)sprintf(path + at, "%s%c%u", at ? "/" : "", "dfl"[below(3)], (unsigned)below(12));
 }
 
-/* Files that are cut while what was cut off is on its way to the disk. */
+/* Files that are cut, or have parts of them taken away, while these are on their way to the disk. */
 static void cut(const char *folder, unsigned count)
 {
     char path[64];
@@ -262,15 +262,30 @@ static void cut(const char *folder, unsigned count)
         snprintf(path, sizeof path, "%s/cut-%u", folder, i);
         int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644), status;
         CHECK(fd >= 0);
-        fill(sizeof buffer);
-        CHECK(pwrite(fd, buffer, sizeof buffer, 0) == (ssize_t)sizeof buffer);
+        length = ONCE;
+        fill(length);
+        memcpy(model, buffer, length);
+        CHECK(pwrite(fd, buffer, length, 0) == (ssize_t)length);
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) _exit(fsync(fd) != 0);
         usleep((useconds_t)below(4000));
         /* Whole pages: nothing of the file has to be written because of it. */
-        CHECK(ftruncate(fd, (off_t)(4096 * below(17))) == 0);
+        uint64_t at = 4096 * below(17), pages = 4096 * (1 + below(4));
+        if (at + pages > length) at = (length - pages) & ~4095ull;
+        switch (below(3)) {
+        case 0:
+            CHECK(ftruncate(fd, (off_t)at) == 0);
+            length = at;
+            break;
+        case 1:
+            reserve(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, pages);
+            break;
+        default:
+            reserve(fd, FALLOC_FL_ZERO_RANGE, at, pages);
+        }
         CHECK(waitpid(child, &status, 0) == child && status == 0);
+        compare(fd, 0, ONCE);
         CHECK(close(fd) == 0);
     }
 }

@@ -220,9 +220,12 @@ impl Ext4 {
         Journal::new(runs, superblock)
     }
 
-    /// How many blocks a transaction can have.
+    /// How many blocks a transaction can have: as many as the journal takes, and half the cache's bound, but always enough
+    /// for any operation.
     pub(crate) fn largest_transaction(&self) -> u64 {
-        self.journal.as_ref().map_or(1 << 16, |journal| u64::from(journal.size() / 4))
+        const ENOUGH: u64 = 512;
+        let room = self.journal.as_ref().map_or(1 << 16, |journal| u64::from(journal.size() / 4));
+        room.min((self.cache.limit / 2 / self.layout.bytes()).max(ENOUGH))
     }
 
     /// Whether the running transaction can take up so many new blocks.

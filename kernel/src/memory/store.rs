@@ -208,7 +208,7 @@ impl PageCache {
         let fresh = store.prepare(bytes)?;
         for (index, frame) in frames {
             if index * PAGE_SIZE >= size || fresh.iter().any(|run| run.contains(&index)) {
-                self.insert(index, frame);
+                self.put_new(stored, index, frame);
             }
         }
         self.mark_dirty(pages.filter(|&index| self.page(index).is_some()));
@@ -223,8 +223,16 @@ impl PageCache {
 
     /// Puts in a page whose contents have just been replaced.
     pub(super) fn replace(&self, index: u64, frame: Frame) {
-        self.insert(index, frame);
+        if let Some(stored) = &self.stored {
+            self.put_new(stored, index, frame);
+        }
         self.mark_dirty([index]);
+    }
+
+    /// Puts in a page that is newer than what may be on its way in.
+    fn put_new(&self, stored: &Stored, index: u64, frame: Frame) {
+        stored.loading.lock().remove(&index);
+        self.insert(index, frame);
     }
 
     /// Notes that pages differ from what is behind them.

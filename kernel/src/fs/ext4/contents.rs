@@ -40,8 +40,7 @@ impl DiskInode {
                 frame.write(0, part);
             }
         } else {
-            let per_page = PAGE_SIZE / disk.block_size;
-            let (mut at, end) = (first * per_page, (first + count) * per_page);
+            let Range { start: mut at, end } = disk.blocks_of(first..first + count);
             let mut batch = Batch::reads();
             while at < end {
                 let runs = disk.until_done(|ext4| ext4.map(ino, at, end - at), false).await?;
@@ -76,6 +75,7 @@ impl DiskInode {
             has_place = runs.iter().any(|run| run.place != Place::Hole);
         }
         cache.resize(size);
+        self.drop_under_way(size.div_ceil(disk.block_size)..u64::MAX);
         if has_place {
             cache.mark_dirty([page]);
         }
@@ -152,10 +152,11 @@ impl DiskInode {
         }
         self.zero(cache, bytes.start..first * PAGE_SIZE)?;
         self.zero(cache, end * PAGE_SIZE..bytes.end.min(cache.size()))?;
-        let per_page = PAGE_SIZE / size;
         if first < end {
             cache.punch(first, end);
-            let (start, count) = (first * per_page, (end - first) * per_page);
+            let blocks = disk.blocks_of(first..end);
+            self.drop_under_way(blocks.clone());
+            let (start, count) = (blocks.start, blocks.end - blocks.start);
             self.repeat(|ext4| match how {
                 Allocate::Hole => ext4.punch(self.ino(), start, count, by),
                 _ => ext4.zero(self.ino(), start, count, by),

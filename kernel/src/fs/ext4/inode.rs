@@ -3,9 +3,11 @@
 //! Times change in memory and reach the disk with the next transaction; everything else joins the running transaction
 //! at once. So does nobody pay for a transaction who only writes.
 
+use alloc::collections::BTreeSet;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
+use core::ops::Range;
 
 use aurora_abi::Errno;
 use aurora_abi::types::{Statfs, Timespec};
@@ -27,6 +29,9 @@ pub(super) struct DiskInode {
     ino: Ino,
     pub(super) state: Mutex<State>,
     cache: Option<Arc<PageCache>>,
+    /// Blocks, counted from the file's start, whose contents were taken to be written and that are to be noted as written
+    /// once they are. What is cut off or zeroed meanwhile is none of these any more: it must not get its old contents back.
+    under_way: Mutex<BTreeSet<u64>>,
     pipe: Mutex<Option<Arc<Pipe>>>,
 }
 
@@ -59,9 +64,31 @@ impl DiskInode {
                 ino: attributes.ino,
                 cache: control.map(|control| PageCache::stored(&control, this.clone(), attributes.size)),
                 state: Mutex::new(State { attributes, times_changed: false }),
+                under_way: Mutex::default(),
                 pipe: Mutex::default(),
             }
         })
+    }
+
+    pub(super) fn add_under_way(&self, blocks: Range<u64>) {
+        self.under_way.lock().extend(blocks);
+    }
+
+    /// Some that are next to each other.
+    pub(super) fn first_under_way(&self) -> Option<Range<u64>> {
+        let under_way = self.under_way.lock();
+        let first = *under_way.first()?;
+        let count = under_way.iter().zip(first..).take_while(|(block, next)| *block == next).count();
+        Some(first..first + count as u64)
+    }
+
+    /// These blocks count as written, or have other contents now.
+    pub(super) fn drop_under_way(&self, blocks: Range<u64>) {
+        let mut under_way = self.under_way.lock();
+        let gone: Vec<u64> = under_way.range(blocks).copied().collect();
+        for block in gone {
+            under_way.remove(&block);
+        }
     }
 
     pub(super) fn ino(&self) -> Ino {
@@ -372,7 +399,7 @@ impl Inode for DiskInode {
         self.seek_contents(from, hole)
     }
 
-    fn allocate(&self, how: Allocate, bytes: core::ops::Range<u64>) -> Result<(), Errno> {
+    fn allocate(&self, how: Allocate, bytes: Range<u64>) -> Result<(), Errno> {
         self.allocate_contents(how, bytes)
     }
 

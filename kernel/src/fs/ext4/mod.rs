@@ -18,6 +18,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::future::Future;
+use core::ops::Range;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -80,9 +81,19 @@ fn timespec(time: Timestamp) -> Timespec {
 }
 
 impl Disk {
+    /// The blocks, counted from a file's start, that are in these pages of it.
+    fn blocks_of(&self, pages: Range<u64>) -> Range<u64> {
+        let per_page = aurora_machine::PAGE_SIZE / self.block_size;
+        pages.start * per_page..pages.end * per_page
+    }
+
     /// Tries an operation. What it misses is noted, and the call fails with [`Errno::EMISSING`].
     fn attempt<T>(&self, operation: impl FnOnce(&mut Ext4) -> aurora_ext4::Result<T>) -> Result<T, Errno> {
         let mut ext4 = self.ext4.lock();
+        if ext4.is_overfull() {
+            drop(ext4);
+            return Err(self.failed(Error::Commit));
+        }
         let result = operation(&mut ext4);
         let wants_commit = ext4.wants_commit() || ext4.wants_checkpoint();
         let has_changes = ext4.memory().running > 0;

@@ -46,7 +46,7 @@ pub async fn mount(kernel: &Arc<Kernel>, volume: &Arc<Volume>, read_only: bool) 
         }
     };
     let heap = kernel.machine.heap_limit();
-    ext4.set_cache_limit(heap / 4);
+    ext4.set_cache_limit(heap / 8);
     let label = alloc::string::String::from_utf8_lossy(&ext4.label()).to_string();
     klog!(
         kernel,

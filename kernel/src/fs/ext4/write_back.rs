@@ -6,11 +6,12 @@
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 use core::task::Poll;
 
 use aurora_abi::Errno;
-use aurora_ext4::{AttributeChange, By, Error, Ext4, Ino, Place, Plan, Progress, Run, Step};
+use aurora_ext4::{AttributeChange, By, Error, Ext4, Ino, Place, Plan, Progress, Step};
 use aurora_machine::Frame;
 
 use super::contents::add_run;
@@ -27,35 +28,13 @@ const MAX_AGE: u64 = 1_000_000_000;
 /// Bytes of contents that are written together.
 const GROUP: u64 = 4 << 20;
 
-/// Contents of an inode on their way to the disk.
+/// Contents of an inode on their way to the disk. Which of their blocks become written by it the inode knows.
 struct Writing {
     inode: Arc<DiskInode>,
     by: By,
     /// How long it was when they were taken.
     size: u64,
     pages: Vec<(u64, Frame)>,
-    /// Runs of blocks that are unwritten until this is done.
-    unwritten: Vec<Run>,
-}
-
-/// Notes that a run of blocks has its contents, as far as the file still has these blocks: cut off and written anew, it has
-/// others, which hold somebody else's bytes. What was freed is nobody's before the next commit, so they cannot be the same.
-fn note_written(ext4: &mut Ext4, ino: Ino, run: &Run, size: u64, by: By) -> aurora_ext4::Result<()> {
-    let Place::Unwritten(block) = run.place else { return Ok(()) };
-    let (mut at, end) = (run.logical, run.logical + run.count);
-    while at < end {
-        let before = at;
-        for now in ext4.map(ino, at, end - at)? {
-            if now.place == Place::Unwritten(block + (now.logical - run.logical)) {
-                ext4.written_and_grow(ino, now.logical, now.count, size, by)?;
-            }
-            at = now.logical + now.count;
-        }
-        if at == before {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// Does what a plan says.
@@ -104,7 +83,8 @@ impl Disk {
 
     /// Has a writer wait while too much is dirty.
     pub(super) fn wait_for_writers(&self) -> Result<(), Errno> {
-        if !self.control.is_too_dirty() {
+        // Inodes that are to be written stay in memory beside those that are kept.
+        if !self.control.is_too_dirty() && self.dirty.lock().len() < self.keep / 2 {
             return Ok(());
         }
         let Some(disk) = self.this.upgrade() else { return Err(Errno::EIO) };
@@ -180,8 +160,11 @@ impl Disk {
         let by = By { now: inode.state.lock().attributes.mtime, privileged: true };
         let size = inode.cache().map_or(0, |cache| cache.size());
         let pages = inode.cache().map_or(Vec::new(), |cache| cache.take_dirty());
-        let mut writing = Writing { inode: inode.clone(), by, size, pages, unwritten: Vec::new() };
-        match self.place_pages(&mut writing, batch).await {
+        for (index, _) in &pages {
+            inode.add_under_way(self.blocks_of(*index..index + 1));
+        }
+        let writing = Writing { inode: inode.clone(), by, size, pages };
+        match self.place_pages(&writing, batch).await {
             Ok(()) => Ok(writing),
             Err(errno) => {
                 self.not_written(&writing);
@@ -191,27 +174,24 @@ impl Disk {
     }
 
     /// Finds where pages belong.
-    async fn place_pages(&self, writing: &mut Writing, batch: &mut Batch) -> Result<(), Errno> {
-        let per_page = aurora_machine::PAGE_SIZE / self.block_size;
+    async fn place_pages(&self, writing: &Writing, batch: &mut Batch) -> Result<(), Errno> {
         let ino = writing.inode.ino();
         for run_of_pages in writing.pages.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
             let Some(&(first, _)) = run_of_pages.first() else { continue };
             let frames: Vec<Frame> = run_of_pages.iter().map(|(_, frame)| frame.clone()).collect();
-            let (mut at, end) = (first * per_page, (first + frames.len() as u64) * per_page);
+            let Range { start: mut at, end } = self.blocks_of(first..first + frames.len() as u64);
             while at < end {
                 let runs = self.until_done(|ext4| ext4.map(ino, at, end - at), true).await?;
                 let before = at;
                 for run in &runs {
-                    match run.place {
-                        Place::Blocks(block) => add_run(batch, run, block, self.block_size, (first, &frames)),
-                        Place::Unwritten(block) => {
-                            add_run(batch, run, block, self.block_size, (first, &frames));
-                            writing.unwritten.push(*run);
-                        }
-                        // Past the end of the file, or cut off since.
-                        Place::Hole => {}
+                    // A hole is past the end of the file, or was cut off since.
+                    if let Place::Blocks(block) | Place::Unwritten(block) = run.place {
+                        add_run(batch, run, block, self.block_size, (first, &frames));
                     }
                     at = run.logical + run.count;
+                    if !matches!(run.place, Place::Unwritten(_)) {
+                        writing.inode.drop_under_way(run.logical..at);
+                    }
                 }
                 if at == before {
                     return Err(Errno::EIO);
@@ -229,9 +209,13 @@ impl Disk {
         // Asked for in each step: the file may have been cut while its contents were on their way, and what was cut off
         // must not come back.
         let reach = || size.min(cache.size());
-        for run in &writing.unwritten {
-            self.until_done(|ext4| note_written(ext4, ino, run, reach(), by), true).await?;
-        }
+        let note_one = |ext4: &mut Ext4| {
+            let Some(blocks) = inode.first_under_way() else { return Ok(false) };
+            ext4.written_and_grow(ino, blocks.start, blocks.end - blocks.start, reach(), by)?;
+            inode.drop_under_way(blocks);
+            Ok(true)
+        };
+        while self.until_done(note_one, true).await? {}
         inode.refresh();
         let attributes = inode.state.lock().attributes;
         if attributes.links == 0 {
@@ -254,6 +238,9 @@ impl Disk {
     fn not_written(&self, writing: &Writing) {
         if let Some(cache) = writing.inode.cache() {
             cache.mark_dirty(writing.pages.iter().map(|(index, _)| *index));
+        }
+        for (index, _) in &writing.pages {
+            writing.inode.drop_under_way(self.blocks_of(*index..index + 1));
         }
     }
 
