@@ -10,12 +10,14 @@ use alloc::vec::Vec;
 use iced_x86::{Code, Mnemonic, OpKind};
 use wasm_encoder::{BlockType, ValType};
 
-use super::code::{End, Goal, Target};
+use super::code::{End, FLAGS, Goal, Target};
 use super::emit::{Emitter, Tail, Temp, at, param};
 use super::function::Shape;
+use super::held::Known;
 use super::layout::{function, signature};
 use super::lazy::STOP_FUEL;
 use super::plan::Address;
+use super::stack::RSP;
 
 impl Emitter<'_> {
     #[inline(never)]
@@ -92,7 +94,9 @@ impl Emitter<'_> {
             }
             Mnemonic::Loop => {
                 let rcx = self.gpr(1);
-                self.i().local_get(rcx).i64_const(1).i64_sub().local_tee(rcx).i64_const(0).i64_ne();
+                self.i().local_get(rcx).i64_const(1).i64_sub().local_set(rcx);
+                self.wrote(1 << 1);
+                self.i().local_get(rcx).i64_const(0).i64_ne();
             }
             _ => self.push_condition(super::translate::condition(insn)),
         }
@@ -101,11 +105,12 @@ impl Emitter<'_> {
             self.i().drop();
             return self.to(shape, node, taken);
         }
-        let (pending, kind, clean) = (self.pending, self.kind, self.clean);
+        let (pending, known) = (self.pending, self.known());
         self.open_if(BlockType::Empty);
         self.to(shape, node, taken);
         self.close();
-        (self.pending, self.kind, self.clean) = (pending, kind, clean);
+        self.pending = pending;
+        self.set_known(known);
         self.to(shape, node, next);
     }
 
@@ -170,7 +175,7 @@ impl Emitter<'_> {
         let Some(goal) = self.indirect_target() else { return };
         self.check_user(goal);
         self.push_return_address();
-        let (pending, kind, clean) = (self.pending, self.kind, self.clean);
+        let (pending, known) = (self.pending, self.known());
         self.get(goal);
         self.push_address(offset);
         self.i().i64_ne();
@@ -180,7 +185,8 @@ impl Emitter<'_> {
         self.call_and_go_on(shape, node, (Goal::Unknown, goal), (last.next(), back));
         self.close();
         self.block = node;
-        (self.pending, self.kind, self.clean) = (pending, kind, clean);
+        self.pending = pending;
+        self.set_known(known);
         self.branch(shape, node, to);
     }
 
@@ -193,6 +199,7 @@ impl Emitter<'_> {
         self.store(Address::Stack(-8), pushed, 3);
         let rsp = self.gpr(4);
         self.i().local_get(rsp).i64_const(8).i64_sub().local_set(rsp);
+        self.wrote(RSP);
         self.pending += 1;
     }
 
@@ -227,8 +234,7 @@ impl Emitter<'_> {
         }
         self.i().local_set(param::FUEL);
         self.pending = 0;
-        self.kind = None;
-        self.clean = [None; 16];
+        self.set_known(Known::NOTHING);
         let came = self.take(ValType::I64);
         self.get(came);
         self.push_address(expected);
@@ -236,7 +242,7 @@ impl Emitter<'_> {
         self.open_rare(BlockType::Empty);
         self.i().local_get(came.index).local_get(param::FUEL).return_();
         self.close();
-        let live = self.flow.live_in[back];
+        let live = self.flow.live_in[back] & FLAGS;
         self.load_registers(live);
         self.branch(shape, node, back);
     }
@@ -284,6 +290,7 @@ impl Emitter<'_> {
         };
         let rsp = self.gpr(4);
         self.i().local_get(rsp).i64_const(8 + released).i64_add().local_set(rsp);
+        self.wrote(RSP);
     }
 
     /// Returns to an address, which only whoever called us may know.
@@ -316,7 +323,7 @@ impl Emitter<'_> {
             self.i().local_tee(map.number).i32_eqz();
             self.branch_rarely(label);
             // The hub, and what follows it, may be written right here.
-            let (pending, kind, clean, at) = (self.pending, self.kind, self.clean, self.at);
+            let (pending, known, at) = (self.pending, self.known(), self.at);
             let rip = self.rip;
             self.pay();
             self.is_out_of_fuel();
@@ -329,7 +336,8 @@ impl Emitter<'_> {
             self.branch(shape, node, hub);
             self.close();
             (self.block, self.at) = (node, at);
-            (self.pending, self.kind, self.clean) = (pending, kind, clean);
+            self.pending = pending;
+            self.set_known(known);
         }
         // What the hub knows is code of a program.
         self.pending -= 1;

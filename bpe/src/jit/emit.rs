@@ -1,7 +1,8 @@
 //! Writing one function's WebAssembly: locals, registers, exits and calls.
 //!
-//! What always holds: a guest register's value is in its local once the register is live, and an instruction changes such
-//! a local only after everything in it that can fault. So whatever stops an instruction finds the state before it.
+//! What always holds: a guest register's value is in its local once the register is live (in regions) or held (elsewhere),
+//! and an instruction changes such a local only after everything in it that can fault. So whatever stops an instruction
+//! finds the state before it.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -89,6 +90,8 @@ pub(crate) struct Emitter<'a> {
     temps: [Vec<u32>; 5],
     temps_used: [usize; 5],
     pub(crate) clean: [Option<Clean>; 16],
+    /// Registers that are in locals.
+    pub(crate) held: Set,
     pub(crate) floats: FloatLocals,
     /// Open blocks, loops and conditionals.
     pub(crate) depth: u32,
@@ -152,6 +155,7 @@ impl<'a> Emitter<'a> {
             temps: Default::default(),
             temps_used: [0; 5],
             clean: [None; 16],
+            held: 0,
             floats,
             depth: 0,
             exits: Vec::new(),
@@ -330,7 +334,7 @@ impl<'a> Emitter<'a> {
         (0..34).filter(move |n| set >> n & 1 != 0)
     }
 
-    fn register_address(&self, n: usize) -> u32 {
+    pub(crate) fn register_address(&self, n: usize) -> u32 {
         if n < 16 { self.layout.regs + n as u32 * 8 } else { self.layout.xmm + (n as u32 - 16) * 16 }
     }
 
@@ -355,6 +359,21 @@ impl<'a> Emitter<'a> {
             };
             s.local_set(slot);
         }
+    }
+
+    /// Loads those of them that are not in locals yet.
+    pub(crate) fn hold(&mut self, set: Set) {
+        let set = set & !FLAGS;
+        self.load_registers(set & !self.held);
+        self.held |= set;
+    }
+
+    /// Stores registers the block's last instruction wrote, unless they are kept in locals.
+    pub(crate) fn wrote(&mut self, set: Set) {
+        if !self.flow.is_in_region(self.block) {
+            self.store_registers(set);
+        }
+        self.held |= set;
     }
 
     /// Stores registers to it.
@@ -400,7 +419,7 @@ impl<'a> Emitter<'a> {
         self.i().i64_store(at(lazy + 32));
     }
 
-    /// Registers to store when the block being written is left.
+    /// Registers to store when the block being written is left: outside regions at most the flags.
     pub(crate) fn spill(&self) -> Set {
         self.flow.spill[self.block]
     }
@@ -499,6 +518,7 @@ impl<'a> Emitter<'a> {
             self.pending = -1;
         }
         self.load_registers(writes);
+        self.held |= writes & !FLAGS;
         if writes & FLAGS != 0 {
             self.kind = None;
         }

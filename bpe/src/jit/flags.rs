@@ -5,7 +5,7 @@
 use iced_x86::{Instruction, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
-use super::emit::{Emitter, Temp};
+use super::emit::{Emitter, Temp, at};
 use super::layout::function;
 use super::lazy::{Kind, Over, Setter, Source};
 
@@ -209,10 +209,7 @@ impl Emitter<'_> {
                 let local = self.flag_locals()[1 + which];
                 self.i().local_get(local);
             }
-            Source::Register(n) => {
-                let local = self.gpr(n.into());
-                self.i().local_get(local);
-            }
+            Source::Register(n) => self.push_named(n.into()),
             Source::Number(n) => {
                 let value = match width {
                     0 if signed => i64::from(n as i8),
@@ -231,6 +228,17 @@ impl Emitter<'_> {
             1 if signed => _ = self.i().i32_extend16_s(),
             _ if register => self.mask(width),
             _ => {}
+        }
+    }
+
+    /// Pushes a register flags name, which need not be in its local.
+    fn push_named(&mut self, n: usize) {
+        if self.flow.is_in_region(self.block) || self.held >> n & 1 != 0 {
+            let local = self.gpr(n);
+            self.i().local_get(local);
+        } else {
+            let from = at(self.register_address(n));
+            self.i().i32_const(0).i64_load(from);
         }
     }
 

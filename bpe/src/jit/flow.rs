@@ -1,18 +1,21 @@
-//! Which registers hold a value worth having where: the two analyses that say what to load at entries and what to store
-//! at exits.
+//! Where registers are kept in locals from block to block, and which hold a value worth having there: the analyses that say
+//! what to load at the entries of such regions and what to store at their exits. Regions are loops. Elsewhere most of what
+//! is loaded on entering a function, and carried past its calls to be stored at exits, nobody would read: there registers
+//! live in memory ([`super::held`]).
 //!
-//! What always holds: at any instruction of a block, the locals of the registers in its `spill` set have the registers'
-//! values, and all others that differ from memory are in it. So one exit per block serves all its instructions.
+//! What always holds: at any instruction of a region's block, the locals of the registers in its `spill` set have the
+//! registers' values, and all others that differ from memory are in it. So one exit per block serves all its instructions.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::code::{Block, End, FLAGS, Insn, Set};
-use super::graph::Graph;
+use super::graph::{Graph, NONE};
 
 /// What is known of each block.
 pub(crate) struct Flow {
-    /// Registers whose values the block, or what follows, needs in locals.
+    /// Registers whose values the block, or what follows, needs in locals. Outside regions this and
+    /// the next three say nothing of any but the flags.
     pub(crate) live_in: Vec<Set>,
     /// The same after the block.
     pub(crate) live_out: Vec<Set>,
@@ -20,6 +23,8 @@ pub(crate) struct Flow {
     pub(crate) spill: Vec<Set>,
     /// Registers that may differ from memory when the block begins.
     pub(crate) dirty_in: Vec<Set>,
+    /// The region each block is in: the header of its outermost loop, or [`NONE`].
+    regions: Vec<usize>,
     /// What of the flags set before the block begins.
     flags_in: Vec<Seen>,
     successors: Vec<Vec<usize>>,
@@ -66,12 +71,17 @@ impl Seen {
 }
 
 impl Flow {
-    /// Works it out for `blocks`, whose edges are those of `graph`. `fresh` says of an edge whether registers come from
-    /// memory on it, as after a call.
-    pub(crate) fn new(blocks: &[Block], graph: &Graph, fresh: &dyn Fn(usize) -> bool, cut: &[(usize, usize)]) -> Self {
+    /// Works it out for `blocks`, whose edges are those of `graph`.
+    pub(crate) fn new(blocks: &[Block], graph: &Graph, cut: &[(usize, usize)]) -> Self {
         let n = blocks.len();
-        let writes: Vec<Set> =
-            blocks.iter().map(|b| b.insns.iter().filter(|i| !i.calls_out).fold(0, |all, i| all | i.writes)).collect();
+        // Around calls flags are in memory.
+        let fresh = |b: usize| matches!(blocks[b].end, End::Call { .. } | End::Rest { .. });
+        let regions = regions(blocks, graph);
+        // Outside regions only flags are kept from block to block.
+        let tracked = |b: usize| if regions[b] == NONE { FLAGS } else { Set::MAX };
+        let passed = |from: usize, to: usize| if regions[from] == regions[to] { tracked(from) } else { FLAGS };
+        let own = |b: &Block| b.insns.iter().filter(|i| !i.calls_out).fold(0, |all, i| all | i.writes);
+        let writes: Vec<Set> = blocks.iter().enumerate().map(|(b, block)| own(block) & tracked(b)).collect();
         let successors: Vec<Vec<usize>> = (0..n)
             .map(|b| {
                 let mut all = blocks[b].successors();
@@ -87,6 +97,7 @@ impl Flow {
             for &b in &sequence {
                 let out = if fresh(b) { 0 } else { dirty_in[b] | writes[b] };
                 for &s in &successors[b] {
+                    let out = out & passed(b, s);
                     if dirty_in[s] | out != dirty_in[s] {
                         dirty_in[s] |= out;
                         changed = true;
@@ -97,14 +108,19 @@ impl Flow {
         let spill: Vec<Set> = (0..n).map(|b| dirty_in[b] | writes[b]).collect();
         // Any block may be one where fuel is looked at.
         let flags_in = flags_in(blocks, &sequence, &successors);
-        let mut flow = Self { live_in: vec![0; n], live_out: vec![0; n], spill, dirty_in, flags_in, successors };
+        let (live_in, live_out) = (vec![0; n], vec![0; n]);
+        let mut flow = Self { live_in, live_out, spill, dirty_in, regions, flags_in, successors };
         let mut changed = true;
         while changed {
             changed = false;
             for &b in sequence.iter().rev() {
-                let out = if fresh(b) { 0 } else { flow.successors[b].iter().fold(0, |all, &s| all | flow.live_in[s]) };
+                let needs = |all, &s: &usize| {
+                    let passed = if flow.regions[b] == flow.regions[s] { flow.tracked(b) } else { FLAGS };
+                    all | flow.live_in[s] & passed
+                };
+                let out = if fresh(b) { 0 } else { flow.successors[b].iter().fold(0, needs) };
                 flow.live_out[b] = out;
-                let live = flow.before(b, &blocks[b]);
+                let live = flow.before(b, &blocks[b]) & flow.tracked(b);
                 if live != flow.live_in[b] {
                     flow.live_in[b] = live;
                     changed = true;
@@ -112,6 +128,26 @@ impl Flow {
             }
         }
         flow
+    }
+
+    /// What of registers is followed from block to block.
+    fn tracked(&self, b: usize) -> Set {
+        if self.is_in_region(b) { Set::MAX } else { FLAGS }
+    }
+
+    /// Whether registers are kept in locals in this block, and from block to block.
+    pub(crate) fn is_in_region(&self, b: usize) -> bool {
+        self.regions[b] != NONE
+    }
+
+    /// Whether registers stay where they are on the way from one block to another.
+    pub(crate) fn is_same_region(&self, from: usize, to: usize) -> bool {
+        self.regions[from] == self.regions[to]
+    }
+
+    /// Registers that are in locals when the block of a region ends.
+    pub(crate) fn held_after(&self, b: usize) -> Set {
+        (self.live_in[b] | self.spill[b]) & !FLAGS
     }
 
     /// Every block can be left at its end, or polls.
@@ -157,4 +193,45 @@ impl Flow {
         }
         all
     }
+}
+
+/// Most instructions of loops within loops that keep registers in locals.
+const MOST_NESTED: usize = 150;
+
+/// For each block the header of the outermost loop around it in which registers are best kept in locals, or [`NONE`]: one
+/// without calls and indirect jumps, and small unless nothing loops inside.
+fn regions(blocks: &[Block], graph: &Graph) -> Vec<usize> {
+    let n = blocks.len();
+    let mut members = vec![Vec::new(); n];
+    let mut innermost = vec![true; n];
+    for &b in graph.sequence.iter().filter(|&&b| b < n) {
+        let around: Vec<usize> = graph.loops_around(b).into_iter().chain((graph.header[b] == b).then_some(b)).collect();
+        for (i, &head) in around.iter().enumerate().filter(|h| *h.1 < n) {
+            members[head].push(b);
+            innermost[head] &= i + 1 == around.len();
+        }
+    }
+    let mut from_hub = vec![false; n];
+    for block in blocks {
+        if let End::Hub(targets) = &block.end {
+            targets.iter().for_each(|t| from_hub[t.1] = true);
+        }
+    }
+    let plain = |b: usize| {
+        let end = &blocks[b].end;
+        let ends = matches!(
+            end,
+            End::Jump(_) | End::Branch { .. } | End::Enter { likely: None, .. } | End::Back { .. } | End::Leave(_)
+        );
+        ends && !from_hub[b]
+    };
+    let mut regions = vec![NONE; n];
+    for &head in graph.sequence.iter().filter(|&&b| b < n) {
+        let size: usize = members[head].iter().map(|&b| blocks[b].insns.len()).sum();
+        let fits = innermost[head] || size <= MOST_NESTED;
+        if regions[head] == NONE && fits && members[head].iter().all(|&b| plain(b)) {
+            members[head].iter().for_each(|&b| regions[b] = head);
+        }
+    }
+    regions
 }

@@ -12,12 +12,13 @@ use alloc::vec::Vec;
 use wasm_encoder::{BlockType, BranchHint, ValType};
 
 use super::code::{End, FLAGS, Function, Set};
-use super::emit::{Clean, Emitter, Exit, Tail, param};
+use super::emit::{Emitter, Exit, Tail, param};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
+use super::held::{Known, stores};
 use super::layout::function::DISPATCH;
 use super::layout::{CallOuts, Layout};
-use super::lazy::{Kind, STOP_FUEL};
+use super::lazy::STOP_FUEL;
 use super::{plan, stack};
 
 /// A function's locals after its parameters, its code, and what that calls out to.
@@ -42,8 +43,8 @@ pub(crate) struct Shape {
     entries: Vec<usize>,
     ways: Ways,
     /// Needs a label of its own.
-    merge: Vec<bool>,
-    loops: Vec<bool>,
+    pub(super) merge: Vec<bool>,
+    pub(super) loops: Vec<bool>,
     block_level: Vec<u32>,
     loop_level: Vec<u32>,
     children: Vec<Vec<usize>>,
@@ -51,29 +52,7 @@ pub(crate) struct Shape {
     /// In an innermost loop that reaches for memory in few places.
     small: Vec<bool>,
     /// What is known on all ways to a node so far; nothing before there is one.
-    known: Vec<Option<Known>>,
-}
-
-/// What is known where control flow meets.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Known {
-    kind: Option<Kind>,
-    clean: [Option<Clean>; 16],
-}
-
-impl Known {
-    const NOTHING: Self = Self { kind: None, clean: [None; 16] };
-
-    fn meet(&mut self, other: &Self) {
-        if self.kind != other.kind {
-            self.kind = None;
-        }
-        for (mine, other) in self.clean.iter_mut().zip(&other.clean) {
-            if mine != other {
-                *mine = None;
-            }
-        }
-    }
+    pub(super) known: Vec<Option<Known>>,
 }
 
 /// Where the hub's numbers of places are looked up.
@@ -96,7 +75,6 @@ const MOST_SPAN: i64 = 1 << 16;
 pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i64) -> Option<u32>) -> Body {
     let (mut graph, mut entries) = graph_of(function);
     let cut = graph.cut.clone();
-    let fresh = |b: usize| matches!(function.blocks[b].end, End::Call { .. } | End::Rest { .. });
     // A node that only an edge through the root reaches is an entry like others.
     for &(_, to) in &cut {
         if !entries.contains(&to) {
@@ -114,7 +92,7 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
     let edges: Vec<(usize, usize)> =
         ways.iter().enumerate().flat_map(|(from, to)| to.iter().map(move |&(_, to)| (from, to))).collect();
     graph.add(&edges);
-    let flow = Flow::new(&function.blocks, &graph, &fresh, &cut);
+    let flow = Flow::new(&function.blocks, &graph, &cut);
     let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
     let (frames, often) = stack::uses(function);
     let (small, places) = small_loops(function, &graph, frames);
@@ -420,7 +398,7 @@ impl Emitter<'_> {
         for &follower in followers.iter().rev() {
             self.close();
             let known = shape.known[follower].unwrap_or(Known::NOTHING);
-            (self.kind, self.clean) = (known.kind, known.clean);
+            self.set_known(known);
             self.pending = 0;
             self.node(shape, follower);
         }
@@ -435,8 +413,7 @@ impl Emitter<'_> {
             return self.dispatch(shape, node);
         }
         if shape.loops[node] {
-            self.kind = None;
-            self.clean = [None; 16];
+            self.set_known(Known::NOTHING);
             // On the way to an entry inside there is fuel: whoever enters there has looked. The hub's loop is polled where
             // it is entered.
             if !self.function.blocks[node].insns.is_empty() {
@@ -495,6 +472,7 @@ impl Emitter<'_> {
 
     /// From a block to its successor.
     pub(crate) fn branch(&mut self, shape: &mut Shape, from: usize, to: usize) {
+        self.cross(from, to);
         if self.graph.cut.contains(&(from, to)) {
             self.pay();
             let number = shape.entries.iter().position(|&e| e == to).unwrap_or(0);
@@ -525,12 +503,6 @@ impl Emitter<'_> {
         }
     }
 
-    /// Notes what is known on a way to a node.
-    fn meet(&self, shape: &mut Shape, to: usize) {
-        let here = Known { kind: self.kind, clean: self.clean };
-        shape.known[to].get_or_insert(here).meet(&here);
-    }
-
     /// The label of a node that has one.
     pub(super) fn label_of(&self, shape: &mut Shape, from: usize, to: usize) -> u32 {
         self.meet(shape, to);
@@ -548,6 +520,11 @@ impl Emitter<'_> {
         self.plan = plan::plan(block);
         self.in_small_loop = shape.small[node];
         self.groups_open = vec![false; self.plan.groups.len()];
+        let kept = self.flow.is_in_region(node);
+        if kept {
+            self.held = self.flow.live_in[node] & !FLAGS;
+        }
+        let stores = stores(block);
         let last = block.insns.len().wrapping_sub(1);
         let ends = !matches!(block.end, End::Leave(_))
             && block.insns.last().is_some_and(|i| i.insn.flow_control() != iced_x86::FlowControl::Next);
@@ -555,10 +532,17 @@ impl Emitter<'_> {
             (self.at, self.index) = (insn.at(), i);
             (self.flags_needed, self.changed) = (needed[i], after[i].changed);
             self.release_temps();
+            if !kept {
+                self.hold(insn.reads & !FLAGS);
+            }
             if i == last && ends {
                 break;
             }
             self.instruction(insn);
+            if !kept && !insn.calls_out {
+                self.store_registers(insn.writes & stores[i] & !FLAGS);
+            }
+            self.held |= insn.writes & !FLAGS;
             self.pending += 1;
         }
         self.release_temps();

@@ -1,9 +1,9 @@
 //! The translator: hot guest code becomes WebAssembly functions that call each other.
 //!
 //! [`code`] finds a function's blocks and [`inline`] takes in those of small callees; [`graph`] and [`flow`] analyse them,
-//! [`function`] and [`emit`] (with [`translate`], [`vector`], [`flags`], [`memory`], [`branch`]) write them (instructions in
-//! [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of functions are kept.
-//! [`runtime`] is what translated code calls.
+//! [`function`] and [`emit`] (with [`held`], [`translate`], [`vector`], [`flags`], [`memory`], [`branch`]) write them
+//! (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of
+//! functions are kept. [`runtime`] is what translated code calls.
 //!
 //! Parts that would be inlined into one another are kept apart (`#[inline(never)]`): the engine that compiles us takes longer
 //! than in proportion for large functions, and what it has not yet compiled of the program waits behind them.
@@ -23,6 +23,7 @@ mod float;
 mod flow;
 mod function;
 mod graph;
+mod held;
 mod inline;
 mod layout;
 mod lazy;

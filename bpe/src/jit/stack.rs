@@ -17,7 +17,7 @@ use super::memory::WRITE;
 use super::plan::Address;
 
 /// RSP as a member of a [`Set`].
-const RSP: Set = 1 << 4;
+pub(super) const RSP: Set = 1 << 4;
 
 /// The locals of a page that may be reached: its address, and what makes a host address of one in it.
 #[derive(Clone, Copy)]
