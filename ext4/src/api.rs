@@ -27,10 +27,9 @@ impl Ext4 {
     pub fn memory(&self) -> Memory {
         let size = self.layout.bytes();
         let (blocks, pinned) = (self.cache.len(), self.pinned_count());
-        let logged: usize = self.journal.iter().flat_map(|j| &j.logged).map(|l| l.blocks.len()).sum();
         Memory {
             running: crate::bytes::to_u64(self.running.blocks.len()),
-            unwritten_back: crate::bytes::to_u64(logged),
+            unwritten_back: self.unwritten_back(),
             bytes: blocks * size,
             reclaimable: blocks.saturating_sub(pinned) * size,
             log_used: self.journal.as_ref().map_or(0, |j| u64::from(j.used())),
@@ -43,7 +42,7 @@ impl Ext4 {
         self.shrink_cache(bytes)
     }
     /// Bounds the blocks kept in memory, without those that have to be written: of these there are half as many in the
-    /// running transaction, and as many in committed ones if the caller minds [`Self::is_overfull`]. 16 MiB unless set.
+    /// running transaction; when there are as many in committed ones, changes wait ([`Error::Busy`]). 16 MiB unless set.
     pub fn set_cache_limit(&mut self, bytes: u64) {
         self.cache.limit = bytes;
     }
@@ -302,6 +301,10 @@ impl Ext4 {
     pub fn committed(&self) -> Tid {
         Tid(self.committed)
     }
+    /// Whether anything has changed since the last commit began.
+    pub fn has_changes(&self) -> bool {
+        !self.running.blocks.is_empty()
+    }
     /// Whether the running transaction is large enough that it should be committed without waiting for its time.
     pub fn wants_commit(&self) -> bool {
         let blocks = crate::bytes::to_u64(self.running.blocks.len());
@@ -309,13 +312,8 @@ impl Ext4 {
     }
     /// Whether the journal is full enough that its blocks should be written to their places.
     pub fn wants_checkpoint(&self) -> bool {
-        let memory = self.memory();
-        memory.log_used * 2 > memory.log_size || memory.unwritten_back * self.layout.bytes() > self.cache.limit / 2
-    }
-    /// Whether so much is in the journal alone that nothing should be changed before a check-point: there is no memory
-    /// for more.
-    pub fn is_overfull(&self) -> bool {
-        !self.read_only && self.memory().unwritten_back * self.layout.bytes() > self.cache.limit
+        let is_half_full = self.journal.as_ref().is_some_and(|journal| journal.used() * 2 > journal.size());
+        is_half_full || self.unwritten_back() * self.layout.bytes() > self.cache.limit / 2
     }
     /// Closes the running transaction; operations go on in the next. `None` if nothing has changed. One commit is on its
     /// way at a time: [`Error::Busy`].

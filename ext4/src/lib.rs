@@ -7,7 +7,7 @@
 //! - [`Error::Missing`]: a block is not in memory. Read it, [`Ext4::supply`] it, try again.
 //! - [`Error::Commit`]: the running transaction is full, or holds blocks that are free only once it is committed.
 //!   [`Ext4::begin_commit`], carry the plan out, try again.
-//! - [`Error::Busy`]: a plan handed out before has to end first.
+//! - [`Error::Busy`]: a plan handed out before has to end first, or a check-point is needed.
 //!
 //! Whatever the answer, an operation that did not succeed has changed nothing: each works on copies, which join the
 //! running transaction only when all of it succeeded. So the loop around an operation is the same for all of them:

@@ -275,6 +275,10 @@ impl Ext4 {
     /// Does an operation that changes something: all of it joins the running transaction, or nothing has happened.
     pub(crate) fn change<T>(&mut self, operation: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.writable()?;
+        if self.unwritten_back() * self.layout.bytes() > self.cache.limit {
+            // There is no memory for more.
+            return Err(Error::Busy);
+        }
         self.attempt = Attempt::default();
         let result = operation(self).and_then(|value| self.join().map(|()| value));
         self.attempt = Attempt::default();

@@ -277,9 +277,13 @@ impl Ext4 {
     }
 
     pub(crate) fn pinned_count(&self) -> u64 {
-        let logged: usize = self.journal.iter().flat_map(|j| &j.logged).map(|l| l.blocks.len()).sum();
         let committing = self.committing.as_ref().map_or(0, |c| c.blocks.len());
-        to_u64(self.running.blocks.len() + committing + logged)
+        to_u64(self.running.blocks.len() + committing) + self.unwritten_back()
+    }
+
+    /// Blocks of committed transactions that are not in their places yet.
+    pub(crate) fn unwritten_back(&self) -> u64 {
+        to_u64(self.journal.iter().flat_map(|j| &j.logged).map(|l| l.blocks.len()).sum())
     }
 
     /// Gives blocks back that can be read again.

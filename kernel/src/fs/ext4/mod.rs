@@ -90,13 +90,9 @@ impl Disk {
     /// Tries an operation. What it misses is noted, and the call fails with [`Errno::EMISSING`].
     fn attempt<T>(&self, operation: impl FnOnce(&mut Ext4) -> aurora_ext4::Result<T>) -> Result<T, Errno> {
         let mut ext4 = self.ext4.lock();
-        if ext4.is_overfull() {
-            drop(ext4);
-            return Err(self.failed(Error::Commit));
-        }
         let result = operation(&mut ext4);
         let wants_commit = ext4.wants_commit() || ext4.wants_checkpoint();
-        let has_changes = ext4.memory().running > 0;
+        let has_changes = ext4.has_changes();
         drop(ext4);
         if wants_commit {
             self.hurry();

@@ -384,7 +384,7 @@ impl Disk {
 
     /// Something waits to be written.
     fn has_work(&self) -> bool {
-        !self.dirty.lock().is_empty() || !self.orphans.lock().is_empty() || self.ext4.lock().memory().running > 0
+        !self.dirty.lock().is_empty() || !self.orphans.lock().is_empty() || self.ext4.lock().has_changes()
     }
 }
 
