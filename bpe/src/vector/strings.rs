@@ -1,6 +1,6 @@
 //! The SSE4.2 string comparisons (Intel SDM volume 2, section 4.1).
 
-use super::lanes::lane;
+use super::lanes::{Lane, lane};
 use crate::core::Core;
 use crate::flags::{CF, Flags, OF, SF, ZF};
 use crate::op::{Flow, Op, RAX, RCX, RDX, Stop};
@@ -21,47 +21,62 @@ impl Control {
     }
 
     fn text(self, v: u128, valid: Option<usize>) -> Text {
-        let elements = core::array::from_fn(|i| match self.0 & 3 {
-            0 => lane::<u8>(v, i).into(),
-            1 if i < 8 => lane::<u16>(v, i).into(),
-            2 => lane::<i8>(v, i).into(),
-            3 if i < 8 => lane::<i16>(v, i).into(),
-            _ => 0,
-        });
+        let elements = match self.0 & 3 {
+            0 => elements::<u8>(v),
+            1 => elements::<u16>(v),
+            2 => elements::<i8>(v),
+            _ => elements::<i16>(v),
+        };
         let count = self.elements();
         let terminated = || elements[..count].iter().position(|&e| e == 0).unwrap_or(count);
         Text { elements, valid: valid.unwrap_or_else(terminated).min(count) }
     }
 
-    /// Whether element `j` of `b` satisfies the comparison with `a`.
-    fn matches(self, a: &Text, b: &Text, j: usize) -> bool {
-        let element = b.elements[j];
-        let in_b = j < b.valid;
+    /// A bit for each element of `b` that satisfies the comparison with `a`.
+    fn matches(self, a: &Text, b: &Text) -> u16 {
+        let count = self.elements();
+        let (of_a, of_b) = (&a.elements[..a.valid], &b.elements[..b.valid]);
         match self.0 >> 2 & 3 {
-            0 => in_b && a.elements[..a.valid].contains(&element),
+            0 => bits(of_b.iter().map(|element| of_a.contains(element))),
             1 => {
-                let ranges = a.elements[..a.valid & !1].chunks_exact(2);
-                in_b && ranges.into_iter().any(|range| (range[0]..=range[1]).contains(&element))
+                let is_in = |element, range: &[i32]| (range[0]..=range[1]).contains(element);
+                bits(of_b.iter().map(|element| of_a.chunks_exact(2).any(|range| is_in(element, range))))
             }
-            2 => match (j < a.valid, in_b) {
-                (true, true) => a.elements[j] == element,
-                (in_a, in_b) => in_a == in_b,
-            },
-            _ => (0..a.valid.min(self.elements() - j)).all(|i| i + j < b.valid && a.elements[i] == b.elements[i + j]),
+            2 => {
+                let both = bits(of_a.iter().zip(of_b).map(|(x, y)| x == y));
+                both | first(count) & !first(a.valid.max(b.valid))
+            }
+            _ => bits((0..count).map(|j| {
+                let needle = &of_a[..a.valid.min(count - j)];
+                of_b.get(j..).unwrap_or_default().starts_with(needle)
+            })),
         }
     }
 
-    /// A bit per element of `b`.
+    /// The same, with those negated that are to be.
     fn result(self, a: &Text, b: &Text) -> u16 {
-        (0..self.elements()).fold(0, |bits, j| {
-            let negate = match self.0 >> 4 & 3 {
-                1 => true,
-                3 => j < b.valid,
-                _ => false,
-            };
-            bits | u16::from(self.matches(a, b, j) != negate) << j
-        })
+        let negated = match self.0 >> 4 & 3 {
+            1 => first(self.elements()),
+            3 => first(b.valid),
+            _ => 0,
+        };
+        self.matches(a, b) ^ negated
     }
+}
+
+/// The vector's elements, as many as there are.
+fn elements<T: Lane + Into<i32>>(v: u128) -> [i32; 16] {
+    core::array::from_fn(|i| if i < 16 / T::BYTES { lane::<T>(v, i).into() } else { 0 })
+}
+
+/// A bit for each answer, from bit 0 on.
+fn bits(answers: impl Iterator<Item = bool>) -> u16 {
+    answers.enumerate().fold(0, |bits, (j, yes)| bits | u16::from(yes) << j)
+}
+
+/// The lowest `count` bits, at most 16.
+fn first(count: usize) -> u16 {
+    ((1u32 << count) - 1) as u16
 }
 
 /// The comparison, its flags set. `explicit` takes the lengths from RAX and RDX.
