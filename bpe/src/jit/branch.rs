@@ -54,12 +54,13 @@ impl Emitter<'_> {
     }
 
     fn to(&mut self, shape: &mut Shape, node: usize, to: Target) {
+        let index = self.index;
         match to {
             Target::Block(b) => self.branch(shape, node, b),
             Target::Out(offset) => self.out(offset, true),
         }
         // What follows was not reached from here.
-        self.block = node;
+        (self.block, self.index) = (node, index);
     }
 
     /// Leaves for a known place: through the jump table, or for the interpreter.
@@ -175,7 +176,7 @@ impl Emitter<'_> {
         let Some(goal) = self.indirect_target() else { return };
         self.check_user(goal);
         self.push_return_address();
-        let (pending, known) = (self.pending, self.known());
+        let (pending, known, index) = (self.pending, self.known(), self.index);
         self.get(goal);
         self.push_address(offset);
         self.i().i64_ne();
@@ -184,7 +185,7 @@ impl Emitter<'_> {
         self.store_registers(set);
         self.call_and_go_on(shape, node, (Goal::Unknown, goal), (last.next(), back));
         self.close();
-        self.block = node;
+        (self.block, self.index) = (node, index);
         self.pending = pending;
         self.set_known(known);
         self.branch(shape, node, to);
@@ -323,7 +324,7 @@ impl Emitter<'_> {
             self.i().local_tee(map.number).i32_eqz();
             self.branch_rarely(label);
             // The hub, and what follows it, may be written right here.
-            let (pending, known, at) = (self.pending, self.known(), self.at);
+            let (pending, known, at, index) = (self.pending, self.known(), self.at, self.index);
             let rip = self.rip;
             self.pay();
             self.is_out_of_fuel();
@@ -335,7 +336,7 @@ impl Emitter<'_> {
             self.close();
             self.branch(shape, node, hub);
             self.close();
-            (self.block, self.at) = (node, at);
+            (self.block, self.at, self.index) = (node, at, index);
             self.pending = pending;
             self.set_known(known);
         }

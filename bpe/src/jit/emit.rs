@@ -100,7 +100,7 @@ pub(crate) struct Emitter<'a> {
     pub(crate) block: usize,
     /// The instruction being written.
     pub(crate) at: i64,
-    /// Its number in the block.
+    /// Its number in the block; at the end of one that no branch ends, how many there are.
     pub(crate) index: usize,
     /// Which accesses of the block share a look at the TLB, and for which that was written.
     pub(crate) plan: Plan,
@@ -419,9 +419,9 @@ impl<'a> Emitter<'a> {
         self.i().i64_store(at(lazy + 32));
     }
 
-    /// Registers to store when the block being written is left: outside regions at most the flags.
+    /// Registers to store when the instruction being written leaves: outside regions at most the flags.
     pub(crate) fn spill(&self) -> Set {
-        self.flow.spill[self.block]
+        self.flow.spill_at(self.block, self.index)
     }
 
     /// Subtracts what retired from the fuel.

@@ -4,7 +4,8 @@
 //! live in memory ([`super::held`]).
 //!
 //! What always holds: at any instruction of a region's block, the locals of the registers in its `spill` set have the
-//! registers' values, and all others that differ from memory are in it. So one exit per block serves all its instructions.
+//! registers' values, and all others that differ from memory are in it. So one exit per block serves all its instructions,
+//! but for the flags: until a block sets them they need not be in locals, since nobody would store them.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,8 +20,10 @@ pub(crate) struct Flow {
     pub(crate) live_in: Vec<Set>,
     /// The same after the block.
     pub(crate) live_out: Vec<Set>,
-    /// Registers to store when leaving from inside the block.
+    /// Registers to store when leaving from the end of the block; from inside it [`Self::spill_at`].
     pub(crate) spill: Vec<Set>,
+    /// The first instruction of each block before which the flags may differ from memory.
+    flags_from: Vec<usize>,
     /// Registers that may differ from memory when the block begins.
     pub(crate) dirty_in: Vec<Set>,
     /// The region each block is in: the header of its outermost loop, or [`NONE`].
@@ -77,11 +80,8 @@ impl Flow {
         // Around calls flags are in memory.
         let fresh = |b: usize| matches!(blocks[b].end, End::Call { .. } | End::Rest { .. });
         let regions = regions(blocks, graph);
-        // Outside regions only flags are kept from block to block.
-        let tracked = |b: usize| if regions[b] == NONE { FLAGS } else { Set::MAX };
-        let passed = |from: usize, to: usize| if regions[from] == regions[to] { tracked(from) } else { FLAGS };
         let own = |b: &Block| b.insns.iter().filter(|i| !i.calls_out).fold(0, |all, i| all | i.writes);
-        let writes: Vec<Set> = blocks.iter().enumerate().map(|(b, block)| own(block) & tracked(b)).collect();
+        let writes: Vec<Set> = blocks.iter().enumerate().map(|(b, block)| own(block) & tracked(&regions, b)).collect();
         let successors: Vec<Vec<usize>> = (0..n)
             .map(|b| {
                 let mut all = blocks[b].successors();
@@ -97,7 +97,7 @@ impl Flow {
             for &b in &sequence {
                 let out = if fresh(b) { 0 } else { dirty_in[b] | writes[b] };
                 for &s in &successors[b] {
-                    let out = out & passed(b, s);
+                    let out = out & passed(&regions, b, s);
                     if dirty_in[s] | out != dirty_in[s] {
                         dirty_in[s] |= out;
                         changed = true;
@@ -106,21 +106,19 @@ impl Flow {
             }
         }
         let spill: Vec<Set> = (0..n).map(|b| dirty_in[b] | writes[b]).collect();
+        let flags_from = (0..n).map(|b| if dirty_in[b] & FLAGS != 0 { 0 } else { first_flags(&blocks[b]) }).collect();
         // Any block may be one where fuel is looked at.
         let flags_in = flags_in(blocks, &sequence, &successors);
         let (live_in, live_out) = (vec![0; n], vec![0; n]);
-        let mut flow = Self { live_in, live_out, spill, dirty_in, regions, flags_in, successors };
+        let mut flow = Self { live_in, live_out, spill, flags_from, dirty_in, regions, flags_in, successors };
         let mut changed = true;
         while changed {
             changed = false;
             for &b in sequence.iter().rev() {
-                let needs = |all, &s: &usize| {
-                    let passed = if flow.regions[b] == flow.regions[s] { flow.tracked(b) } else { FLAGS };
-                    all | flow.live_in[s] & passed
-                };
+                let needs = |all, &s: &usize| all | flow.live_in[s] & passed(&flow.regions, b, s);
                 let out = if fresh(b) { 0 } else { flow.successors[b].iter().fold(0, needs) };
                 flow.live_out[b] = out;
-                let live = flow.before(b, &blocks[b]) & flow.tracked(b);
+                let live = flow.before(b, &blocks[b]) & tracked(&flow.regions, b);
                 if live != flow.live_in[b] {
                     flow.live_in[b] = live;
                     changed = true;
@@ -130,9 +128,9 @@ impl Flow {
         flow
     }
 
-    /// What of registers is followed from block to block.
-    fn tracked(&self, b: usize) -> Set {
-        if self.is_in_region(b) { Set::MAX } else { FLAGS }
+    /// Registers to store when the block's instruction of that number stops with nothing done.
+    pub(crate) fn spill_at(&self, b: usize, index: usize) -> Set {
+        if index < self.flags_from[b] { self.spill[b] & !FLAGS } else { self.spill[b] }
     }
 
     /// Whether registers are kept in locals in this block, and from block to block.
@@ -153,14 +151,30 @@ impl Flow {
     /// Every block can be left at its end, or polls.
     fn before(&self, b: usize, block: &Block) -> Set {
         let mut live = self.live_out[b] | self.spill[b];
-        for insn in block.insns.iter().rev() {
+        for (i, insn) in block.insns.iter().enumerate().rev() {
             live = live & !insn.kills | insn.reads;
             if insn.may_exit {
-                live |= self.spill[b];
+                live |= self.spill_at(b, i);
             }
         }
         live | self.dirty_in[b]
     }
+}
+
+/// What of registers is followed through a block: outside regions only flags.
+fn tracked(regions: &[usize], b: usize) -> Set {
+    if regions[b] == NONE { FLAGS } else { Set::MAX }
+}
+
+/// The same from a block to its successor.
+fn passed(regions: &[usize], from: usize, to: usize) -> Set {
+    if regions[from] == regions[to] { tracked(regions, from) } else { FLAGS }
+}
+
+/// The number of the instruction after the first that sets flags.
+fn first_flags(block: &Block) -> usize {
+    let sets = |insn: &Insn| !insn.calls_out && insn.writes & FLAGS != 0;
+    block.insns.iter().position(sets).map_or(usize::MAX, |i| i + 1)
 }
 
 /// What becomes of the flags each block finds.

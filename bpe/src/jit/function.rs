@@ -332,7 +332,9 @@ impl Emitter<'_> {
     fn exit_sets(&self, shape: &Shape) -> Vec<(Set, Tail)> {
         let mut sets = vec![(0, Tail::Stop)];
         for (b, block) in self.function.blocks.iter().enumerate() {
-            if block.insns.iter().any(|i| i.may_exit) || self.graph.cut.iter().any(|c| c.0 == b) {
+            let leaving = block.insns.iter().enumerate().filter(|(_, insn)| insn.may_exit);
+            sets.extend(leaving.map(|(i, _)| (self.flow.spill_at(b, i), Tail::Stop)));
+            if self.graph.cut.iter().any(|c| c.0 == b) {
                 sets.push((self.flow.spill[b], Tail::Stop));
             }
             if shape.loops[b] {
@@ -544,6 +546,9 @@ impl Emitter<'_> {
             }
             self.held |= insn.writes & !FLAGS;
             self.pending += 1;
+        }
+        if !ends {
+            self.index = block.insns.len();
         }
         self.release_temps();
         self.terminator(shape, node);
