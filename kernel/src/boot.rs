@@ -305,6 +305,7 @@ impl Kernel {
         self.scheduler.spawn(device::console_input(Arc::downgrade(self)));
         self.scheduler.spawn(keyboard_input(Arc::downgrade(self)));
         self.scheduler.spawn(kill_when_short(Arc::downgrade(self)));
+        self.scheduler.spawn(read_ahead(Arc::downgrade(self)));
     }
 
     fn start_init(self: &Arc<Self>, path: &str, environment: Vec<Vec<u8>>) {
@@ -440,6 +441,18 @@ fn find_program(thread: &Thread, name: &[u8], env: &[Vec<u8>]) -> Result<(Vec<u8
         }
     }
     Err(Errno::ENOENT)
+}
+
+/// Reads what is asked for in advance.
+async fn read_ahead(kernel: Weak<Kernel>) {
+    while let Some(memory) = kernel.upgrade().map(|kernel| kernel.memory.clone()) {
+        let (cache, pages) = memory.ahead().next().await;
+        let (Some(kernel), Some(cache)) = (kernel.upgrade(), cache.upgrade()) else { continue };
+        kernel.scheduler.spawn(async move {
+            // Whoever wants these pages will try again, and hear what is wrong with them.
+            let _ = cache.read_ahead(pages).await;
+        });
+    }
 }
 
 /// The out-of-memory killer: ends the process that takes most memory.

@@ -11,6 +11,7 @@ use aurora_abi::Errno;
 use aurora_machine::{Frame, Machine, PhysMemory};
 
 use crate::block::Misses;
+use crate::memory::ahead::Ahead;
 use crate::sync::{Mutex, WaitQueue};
 
 /// The budgets of a system.
@@ -32,6 +33,7 @@ pub struct MemoryControl {
     /// Pages that differ from what is on a disk.
     dirty: AtomicU64,
     misses: Misses,
+    ahead: Ahead,
     reclaims: Mutex<Vec<Weak<dyn Reclaim>>>,
     /// Open files.
     files: AtomicU64,
@@ -63,6 +65,7 @@ impl MemoryControl {
             cached: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
             misses: Misses::default(),
+            ahead: Ahead::default(),
             reclaims: Mutex::default(),
             files: AtomicU64::new(0),
         }))
@@ -71,6 +74,11 @@ impl MemoryControl {
     /// What was not in memory when somebody wanted it.
     pub fn misses(&self) -> &Misses {
         &self.misses
+    }
+
+    /// What is to be read in the background.
+    pub fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// All physical memory.

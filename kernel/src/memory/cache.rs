@@ -7,6 +7,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aurora_abi::Errno;
@@ -170,6 +171,17 @@ impl PageCache {
         self.pages.lock().get(&index).cloned()
     }
 
+    /// The first run of pages within `pages` that are not there; empty if all are.
+    pub(super) fn first_absent(&self, pages: Range<u64>) -> Range<u64> {
+        let all = self.pages.lock();
+        let mut present = all.range(pages.clone()).map(|(&index, _)| index).peekable();
+        let mut first = pages.start;
+        while present.next_if_eq(&first).is_some() {
+            first += 1;
+        }
+        first..present.next().unwrap_or(pages.end)
+    }
+
     /// Pages `first..end` that take memory, those past the end of the file left out.
     pub fn pages_in(&self, first: u64, end: u64) -> Vec<(u64, Frame)> {
         let end = end.min(self.size().div_ceil(PAGE_SIZE));
@@ -233,6 +245,7 @@ impl PageCache {
             if run == 0 {
                 return Ok(out.done() - start);
             }
+            self.reached(at / PAGE_SIZE);
             let moved = match self.page(at / PAGE_SIZE) {
                 Some(frame) => out.put_frame(&frame, in_page(at), run),
                 None if self.stored.is_some() && out.done() > start => return Ok(out.done() - start),

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use aurora_abi::Errno;
 use aurora_machine::{PAGE_SIZE, PageFlags, USER_END, VirtAddr, VirtRange};
@@ -554,13 +555,15 @@ impl AddressSpace {
         self.lock().areas_in(range).all(fits)
     }
 
-    /// The caches mapped, shared and writable, in a range: each with its pages there.
-    pub fn shared_caches(&self, range: VirtRange) -> Vec<(Arc<PageCache>, u64, u64)> {
+    /// The caches mapped in a range, all or only those shared: each with its pages there.
+    pub fn caches(&self, range: VirtRange, only_shared: bool) -> Vec<(Arc<PageCache>, Range<u64>)> {
         let inner = self.lock();
         let part = |area: &Area| {
             let here = area.range.intersection(&range)?;
             match area.backing_at(here.start) {
-                Backing::Cache { cache, first, .. } if area.shared => Some((cache, first, first + here.pages())),
+                Backing::Cache { cache, first, .. } if area.shared || !only_shared => {
+                    Some((cache, first..first + here.pages()))
+                }
                 _ => None,
             }
         };

@@ -2,6 +2,7 @@
 //! take.
 
 pub mod account;
+pub mod ahead;
 pub mod area;
 pub mod cache;
 pub mod fault;

@@ -15,6 +15,7 @@ use aurora_abi::Errno;
 use aurora_machine::{Frame, PAGE_SIZE};
 
 use crate::block::Fetch;
+use crate::memory::ahead::{Progress, READ_AHEAD};
 use crate::memory::{IoError, MemoryControl, PageCache};
 use crate::sync::{Mutex, WaitQueue};
 
@@ -46,30 +47,7 @@ pub(super) struct Stored {
     /// Pages on their way in.
     loading: Mutex<BTreeSet<u64>>,
     loaded: WaitQueue,
-    ahead: Mutex<ReadAhead>,
-}
-
-/// How much is read at once: little at first, more as long as reading goes straight on.
-#[derive(Clone, Copy, Default)]
-struct ReadAhead {
-    /// The page after the last read.
-    next: u64,
-    /// Pages of the last read.
-    window: u64,
-}
-
-/// Pages of the first read somewhere, and the most of any.
-const WINDOW: Range<u64> = 4..READ_AHEAD;
-/// Most pages that are read at once.
-pub const READ_AHEAD: u64 = 128;
-
-impl ReadAhead {
-    fn window(&mut self, first: u64) -> u64 {
-        let straight = self.window > 0 && first == self.next;
-        self.window = if straight { (self.window * 2).min(WINDOW.end) } else { WINDOW.start };
-        self.next = first + self.window;
-        self.window
-    }
+    progress: Progress,
 }
 
 impl Stored {
@@ -79,7 +57,7 @@ impl Stored {
             dirty: Mutex::default(),
             loading: Mutex::default(),
             loaded: WaitQueue::new(),
-            ahead: Mutex::default(),
+            progress: Progress::default(),
         }
     }
 
@@ -100,6 +78,19 @@ impl Stored {
         drop(dirty);
         // What is on its way in is out of date when it comes.
         self.loading.lock().retain(|index| !(first..end).contains(index));
+    }
+}
+
+/// Pages on their way in, until what brings them is over, however it ends.
+struct Coming<'a> {
+    stored: &'a Stored,
+    pages: Range<u64>,
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.stored.loading.lock().retain(|index| !self.pages.contains(index));
+        self.stored.loaded.wake_all();
     }
 }
 
@@ -128,6 +119,7 @@ impl PageCache {
 
     /// The page, missed if it is not there.
     pub(super) fn page_or_miss(self: &Arc<Self>, index: u64) -> Result<Frame, IoError> {
+        self.reached(index);
         self.page(index).ok_or_else(|| self.miss(index))
     }
 
@@ -140,29 +132,58 @@ impl PageCache {
             }
             let mine = stored.loading.lock().insert(index);
             if !mine {
+                self.reached(index);
                 stored.loaded.wait(|| (!stored.loading.lock().contains(&index)).then_some(())).await;
                 continue;
             }
-            let window = stored.ahead.lock().window(index);
-            let count = self.absent_after(stored, index, window);
-            let result = match stored.store() {
-                Ok(store) => store.load(self, index, count).await,
-                Err(errno) => Err(errno),
-            };
-            let mut loading = stored.loading.lock();
-            loading.retain(|i| !(index..index + count).contains(i));
-            drop(loading);
-            stored.loaded.wake_all();
-            result?;
+            let window = stored.progress.missed(index);
+            self.load(stored, index, window).await?;
         }
+    }
+
+    /// Reads pages nobody has missed yet, as long as there is memory to spare.
+    pub async fn read_ahead(self: &Arc<Self>, pages: Range<u64>) -> Result<(), Errno> {
+        let Some(stored) = &self.stored else { return Ok(()) };
+        let end = pages.end.min(self.size().div_ceil(PAGE_SIZE));
+        let mut absent = self.first_absent(pages.start..end.max(pages.start));
+        while !absent.is_empty() && self.control().available_frames() > 2 * READ_AHEAD {
+            let first = absent.start;
+            let mine = stored.loading.lock().insert(first);
+            let read = if mine { self.load(stored, first, READ_AHEAD.min(end - first)).await? } else { 1 };
+            absent = self.first_absent((first + read).min(end)..end);
+        }
+        Ok(())
+    }
+
+    /// Has pages read in the background.
+    pub fn ask_ahead(self: &Arc<Self>, pages: Range<u64>) {
+        if self.is_stored() {
+            self.control().ahead().ask(self, pages);
+        }
+    }
+
+    /// A page with something behind it is looked at: those after it may be wanted soon.
+    pub(super) fn reached(self: &Arc<Self>, index: u64) {
+        if let Some(pages) = self.stored.as_ref().and_then(|stored| stored.progress.reached(index)) {
+            self.ask_ahead(pages);
+        }
+    }
+
+    /// Reads a page, marked as on its way, and those after it that are missing, at most `window` in all; returns how many.
+    async fn load(self: &Arc<Self>, stored: &Stored, index: u64, window: u64) -> Result<u64, Errno> {
+        let count = self.absent_after(stored, index, window);
+        let _coming = Coming { stored, pages: index..index + count };
+        stored.store()?.load(self, index, count).await?;
+        Ok(count)
     }
 
     /// Marks pages after `index` as on their way as long as they are missing, at most `window` with it; returns how many.
     fn absent_after(&self, stored: &Stored, index: u64, window: u64) -> u64 {
-        let end = self.size().div_ceil(PAGE_SIZE).min(index + window);
+        let end = self.size().div_ceil(PAGE_SIZE).min(index + window).max(index + 1);
         let mut loading = stored.loading.lock();
+        let absent = self.first_absent(index + 1..end);
         let mut next = index + 1;
-        while next < end && self.page(next).is_none() && loading.insert(next) {
+        while absent.start == index + 1 && next < absent.end && loading.insert(next) {
             next += 1;
         }
         next - index
@@ -285,10 +306,10 @@ impl PageCache {
         pages
     }
 
-    /// Drops clean pages nobody maps or holds; returns how many.
-    pub fn drop_clean(&self) -> u64 {
+    /// Drops clean ones of `pages` that nobody maps or holds; returns how many.
+    pub fn drop_clean(&self, pages: &Range<u64>) -> u64 {
         let Some(stored) = &self.stored else { return 0 };
         let dirty = stored.dirty.lock();
-        self.drop_pages(|index, frame| !dirty.contains(&index) && frame.is_unique())
+        self.drop_pages(|index, frame| pages.contains(&index) && !dirty.contains(&index) && frame.is_unique())
     }
 }

@@ -2,10 +2,11 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use aurora_abi::Errno;
 use aurora_abi::types::IoVec;
-use aurora_machine::{USER_END, VirtAddr};
+use aurora_machine::{PAGE_SIZE, USER_END, VirtAddr};
 
 use crate::ipc::inotify;
 use crate::memory::io::{Segment, Segments};
@@ -511,23 +512,48 @@ pub(super) fn resize(cx: &Context<'_>, inode: &Arc<dyn crate::vfs::Inode>, size:
     Ok(0)
 }
 
-pub(super) fn fadvise64(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: i64, advice: u32) -> SysResult {
+/// posix_fadvise(2): `POSIX_FADV_WILLNEED` and `POSIX_FADV_DONTNEED`.
+const WILL_NEED: u32 = 3;
+const DO_NOT_NEED: u32 = 4;
+
+pub(super) fn fadvise64(cx: &mut Context<'_>, fd: Fd, offset: i64, len: i64, advice: u32) -> SysResult {
     let file = cx.thread.file(fd)?;
     if file.inode.kind() == FileKind::Fifo {
         return Err(Errno::ESPIPE);
     }
-    // Advice may be ignored, which on tmpfs Linux does before it looks at the range; unknown advice may not.
-    if advice > 5 { Err(Errno::EINVAL) } else { Ok(0) }
+    // Unknown advice may not be ignored.
+    if advice > 5 {
+        return Err(Errno::EINVAL);
+    }
+    // On tmpfs, where there is nothing to read ahead, Linux does not look at the range.
+    let Some(cache) = file.inode.cache().filter(|cache| cache.is_stored()) else { return Ok(0) };
+    let len = u64::try_from(len).map_err(|_| Errno::EINVAL)?;
+    let start = offset.max(0).cast_unsigned();
+    let end = if len == 0 { u64::MAX } else { start.saturating_add(len) };
+    match advice {
+        WILL_NEED => cache.ask_ahead(pages_touched(start, end)),
+        // Only pages that are in the range whole.
+        DO_NOT_NEED => _ = cache.drop_clean(&(start.div_ceil(PAGE_SIZE)..end / PAGE_SIZE)),
+        _ => {}
+    }
+    Ok(0)
 }
 
-pub(super) fn readahead(cx: &mut Context<'_>, fd: Fd, _offset: i64, _len: u64) -> SysResult {
+fn pages_touched(start: u64, end: u64) -> Range<u64> {
+    start / PAGE_SIZE..end.div_ceil(PAGE_SIZE)
+}
+
+pub(super) fn readahead(cx: &mut Context<'_>, fd: Fd, offset: i64, len: u64) -> SysResult {
     let file = cx.thread.file(fd)?;
     if !file.can_read() {
         return Err(Errno::EBADF);
     }
-    // Contents that are all in memory need no reading ahead.
-    match file.inode.kind() {
-        FileKind::Regular | FileKind::BlockDevice => Ok(0),
-        _ => Err(Errno::EINVAL),
+    if !matches!(file.inode.kind(), FileKind::Regular | FileKind::BlockDevice) {
+        return Err(Errno::EINVAL);
     }
+    if let Some(cache) = file.inode.cache() {
+        let start = offset.max(0).cast_unsigned();
+        cache.ask_ahead(pages_touched(start, start.saturating_add(len)));
+    }
+    Ok(0)
 }

@@ -295,8 +295,8 @@ pub(super) async fn madvise(cx: &mut Context<'_>, addr: VirtAddr, len: u64, advi
             if !space.all_in(range, fits) {
                 return Err(Errno::EINVAL);
             }
-            for (cache, first, end) in space.shared_caches(range) {
-                cache.punch(first, end);
+            for (cache, pages) in space.caches(range, true) {
+                cache.punch(pages.start, pages.end);
             }
         }
         MADV_POPULATE_READ | MADV_POPULATE_WRITE => {
@@ -309,8 +309,13 @@ pub(super) async fn madvise(cx: &mut Context<'_>, addr: VirtAddr, len: u64, advi
             populate(cx, range, advice == MADV_POPULATE_WRITE).await.map_err(error)?;
         }
         MADV_COLD | MADV_PAGEOUT if space.has_locked(range) => return Err(Errno::EINVAL),
-        // About order: nothing here reads ahead or writes out.
-        0..=MADV_WILLNEED | MADV_COLD | MADV_PAGEOUT => {}
+        MADV_WILLNEED => {
+            for (cache, pages) in space.caches(range, false) {
+                cache.ask_ahead(pages);
+            }
+        }
+        // About order, which is found out by looking; and nothing is swapped.
+        0..MADV_WILLNEED | MADV_COLD | MADV_PAGEOUT => {}
         _ => return Err(Errno::EINVAL),
     }
     all_mapped

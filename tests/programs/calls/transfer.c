@@ -379,6 +379,13 @@ CASE("fadvise64", "of unknown advice is EINVAL") {
   int fd = file_with("");
   FAILS(EINVAL, syscall(SYS_fadvise64, fd, 0, 0, 9));
 }
+CASE("fadvise64", "loses nothing that was written") {
+  int fd = file_with("not on any disk yet");
+  for (int advice = 0; advice < 6; advice++) OK(syscall(SYS_fadvise64, fd, 0, 0, advice));
+  char back[20] = "";
+  IS(19, pread(fd, back, sizeof back, 0));
+  SAME("not on any disk yet", back, 19);
+}
 CASE("readahead", "of a file works") { OK(readahead(file_with("x"), 0, 4096)); }
 CASE("readahead", "of a pipe is EINVAL") {
   OK(pipe(ends));

@@ -216,7 +216,7 @@ impl crate::memory::account::Reclaim for Disk {
             if dropped >= pages {
                 break;
             }
-            dropped += inode.cache().map_or(0, |cache| cache.drop_clean());
+            dropped += inode.cache().map_or(0, |cache| cache.drop_clean(&(0..u64::MAX)));
         }
         if dropped < pages {
             self.hurry();

@@ -85,7 +85,7 @@ const QUEUE: Table = &[
     ("nr_requests", |_| "256".into()),
     ("optimal_io_size", zero),
     ("physical_block_size", sector),
-    ("read_ahead_kb", |_| (crate::memory::store::READ_AHEAD * PAGE_SIZE / 1024).to_string()),
+    ("read_ahead_kb", |_| (crate::memory::ahead::READ_AHEAD * PAGE_SIZE / 1024).to_string()),
     ("rotational", zero),
     ("scheduler", |_| "[none]".into()),
     ("write_cache", |_| "write back".into()),
