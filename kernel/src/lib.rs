@@ -14,6 +14,7 @@ pub mod boot;
 pub mod device;
 pub mod fs;
 pub mod ipc;
+mod kept;
 pub mod log;
 pub mod memory;
 pub mod net;

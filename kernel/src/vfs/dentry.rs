@@ -6,21 +6,27 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use aurora_abi::Errno;
 
+use crate::kept::{Age, Aged, Kept};
 use crate::sync::Mutex;
 use crate::vfs::{Inode, Mount};
+
+/// [`Dentry::prune_at`] at first.
+const FIRST_PRUNED: usize = 256;
 
 /// A name and the inode it leads to.
 pub struct Dentry {
     place: Mutex<Place>,
     inode: Arc<dyn Inode>,
     children: Mutex<BTreeMap<Vec<u8>, Weak<Dentry>>>,
+    /// How many children make it worth looking for those that are gone.
+    prune_at: AtomicUsize,
     removed: AtomicBool,
-    /// Its place among the recently found; 0 for none.
-    age: AtomicU64,
+    /// Its place among the recently found.
+    age: Age,
     /// Mounts that have this as their place.
     pub(super) mounts_here: AtomicU32,
     /// Mounts that have this as their root.
@@ -51,8 +57,9 @@ impl Dentry {
             place: Mutex::new(Place { name, parent }),
             inode,
             children: Mutex::default(),
+            prune_at: AtomicUsize::new(FIRST_PRUNED),
             removed: AtomicBool::new(false),
-            age: AtomicU64::new(0),
+            age: Age::default(),
             mounts_here: AtomicU32::new(0),
             mounts_of: AtomicU32::new(0),
         })
@@ -103,8 +110,10 @@ impl Dentry {
         }
         let child = Self::new(name.to_vec(), Some(self.clone()), inode);
         children.insert(name.to_vec(), Arc::downgrade(&child));
-        if children.len().is_multiple_of(256) {
+        // Those nobody has any more go each time they may be half of all.
+        if children.len() >= self.prune_at.load(Ordering::Relaxed) {
             children.retain(|_, c| c.strong_count() > 0);
+            self.prune_at.store((2 * children.len()).max(FIRST_PRUNED), Ordering::Relaxed);
         }
         drop(children);
         if self.inode.names_are_stable() {
@@ -156,6 +165,12 @@ impl Dentry {
     }
 }
 
+impl Aged for Dentry {
+    fn age(&self) -> &Age {
+        &self.age
+    }
+}
+
 impl Drop for Dentry {
     /// A deep path's parents are dropped one after the other, not inside one another.
     fn drop(&mut self) {
@@ -170,58 +185,7 @@ impl Drop for Dentry {
 }
 
 /// Recently found dentries, kept alive. A name that is removed leaves at once: with it goes what only it kept.
-pub struct Recent {
-    inner: Mutex<RecentInner>,
-    limit: usize,
-}
-
-#[derive(Default)]
-struct RecentInner {
-    /// By age.
-    kept: BTreeMap<u64, Arc<Dentry>>,
-    last: u64,
-}
-
-impl Recent {
-    /// Keeps up to `limit`.
-    pub fn new(limit: usize) -> Self {
-        Self { inner: Mutex::default(), limit }
-    }
-
-    fn keep(&self, dentry: &Arc<Dentry>) {
-        let mut inner = self.inner.lock();
-        inner.last += 1;
-        let age = inner.last;
-        dentry.age.store(age, Ordering::Relaxed);
-        inner.kept.insert(age, dentry.clone());
-        let oldest = if inner.kept.len() > self.limit { inner.kept.pop_first() } else { None };
-        drop(inner);
-        drop(oldest);
-    }
-
-    fn let_go(&self, dentry: &Dentry) {
-        let gone = self.inner.lock().kept.remove(&dentry.age.load(Ordering::Relaxed));
-        drop(gone);
-    }
-
-    /// Lets go what is below `root`, which nothing leads to any more: its file system goes with it.
-    pub(super) fn let_go_below(&self, root: &Arc<Dentry>) {
-        let mut gone = Vec::new();
-        self.inner.lock().kept.retain(|_, dentry| {
-            let below = root.is_ancestor_of(dentry);
-            if below {
-                gone.push(dentry.clone());
-            }
-            !below
-        });
-    }
-
-    /// Lets all go.
-    pub fn clear(&self) {
-        let kept = core::mem::take(&mut self.inner.lock().kept);
-        drop(kept);
-    }
-}
+pub type Recent = Kept<Dentry>;
 
 /// A place in the tree of names: a dentry, and the mount it was reached through.
 #[derive(Clone)]

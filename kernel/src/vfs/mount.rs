@@ -66,7 +66,7 @@ impl Drop for Mount {
     /// The last mount takes the names the system remembers along, and with them the file system, unless files are open.
     fn drop(&mut self) {
         if self.root.mounts_of.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.recent.let_go_below(&self.root);
+            self.recent.let_go_all(|dentry| self.root.is_ancestor_of(dentry));
         }
     }
 }

@@ -15,6 +15,7 @@ use aurora_ext4::{self as format, Attributes, FileType, Ino, Progress, Rename, U
 
 use super::{Disk, timespec, timestamp};
 use crate::ipc::pipe::Pipe;
+use crate::kept::{Age, Aged};
 use crate::memory::PageCache;
 use crate::num::low16;
 use crate::sync::Mutex;
@@ -33,6 +34,13 @@ pub(super) struct DiskInode {
     /// once they are. What is cut off or zeroed meanwhile is none of these any more: it must not get its old contents back.
     under_way: Mutex<BTreeSet<u64>>,
     pipe: Mutex<Option<Arc<Pipe>>>,
+    age: Age,
+}
+
+impl Aged for DiskInode {
+    fn age(&self) -> &Age {
+        &self.age
+    }
 }
 
 pub(super) struct State {
@@ -66,6 +74,7 @@ impl DiskInode {
                 state: Mutex::new(State { attributes, times_changed: false }),
                 under_way: Mutex::default(),
                 pipe: Mutex::default(),
+                age: Age::default(),
             }
         })
     }
@@ -141,12 +150,14 @@ impl DiskInode {
     /// What an operation on a name has left of an inode.
     fn unlinked(&self, disk: &Disk, gone: Unlinked) {
         match disk.known(gone.ino) {
-            Some(inode) => inode.refresh(),
+            Some(inode) => {
+                inode.refresh();
+                if gone.links == 0 {
+                    disk.kept.let_go(&inode);
+                }
+            }
             None if gone.links == 0 => disk.add_orphan(gone.ino),
             None => {}
-        }
-        if gone.links == 0 {
-            disk.let_go(gone.ino);
         }
     }
 

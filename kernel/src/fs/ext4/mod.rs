@@ -14,7 +14,7 @@ mod xattr;
 pub use mount::mount;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::future::Future;
@@ -29,6 +29,7 @@ use aurora_ext4::{By, Error, Ext4, Ino, Timestamp, Want};
 use crate::Kernel;
 use crate::block::{Claim, Fetch};
 use crate::fs::tmpfs::OpenDevice;
+use crate::kept::Kept;
 use crate::memory::MemoryControl;
 use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::{FileSystem, Inode, SyncOf};
@@ -48,9 +49,8 @@ pub struct Disk {
     block_size: u64,
     /// Inodes somebody has.
     inodes: Mutex<BTreeMap<Ino, Weak<DiskInode>>>,
-    /// Inodes that stay although nobody has them, the oldest first: with them go their pages.
-    kept: Mutex<VecDeque<Arc<DiskInode>>>,
-    keep: usize,
+    /// Inodes that stay although nobody has them: with them go their pages.
+    kept: Kept<DiskInode>,
     /// Inodes with something to write.
     dirty: Mutex<BTreeMap<Ino, Arc<DiskInode>>>,
     /// Inodes without a name that nobody has any more.
@@ -191,20 +191,8 @@ impl Disk {
         let inode = DiskInode::new(self.this.upgrade(), attributes);
         inodes.insert(attributes.ino, Arc::downgrade(&inode));
         drop(inodes);
-        let mut kept = self.kept.lock();
-        kept.push_back(inode.clone());
-        let oldest = if kept.len() > self.keep { kept.pop_front() } else { None };
-        drop(kept);
-        drop(oldest);
+        self.kept.keep(&inode);
         inode
-    }
-
-    /// Lets an inode go that has lost its last name.
-    fn let_go(&self, ino: Ino) {
-        let mut kept = self.kept.lock();
-        let gone = kept.iter().position(|inode| inode.ino() == ino).and_then(|at| kept.remove(at));
-        drop(kept);
-        drop(gone);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Mounting and unmounting.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -12,6 +12,7 @@ use aurora_machine::SECTOR_SIZE;
 
 use super::{Disk, errno_of, timestamp};
 use crate::block::Volume;
+use crate::kept::Kept;
 use crate::num::to_usize;
 use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::{FileSystem, Inode};
@@ -67,8 +68,7 @@ pub async fn mount(kernel: &Arc<Kernel>, volume: &Arc<Volume>, read_only: bool) 
         ext4: Mutex::new(ext4),
         block_size,
         inodes: Mutex::new(BTreeMap::new()),
-        kept: Mutex::new(VecDeque::new()),
-        keep: to_usize(heap / 4 / KEPT_COST),
+        kept: Kept::new(to_usize(heap / 4 / KEPT_COST)),
         dirty: Mutex::new(BTreeMap::new()),
         orphans: Mutex::new(Vec::new()),
         busy: AtomicBool::new(false),

@@ -84,7 +84,7 @@ impl Disk {
     /// Has a writer wait while too much is dirty.
     pub(super) fn wait_for_writers(&self) -> Result<(), Errno> {
         // Inodes that are to be written stay in memory beside those that are kept.
-        if !self.control.is_too_dirty() && self.dirty.lock().len() < self.keep / 2 {
+        if !self.control.is_too_dirty() && self.dirty.lock().len() < self.kept.limit() / 2 {
             return Ok(());
         }
         let Some(disk) = self.this.upgrade() else { return Err(Errno::EIO) };
@@ -411,8 +411,7 @@ impl FileSystem for Disk {
             // Whoever still has something of it can change nothing: the next mount need not wait for them.
             self.volume.release();
             self.work.wake_all();
-            let kept = core::mem::take(&mut *self.kept.lock());
-            drop(kept);
+            self.kept.let_go_all(|_| true);
             Ok(())
         })
     }
