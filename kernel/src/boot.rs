@@ -465,7 +465,7 @@ async fn kill_when_short(kernel: Weak<Kernel>) {
             // Somebody is already on the way out.
             continue;
         }
-        kernel.vfs.recent.let_go_all(|_| true);
+        kernel.vfs.recent.clear();
         let living = processes.iter().filter(|p| p.pid != Pid(1) && !p.is_zombie());
         let scored = living.filter_map(|p| Some((p.oom_pages()?, p)));
         match scored.max_by_key(|(pages, _)| *pages) {

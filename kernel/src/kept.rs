@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sync::Mutex;
@@ -57,6 +58,12 @@ impl<T: Aged> Kept<T> {
         drop(gone);
     }
 
+    /// Lets all go, for which it takes no memory.
+    pub fn clear(&self) {
+        let all = mem::take(&mut self.inner.lock().by_age);
+        drop(all);
+    }
+
     /// Lets all go of which `is_gone` says so.
     pub fn let_go_all(&self, is_gone: impl Fn(&Arc<T>) -> bool) {
         let gone: Vec<_> = self.inner.lock().by_age.extract_if(.., |_, thing| is_gone(thing)).collect();
@@ -90,7 +97,7 @@ mod tests {
         kept.keep(&things[3]);
         kept.let_go_all(|thing| Arc::ptr_eq(thing, &things[2]));
         assert_eq!(alive(), [false, false, false, true]);
-        kept.let_go_all(|_| true);
+        kept.clear();
         assert_eq!(alive(), [false; 4]);
     }
 }

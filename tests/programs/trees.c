@@ -205,7 +205,7 @@ static void exercise(const char *path, uint64_t seed, uint64_t steps)
     for (uint64_t step = 0; step < steps; step++) {
         uint64_t at = below(MOST), count = below(below(8) ? 9000 : ONCE);
         if (at + count > MOST) count = MOST - at;
-        switch (below(12)) {
+        switch (below(13)) {
         case 0: case 1: case 2:
             compare(fd, at, count);
             break;
@@ -228,6 +228,10 @@ static void exercise(const char *path, uint64_t seed, uint64_t steps)
             break;
         case 10:
             reserve(fd, below(2) ? 0 : FALLOC_FL_ZERO_RANGE, at, count);
+            break;
+        case 11:
+            /* Advice changes nothing of what is read. */
+            CHECK(posix_fadvise(fd, (off_t)at, (off_t)count, (int)below(6)) == 0);
             break;
         default:
             if (below(2)) CHECK(fsync(fd) == 0);

@@ -102,8 +102,9 @@ impl Ahead {
     /// Most that is asked for and not begun; more is forgotten.
     const MOST: usize = 64;
 
-    /// Asks for pages.
+    /// Asks for pages; as on Linux, for no more of them than are read at once, however many a program names.
     pub(super) fn ask(&self, cache: &Arc<PageCache>, pages: Range<u64>) {
+        let pages = pages.start..pages.end.min(pages.start + READ_AHEAD);
         let mut wanted = self.wanted.lock();
         if pages.is_empty() || wanted.len() >= Self::MOST {
             return;

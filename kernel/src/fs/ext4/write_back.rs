@@ -411,7 +411,7 @@ impl FileSystem for Disk {
             // Whoever still has something of it can change nothing: the next mount need not wait for them.
             self.volume.release();
             self.work.wake_all();
-            self.kept.let_go_all(|_| true);
+            self.kept.clear();
             Ok(())
         })
     }
