@@ -4,7 +4,9 @@
 mod memory;
 
 use std::fmt::Write as _;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -144,37 +146,49 @@ fn ext4(test: &str, seed: u64, sizes: &[(&str, &str)]) -> Result<Outcome> {
 }
 
 fn stress(_seed: u64) -> Result<Outcome> {
-    whole_system("stress", &[("AURORA_STRESS", "long")])
+    whole_system("stress", 1, &[("AURORA_STRESS", "long")])
 }
 
 fn disk_trees(_seed: u64) -> Result<Outcome> {
-    whole_system("disk_trees", &[("AURORA_TREES", "long")])
+    // Hours one after the other; nothing in it is a matter of time, and each machine leaves half a computer idle.
+    whole_system("disk_trees", 2, &[("AURORA_TREES", "long")])
 }
 
 fn disk_power(_seed: u64) -> Result<Outcome> {
-    whole_system("power_cut", &[("AURORA_STATES", "2000")])
+    whole_system("power_cut", 1, &[("AURORA_STATES", "2000")])
 }
 
 fn disk_kills(_seed: u64) -> Result<Outcome> {
-    whole_system("disk_kills", &[("AURORA_KILLS", "200")])
+    whole_system("disk_kills", 1, &[("AURORA_KILLS", "200")])
 }
 
-/// One of the tests of whole systems, with more to do, one machine after the other.
-fn whole_system(test: &str, sizes: &[(&str, &str)]) -> Result<Outcome> {
+/// One of the tests of whole systems, with more to do, on so many machines at once.
+fn whole_system(test: &str, at_once: usize, sizes: &[(&str, &str)]) -> Result<Outcome> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--release", "-p", "aurora-tests", "--test", test, "--", "--nocapture", "--test-threads", "1"]);
-    cargo.envs(sizes.iter().copied());
+    cargo.args(["test", "--release", "-p", "aurora-tests", "--test", test, "--", "--nocapture", "--test-threads"]);
+    cargo.arg(at_once.to_string()).envs(sizes.iter().copied());
     finish(cargo)
 }
 
 /// Runs a test to its end; the last lines it says are the report. Where the repository lies is no part of it.
+///
+/// What it finds is seen at once, for hours pass until it ends; what cargo and a failure say comes after it.
 fn finish(mut command: Command) -> Result<Outcome> {
     // What was found fits a report; where in our own code it was noticed is the same each time.
     command.current_dir(project::root()).env("RUST_BACKTRACE", "0");
-    let out = command.output().context("cannot run cargo")?;
-    let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-    let said = said.replace(&*std::fs::canonicalize(project::root())?.to_string_lossy(), ".");
-    let lines: Vec<&str> = said.lines().collect();
-    let text = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-    Ok(Outcome { passed: out.status.success(), text })
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let (found, failure) = (child.stdout.take().context("no output")?, child.stderr.take().context("no errors")?);
+    let failure = thread::spawn(move || lines(failure, |_| ()));
+    let mut said = lines(found, |line| println!("{line}"));
+    said.extend(failure.join().ok().context("what cargo says cannot be read")?);
+    let passed = child.wait()?.success();
+    let text = said[said.len().saturating_sub(LAST_LINES)..].join("\n");
+    let root = std::fs::canonicalize(project::root())?;
+    Ok(Outcome { passed, text: text.replace(&*root.to_string_lossy(), ".") })
+}
+
+/// All lines of `from`, each told as it comes.
+fn lines(from: impl Read, mut tell: impl FnMut(&str)) -> Vec<String> {
+    let line = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    BufReader::new(from).split(b'\n').map_while(Result::ok).map(line).inspect(|line| tell(line)).collect()
 }
