@@ -4,6 +4,7 @@
 //! and an instruction changes such a local only after everything in it that can fault. So whatever stops an instruction
 //! finds the state before it.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -11,7 +12,7 @@ use wasm_encoder::{BlockType, BranchHint, InstructionSink, MemArg, MemArgTarget,
 
 use super::code::{FLAGS, Function, MXCSR, Set};
 use super::flow::Flow;
-use super::graph::Graph;
+use super::graph::{Graph, NONE};
 use super::layout::{CallOut, CallOuts, Layout, function};
 use super::lazy::{Kind, STOP_INTERPRET};
 use super::packed::FloatLocals;
@@ -106,8 +107,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) plan: Plan,
     pub(crate) groups_open: Vec<bool>,
     group_slots: Vec<(u32, u32)>,
-    /// The block is in a loop with few accesses: each remembers the page it was in.
-    pub(crate) in_small_loop: bool,
+    /// The header of the loop with few accesses the block is in, or [`NONE`]: each remembers the page it was in.
+    pub(crate) small_loop: usize,
     /// Instructions that have retired and are not yet subtracted from the fuel.
     pub(crate) pending: i64,
     /// What set the flags last, if that is known.
@@ -121,8 +122,10 @@ pub(crate) struct Emitter<'a> {
     pub(crate) call_outs: CallOuts,
     pub(crate) rip: u32,
     pub(crate) stack: Option<StackPage>,
-    /// Pages for places in small loops that have none yet.
-    pub(crate) pages: Vec<Page>,
+    /// Pages for places that have none yet, by the header of the small loop they are in.
+    pub(crate) pages: BTreeMap<usize, Vec<Page>>,
+    /// All locals there are for such.
+    pub(crate) page_slots: Vec<Page>,
 }
 
 pub(crate) fn at(offset: u32) -> MemArg {
@@ -165,16 +168,17 @@ impl<'a> Emitter<'a> {
             plan: Plan::default(),
             groups_open: Vec::new(),
             group_slots: Vec::new(),
-            in_small_loop: false,
+            small_loop: NONE,
             pending: 0,
             kind: None,
             flags_needed: true,
             changed: 0,
-            flag_words: flag_words(function, flow),
+            flag_words: flag_words(function),
             call_outs: Vec::new(),
             rip: 0,
             stack: None,
-            pages: Vec::new(),
+            pages: BTreeMap::new(),
+            page_slots: Vec::new(),
         };
         this.rip = this.local(ValType::I64);
         this
@@ -346,7 +350,7 @@ impl<'a> Emitter<'a> {
                 continue;
             }
             if n == KIND {
-                self.load_flags();
+                self.leave_flags();
                 continue;
             }
             let (slot, from) = (self.slot(n), at(self.register_address(n)));
@@ -394,29 +398,41 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn load_flags(&mut self) {
-        let (lazy, [kind, a, b, c, o]) = (self.layout.lazy, self.flag_locals());
-        for (i, local) in [a, b, c, o].into_iter().enumerate() {
-            self.i().i32_const(0).i64_load(at(lazy + i as u32 * 8)).local_set(local);
+    /// The flags are in the processor's state, and stay there until something sets them.
+    fn leave_flags(&mut self) {
+        let [kind, words @ ..] = self.flag_locals();
+        self.i().i64_const(Kind::STORED).local_set(kind);
+        // What the words held before would have to be carried to where nobody looks at it.
+        for (local, _) in words.into_iter().zip(self.used_words()).filter(|w| w.1) {
+            self.i().i64_const(0).local_set(local);
         }
-        self.i().i32_const(0).i64_load(at(lazy + 32)).local_set(kind);
+    }
+
+    /// Which words of the flags the function uses: a, b, c, o.
+    fn used_words(&self) -> [bool; 4] {
+        [true, true, self.flag_words.0, self.flag_words.1]
     }
 
     pub(crate) fn store_flags(&mut self) {
         let (lazy, [kind, a, b, c, o]) = (self.layout.lazy, self.flag_locals());
-        let used = match self.kind {
-            Some(kind) => kind.words(),
-            None => [true, true, self.flag_words.0, self.flag_words.1],
-        };
+        let known = self.kind;
+        if known.is_none() {
+            self.i().local_get(kind).i64_const(Kind::STORED).i64_ne();
+            self.open_if(BlockType::Empty);
+        }
+        let used = known.map_or(self.used_words(), Kind::words);
         for (i, local) in [a, b, c, o].into_iter().enumerate().filter(|&(i, _)| used[i]) {
             self.i().i32_const(0).local_get(local).i64_store(at(lazy + i as u32 * 8));
         }
         self.i().i32_const(0);
-        match self.kind {
+        match known {
             Some(known) => _ = self.i().i64_const(known.encode()),
             None => _ = self.i().local_get(kind),
         }
         self.i().i64_store(at(lazy + 32));
+        if known.is_none() {
+            self.close();
+        }
     }
 
     /// Registers to store when the instruction being written leaves: outside regions at most the flags.
@@ -528,13 +544,11 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// Which of the flags' further words a function may find or set.
-fn flag_words(function: &Function, flow: &Flow) -> (bool, bool) {
-    let found = function.entries.iter().any(|&e| flow.live_in[e] & FLAGS != 0);
-    let insns = || function.blocks.iter().flat_map(|b| &b.insns);
-    // A call-out leaves whatever it likes.
-    let any = found || insns().any(|i| i.calls_out && i.flags_written() != 0);
-    insns().map(|i| super::translate::flag_words(&i.insn)).fold((any, any), |all, i| (all.0 | i.0, all.1 | i.1))
+/// Which of the flags' further words a function may set.
+fn flag_words(function: &Function) -> (bool, bool) {
+    let insns = function.blocks.iter().flat_map(|b| &b.insns);
+    let words = insns.map(|i| super::translate::flag_words(&i.insn));
+    words.fold((false, false), |all, i| (all.0 | i.0, all.1 | i.1))
 }
 
 /// What a call-out may have changed of what has locals.

@@ -219,7 +219,7 @@ fn regions(blocks: &[Block], graph: &Graph) -> Vec<usize> {
     let mut members = vec![Vec::new(); n];
     let mut innermost = vec![true; n];
     for &b in graph.sequence.iter().filter(|&&b| b < n) {
-        let around: Vec<usize> = graph.loops_around(b).into_iter().chain((graph.header[b] == b).then_some(b)).collect();
+        let around = graph.loops_of(b);
         for (i, &head) in around.iter().enumerate().filter(|h| *h.1 < n) {
             members[head].push(b);
             innermost[head] &= i + 1 == around.len();

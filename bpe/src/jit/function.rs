@@ -49,8 +49,7 @@ pub(crate) struct Shape {
     loop_level: Vec<u32>,
     children: Vec<Vec<usize>>,
     pub(super) map: Option<Map>,
-    /// In an innermost loop that reaches for memory in few places.
-    small: Vec<bool>,
+    small: SmallLoops,
     /// What is known on all ways to a node so far; nothing before there is one.
     pub(super) known: Vec<Option<Known>>,
 }
@@ -95,9 +94,9 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
     let flow = Flow::new(&function.blocks, &graph, &cut);
     let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
     let (frames, often) = stack::uses(function);
-    let (small, places) = small_loops(function, &graph, frames);
-    if often || places > 0 {
-        emitter.keep_pages(frames, places);
+    let small = SmallLoops::new(function, &graph, frames);
+    if often || small.any() {
+        emitter.keep_stack(frames);
     }
     let mut shape = shape_of(function, &graph, entries, ways, &cut, small);
     let map = hub_map(function, &cut);
@@ -122,25 +121,50 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
 /// Most places in a loop that remember a page each: they take locals.
 const MOST_PLACES: usize = 6;
 
-/// For each block whether it is in an innermost loop that reaches for memory in few places, and how many all of these
-/// have.
-fn small_loops(function: &Function, graph: &Graph, frames: bool) -> (Vec<bool>, usize) {
-    let blocks = function.blocks.len();
-    let mut places = vec![0; blocks];
-    let mut innermost = vec![true; blocks];
-    for (b, block) in function.blocks.iter().enumerate() {
-        match graph.header.get(b) {
-            Some(&head) if head < blocks => places[head] += plan::plan(block).looks(frames),
-            _ => continue,
+/// Innermost loops that reach for memory in few places, each of which remembers the page it was in.
+struct SmallLoops {
+    /// For each block the header of the one it is in, or [`NONE`].
+    header: Vec<usize>,
+    /// For each header of a loop, and for the root, the small loops whose pages are the stack's when it is entered, and
+    /// their places. A page once found is worth keeping for the next time a loop is entered, so pages begin early; but what
+    /// changes in a loop is carried around each loop outside, and an interpreter's would carry those of all loops in its
+    /// instructions: so they begin inside the loop that has the hub.
+    begin: Vec<Vec<(usize, usize)>>,
+}
+
+impl SmallLoops {
+    fn new(function: &Function, graph: &Graph, frames: bool) -> Self {
+        let blocks = function.blocks.len();
+        let mut places = vec![0; blocks];
+        let mut innermost = vec![true; blocks];
+        for (b, block) in function.blocks.iter().enumerate() {
+            match graph.header.get(b) {
+                Some(&head) if head < blocks => places[head] += plan::plan(block).looks(frames),
+                _ => continue,
+            }
+            if graph.header[b] == b && graph.outer[b] < blocks {
+                innermost[graph.outer[b]] = false;
+            }
         }
-        if graph.header[b] == b && graph.outer[b] < blocks {
-            innermost[graph.outer[b]] = false;
+        let small = |&head: &usize| head < blocks && innermost[head] && places[head] <= MOST_PLACES;
+        let header = |b: usize| graph.header.get(b).copied().filter(small).unwrap_or(NONE);
+        let header: Vec<usize> = (0..blocks).map(header).collect();
+        let hub = function.blocks.iter().position(|block| matches!(block.end, End::Hub(_)));
+        let hub_loops = hub.map(|hub| graph.loops_of(hub));
+        let mut begin = vec![Vec::new(); blocks + 1];
+        for head in (0..blocks).filter(|&b| header[b] == b && places[b] > 0) {
+            let first = hub_loops.as_ref().map_or(graph.root(), |hub_loops| {
+                let inside = graph.loops_of(head).into_iter().find(|head| !hub_loops.contains(head));
+                inside.unwrap_or(head)
+            });
+            begin[first].push((head, places[head]));
         }
+        Self { header, begin }
     }
-    let small = |head: usize| head < blocks && innermost[head] && places[head] <= MOST_PLACES;
-    let all = (0..blocks).map(|b| graph.header.get(b).is_some_and(|&head| small(head))).collect();
-    let kept = (0..blocks).filter(|&b| graph.header.get(b) == Some(&b) && small(b)).map(|b| places[b]).sum();
-    (all, kept)
+
+    fn any(&self) -> bool {
+        self.begin.iter().any(|loops| !loops.is_empty())
+    }
 }
 
 /// The lowest of the hub's places, and the number of each byte after it, from 1 on.
@@ -240,7 +264,7 @@ fn shape_of(
     entries: Vec<usize>,
     ways: Ways,
     cut: &[(usize, usize)],
-    small: Vec<bool>,
+    small: SmallLoops,
 ) -> Shape {
     let n = graph.successors.len();
     let mut forward = vec![0; n];
@@ -388,6 +412,7 @@ impl Emitter<'_> {
 
     /// A node and all it dominates.
     fn node(&mut self, shape: &mut Shape, node: usize) {
+        self.begin_pages(&shape.small.begin[node]);
         if shape.loops[node] {
             shape.loop_level[node] = self.open_loop();
         }
@@ -520,7 +545,7 @@ impl Emitter<'_> {
         let needed = self.needed_flags(node);
         let after = self.flow.flags_after(node, block);
         self.plan = plan::plan(block);
-        self.in_small_loop = shape.small[node];
+        self.small_loop = shape.small.header[node];
         self.groups_open = vec![false; self.plan.groups.len()];
         let kept = self.flow.is_in_region(node);
         if kept {

@@ -136,6 +136,9 @@ impl Kind {
     /// The bits of [`Kind::encode`] that say what set the flags, and what came over that.
     pub(crate) const SETTER_AND_OVER: i32 = 15 | 3 << 8;
 
+    /// In the local of the kind: the flags are those of [`Lazy`], and the other locals say nothing. It is no kind's number.
+    pub(crate) const STORED: i64 = Setter::Bits as i64 | 3 << A_FROM;
+
     pub(crate) const fn new(setter: Setter, width: u8) -> Self {
         Self { setter, width, over: Over::None, over_width: 0, sources: [Source::Kept; 2] }
     }

@@ -157,11 +157,11 @@ impl Emitter<'_> {
         let addr = self.take(ValType::I64);
         let room = PAGE_SIZE as i64 - bytes + 1;
         if let Some(StackPage { page, .. }) = self.stack.filter(|s| s.holds(address)) {
-            self.probe_page(page, addr, room, true, hit);
-            return (addr, page.delta, None);
+            let delta = self.probe_stack(page, addr, room, hit);
+            return (addr, delta, None);
         }
         // In a small loop the page found last is most likely the one again.
-        if let Some(page) = self.in_small_loop.then(|| self.pages.pop()).flatten() {
+        if let Some(page) = self.pages.get_mut(&self.small_loop).and_then(|all| all.pop()) {
             self.probe_page(page, addr, room, writes, hit);
             return (addr, page.delta, None);
         }
@@ -173,6 +173,24 @@ impl Emitter<'_> {
         self.i().local_tee(looked.distance.index).i64_const(room).i64_lt_u().local_set(hit);
         self.i().local_get(entry.index).i32_load(host).local_set(delta);
         (addr, delta, Some(looked))
+    }
+
+    /// The same for what is most likely in the page of the stack. Returns the local of what to add to the address.
+    ///
+    /// Another page it is in is not remembered: what may change would be carried along wherever ways meet, and few frames
+    /// lie across pages.
+    #[inline(never)]
+    fn probe_stack(&mut self, page: Page, addr: Temp, room: i64, hit: u32) -> u32 {
+        let delta = self.temp(ValType::I32).index;
+        self.i().i32_const(1).local_set(hit).local_get(page.delta).local_set(delta);
+        self.i().local_get(addr.index).local_get(page.tag).i64_sub().i64_const(room).i64_ge_u();
+        self.open_rare(BlockType::Empty);
+        let entry = self.push_entry(addr);
+        let (tag, host) = self.entry_fields(true);
+        self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).i64_sub().i64_const(room).i64_lt_u();
+        self.i().local_set(hit).local_get(entry.index).i32_load(host).local_set(delta);
+        self.close();
+        delta
     }
 
     /// The same for what is most likely in a page found before; if it is in another, that is remembered instead.

@@ -4,6 +4,7 @@
 //! address of an address in it. Mappings do not change while translated code runs, so it stays right across calls.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use aurora_machine::PAGE_SIZE;
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
@@ -68,11 +69,35 @@ impl StackPage {
 }
 
 impl Emitter<'_> {
-    /// Keeps the page of the stack, and `places` more, each first the stack's until another is found there.
-    pub(crate) fn keep_pages(&mut self, frames: bool, places: usize) {
-        let mut page = || Page { tag: self.local(ValType::I64), delta: self.local(ValType::I32) };
-        let (stack, pages) = (page(), (0..places).map(|_| page()).collect());
-        (self.stack, self.pages) = (Some(StackPage { page: stack, frames }), pages);
+    fn new_page(&mut self) -> Page {
+        Page { tag: self.local(ValType::I64), delta: self.local(ValType::I32) }
+    }
+
+    /// Keeps the page of the stack.
+    pub(crate) fn keep_stack(&mut self, frames: bool) {
+        self.stack = Some(StackPage { page: self.new_page(), frames });
+    }
+
+    /// Has the places of small loops that are entered together begin with the stack's page, until another is found there:
+    /// one that is always valid needs no further check. No two that begin apart are under way at a time, so they use the
+    /// same locals.
+    pub(crate) fn begin_pages(&mut self, loops: &[(usize, usize)]) {
+        let Some(StackPage { page: stack, .. }) = self.stack else { return };
+        let mut used = 0;
+        for &(head, places) in loops {
+            let mut pages = Vec::with_capacity(places);
+            for _ in 0..places {
+                if used == self.page_slots.len() {
+                    let page = self.new_page();
+                    self.page_slots.push(page);
+                }
+                let page = self.page_slots[used];
+                used += 1;
+                self.i().local_get(stack.tag).local_set(page.tag).local_get(stack.delta).local_set(page.delta);
+                pages.push(page);
+            }
+            self.pages.insert(head, pages);
+        }
     }
 
     /// Registers entries load for it.
@@ -102,9 +127,6 @@ impl Emitter<'_> {
         self.branch_to_exit(0, Tail::Stop);
         self.close();
         self.close();
-        for page in self.pages.clone() {
-            self.i().local_get(stack.tag).local_set(page.tag).local_get(stack.delta).local_set(page.delta);
-        }
         Some(offsets)
     }
 

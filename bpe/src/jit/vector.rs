@@ -178,6 +178,14 @@ fn is_pure(insn: &Instruction) -> bool {
     insn.op_count() > 1 && xmm(0) && (xmm(1) || memory && matches!(insn.memory_size().size(), 4 | 8 | 16))
 }
 
+/// Whether the result is zero whatever the register holds, which is why it need not be in its local.
+fn is_zero(insn: &Instruction) -> bool {
+    use M::{Psubb, Psubd, Psubq, Psubw, Pxor, Xorpd, Xorps};
+    matches!(insn.mnemonic(), Pxor | Xorps | Xorpd | Psubb | Psubw | Psubd | Psubq)
+        && insn.op1_kind() == OpKind::Register
+        && insn.op0_register() == insn.op1_register()
+}
+
 /// Whether a 16-byte memory operand may be anywhere.
 fn is_unaligned(insn: &Instruction) -> bool {
     matches!(insn.mnemonic(), M::Movups | M::Movupd | M::Movdqu | M::Lddqu) || is_hash(insn)
@@ -200,6 +208,10 @@ impl Emitter<'_> {
             Family::Narrow(width) => self.narrow(insn, width),
             Family::Extract(width) => self.extract_word(insn, width),
             Family::Half(half) => self.move_half(insn, half),
+            Family::Binary(_) if is_zero(insn) => {
+                self.i().v128_const(0);
+                self.pop_vector(insn.op0_register());
+            }
             Family::Binary(write) => {
                 let b = self.take_vector(insn, 1);
                 self.push_xmm(insn.op0_register());
