@@ -1,10 +1,9 @@
 //! Additions, logic, shifts, products and quotients in WebAssembly.
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
-use wasm_encoder::{BlockType, ValType};
+use wasm_encoder::{BlockType, InstructionSink, ValType};
 
 use super::emit::{Emitter, Temp};
-use super::layout::function;
 use super::lazy::{Kind, Over, Setter, Source};
 use super::memory::type_of;
 use super::translate::{double_shift_count, shift_count, width};
@@ -331,10 +330,38 @@ impl Emitter<'_> {
         (low, self.take(ValType::I32))
     }
 
+    /// Pushes the upper half of the unsigned product of two 64-bit numbers, from four products of halves. Of a constant,
+    /// which is what most are multiplied by for the sake of this half, an engine works out the halves.
+    fn push_high(&mut self, a: Temp, b: Temp) {
+        let mask = 0xffff_ffff;
+        let half = |s: &mut InstructionSink<'_>, of: Temp, high: bool| {
+            s.local_get(of.index);
+            if high {
+                s.i64_const(32).i64_shr_u()
+            } else {
+                s.i64_const(mask).i64_and()
+            };
+        };
+        let product = |s: &mut InstructionSink<'_>, a_high: bool, b_high: bool| {
+            half(s, a, a_high);
+            half(s, b, b_high);
+            s.i64_mul();
+        };
+        let (cross, middle) = (self.temp(ValType::I64).index, self.temp(ValType::I64).index);
+        let mut s = self.i();
+        product(&mut s, true, false);
+        product(&mut s, false, false);
+        s.i64_const(32).i64_shr_u().i64_add().local_set(cross);
+        product(&mut s, false, true);
+        s.local_get(cross).i64_const(mask).i64_and().i64_add().local_set(middle);
+        product(&mut s, true, true);
+        s.local_get(cross).i64_const(32).i64_shr_u().i64_add().local_get(middle).i64_const(32).i64_shr_u().i64_add();
+    }
+
     pub(super) fn product_64(&mut self, a: Temp, b: Temp, signed: bool) -> (Temp, Temp) {
         self.i().local_get(a.index).local_get(b.index).i64_mul();
         let low = self.take(ValType::I64);
-        self.i().local_get(a.index).local_get(b.index).call(function::HIGH);
+        self.push_high(a, b);
         if signed {
             for (x, y) in [(a, b), (b, a)] {
                 self.i().local_get(x.index).i64_const(63).i64_shr_s().local_get(y.index).i64_and().i64_sub();

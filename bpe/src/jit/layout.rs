@@ -10,7 +10,7 @@ use iced_x86::Instruction;
 use crate::lower;
 use crate::op::Op;
 
-/// Numbers of the functions every module begins with: those of the entrance, and its own.
+/// Numbers of the functions every module begins with, which are the entrance's.
 pub(crate) mod function {
     /// Goes to an address through the jump table.
     pub(crate) const DISPATCH: u32 = 0;
@@ -26,10 +26,8 @@ pub(crate) mod function {
     pub(crate) const PURE: u32 = 5;
     /// How many are the entrance's.
     pub(crate) const SHARED: u32 = 6;
-    /// The upper half of an unsigned product.
-    pub(crate) const HIGH: u32 = 6;
     /// The first that is translated.
-    pub(crate) const FIRST: u32 = 7;
+    pub(crate) const FIRST: u32 = SHARED;
 }
 
 /// Numbers of the types modules have. The entrance has all; the others only those before [`signature::OTHERS`], since V8 11
@@ -43,26 +41,24 @@ pub(crate) mod signature {
     pub(crate) const LOAD: u32 = 2;
     /// [`super::function::STORE`].
     pub(crate) const STORE: u32 = 3;
-    /// [`super::function::HIGH`].
-    pub(crate) const HIGH: u32 = 4;
     /// Ours, for ops.
-    pub(crate) const CALL_OUT: u32 = 5;
+    pub(crate) const CALL_OUT: u32 = 4;
     /// Ours, for conditions.
-    pub(crate) const CONDITION: u32 = 6;
+    pub(crate) const CONDITION: u32 = 5;
     /// A [`crate::vector::Pure`], and which.
-    pub(crate) const PURE: u32 = 7;
+    pub(crate) const PURE: u32 = 6;
     /// The first that only the entrance has.
-    pub(crate) const OTHERS: u32 = 8;
+    pub(crate) const OTHERS: u32 = 7;
     /// Ours, for loads.
-    pub(crate) const LOAD_HELPER: u32 = 8;
+    pub(crate) const LOAD_HELPER: u32 = 7;
     /// Ours, for stores.
-    pub(crate) const STORE_HELPER: u32 = 9;
+    pub(crate) const STORE_HELPER: u32 = 8;
     /// A [`crate::vector::Pure`].
-    pub(crate) const PURE_HELPER: u32 = 10;
+    pub(crate) const PURE_HELPER: u32 = 9;
     /// How we call translated code.
-    pub(crate) const ENTER: u32 = 11;
+    pub(crate) const ENTER: u32 = 10;
     /// How many there are.
-    pub(crate) const ALL: u32 = 12;
+    pub(crate) const ALL: u32 = 11;
 }
 
 /// Addresses, and table slots of our functions.

@@ -48,7 +48,6 @@ const TYPES: [(&[ValType], &[ValType]); signature::ALL as usize] = {
         (&[], &[I64, I64]),
         (&[I64, I32], &[I64, I32]),
         (&[I64, I64, I32], &[I32]),
-        (&[I64, I64], &[I64]),
         (&[I32, I32, I64], &[I64]),
         (&[I32, I32], &[I32]),
         (&[I32, I32, I32], &[]),
@@ -101,8 +100,6 @@ pub(crate) fn module(slots: &[u32], functions: &[Code<'_>]) -> Vec<u8> {
     }
     let (mut declared, mut code) = (FunctionSection::new(), CodeSection::new());
     let (mut exports, mut hints) = (ExportSection::new(), BranchHints::new());
-    declared.function(signature::HIGH);
-    code.function(&high());
     for ((n, &(locals, bytes, own)), slot) in (function::FIRST..).zip(functions).zip(slots) {
         declared.function(signature::TRANSLATED);
         exports.export(&slot.to_string(), ExportKind::Func, n);
@@ -278,22 +275,5 @@ fn store(layout: &Layout) -> Function {
     s.i32_const(layout.core as i32).local_get(0).local_get(1).local_get(spec);
     s.i32_const(layout.store as i32).call_indirect(0, signature::STORE_HELPER);
     s.i32_const(0).i32_load(at(layout.stop)).end();
-    f
-}
-
-/// The upper half of the product of two 64-bit numbers, from four products of halves.
-fn high() -> Function {
-    let mut f = Function::new([(3, ValType::I64)]);
-    let mut s = f.instructions();
-    let (a, b, cross, low, middle) = (0, 1, 2, 3, 4);
-    let mask = 0xffff_ffff;
-    // low = a0 * b0; cross = a1 * b0 + low >> 32; middle = a0 * b1 + cross & mask
-    s.local_get(a).i64_const(mask).i64_and().local_get(b).i64_const(mask).i64_and().i64_mul().local_set(low);
-    s.local_get(a).i64_const(32).i64_shr_u().local_get(b).i64_const(mask).i64_and().i64_mul();
-    s.local_get(low).i64_const(32).i64_shr_u().i64_add().local_set(cross);
-    s.local_get(a).i64_const(mask).i64_and().local_get(b).i64_const(32).i64_shr_u().i64_mul();
-    s.local_get(cross).i64_const(mask).i64_and().i64_add().local_set(middle);
-    s.local_get(a).i64_const(32).i64_shr_u().local_get(b).i64_const(32).i64_shr_u().i64_mul();
-    s.local_get(cross).i64_const(32).i64_shr_u().i64_add().local_get(middle).i64_const(32).i64_shr_u().i64_add().end();
     f
 }
