@@ -159,7 +159,7 @@ fn disk_power(_seed: u64) -> Result<Outcome> {
 }
 
 fn disk_kills(_seed: u64) -> Result<Outcome> {
-    whole_system("disk_kills", 1, &[("AURORA_KILLS", "200")])
+    whole_system("disk_kills", 2, &[("AURORA_KILLS", "200")])
 }
 
 /// One of the tests of whole systems, with more to do, on so many machines at once.

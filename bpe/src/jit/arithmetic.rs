@@ -6,7 +6,7 @@ use wasm_encoder::{BlockType, InstructionSink, ValType};
 use super::emit::{Emitter, Temp};
 use super::lazy::{Kind, Over, Setter, Source};
 use super::memory::type_of;
-use super::translate::{double_shift_count, shift_count, width};
+use super::translate::{Changed, double_shift_count, is_high, shift_count, width};
 
 impl Emitter<'_> {
     pub(super) fn binary(&mut self, insn: &Instruction, which: M) {
@@ -43,7 +43,10 @@ impl Emitter<'_> {
             }
             self.operate(if which == M::Adc { M::Add } else { M::Sub }, width);
         }
-        self.mask(width);
+        let is_logic = matches!(which, M::And | M::Or | M::Xor);
+        if !is_logic {
+            self.mask(width);
+        }
         let r = self.take(ty);
         let kind = |setter| Kind::new(setter, width);
         let sources = [self.result_of(insn), self.source_of(insn, 1, insn.op0_register())];
@@ -60,7 +63,23 @@ impl Emitter<'_> {
             M::Sbb => self.set_flags(kind(Setter::SubtractBorrow), [Some(a), Some(b), carry]),
             _ => self.set_flags(logic, [Some(r), None, None]),
         }
-        self.put_changed(&place, r, width);
+        match place {
+            Changed::Register(register) if is_logic && width < 2 && !is_high(register) => {
+                self.change_low_bits(register, which, b, width);
+            }
+            _ => self.put_changed(&place, r, width),
+        }
+    }
+
+    /// Does what leaves the bits above as they are to a register's low ones, without taking it apart.
+    fn change_low_bits(&mut self, register: Register, which: M, b: Temp, width: u8) {
+        let local = self.gpr(register.full_register().number());
+        self.i().local_get(local).local_get(b.index).i64_extend_i32_u();
+        if which == M::And {
+            self.i().i64_const(-1 << (8 << width)).i64_or();
+        }
+        self.operate(which, 3);
+        self.i().local_set(local);
     }
 
     pub(super) fn operate(&mut self, which: M, width: u8) {
@@ -190,7 +209,9 @@ impl Emitter<'_> {
                 Setter::ShiftLeft
             }
         };
-        self.mask(width);
+        if setter != Setter::ShiftRight {
+            self.mask(width);
+        }
         let r = self.take(ty);
         let kind = Kind::new(setter, width);
         match shift_count(insn) {

@@ -374,6 +374,6 @@ impl Emitter<'_> {
     }
 }
 
-fn is_high(register: Register) -> bool {
+pub(super) fn is_high(register: Register) -> bool {
     matches!(register, Register::AH | Register::CH | Register::DH | Register::BH)
 }
