@@ -19,6 +19,7 @@ use super::held::{Known, stores};
 use super::layout::function::DISPATCH;
 use super::layout::{CallOuts, Layout};
 use super::lazy::STOP_FUEL;
+use super::small_loops::SmallLoops;
 use super::{plan, stack};
 
 /// A function's locals after its parameters, its code, and what that calls out to.
@@ -115,55 +116,6 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i
         hints: emitter.hints,
         call_outs: emitter.call_outs,
         entries,
-    }
-}
-
-/// Most places in a loop that remember a page each: they take locals.
-const MOST_PLACES: usize = 6;
-
-/// Innermost loops that reach for memory in few places, each of which remembers the page it was in.
-struct SmallLoops {
-    /// For each block the header of the one it is in, or [`NONE`].
-    header: Vec<usize>,
-    /// For each header of a loop, and for the root, the small loops whose pages are the stack's when it is entered, and
-    /// their places. A page once found is worth keeping for the next time a loop is entered, so pages begin early; but what
-    /// changes in a loop is carried around each loop outside, and an interpreter's would carry those of all loops in its
-    /// instructions: so they begin inside the loop that has the hub.
-    begin: Vec<Vec<(usize, usize)>>,
-}
-
-impl SmallLoops {
-    fn new(function: &Function, graph: &Graph, frames: bool) -> Self {
-        let blocks = function.blocks.len();
-        let mut places = vec![0; blocks];
-        let mut innermost = vec![true; blocks];
-        for (b, block) in function.blocks.iter().enumerate() {
-            match graph.header.get(b) {
-                Some(&head) if head < blocks => places[head] += plan::plan(block).looks(frames),
-                _ => continue,
-            }
-            if graph.header[b] == b && graph.outer[b] < blocks {
-                innermost[graph.outer[b]] = false;
-            }
-        }
-        let small = |&head: &usize| head < blocks && innermost[head] && places[head] <= MOST_PLACES;
-        let header = |b: usize| graph.header.get(b).copied().filter(small).unwrap_or(NONE);
-        let header: Vec<usize> = (0..blocks).map(header).collect();
-        let hub = function.blocks.iter().position(|block| matches!(block.end, End::Hub(_)));
-        let hub_loops = hub.map(|hub| graph.loops_of(hub));
-        let mut begin = vec![Vec::new(); blocks + 1];
-        for head in (0..blocks).filter(|&b| header[b] == b && places[b] > 0) {
-            let first = hub_loops.as_ref().map_or(graph.root(), |hub_loops| {
-                let inside = graph.loops_of(head).into_iter().find(|head| !hub_loops.contains(head));
-                inside.unwrap_or(head)
-            });
-            begin[first].push((head, places[head]));
-        }
-        Self { header, begin }
-    }
-
-    fn any(&self) -> bool {
-        self.begin.iter().any(|loops| !loops.is_empty())
     }
 }
 

@@ -203,9 +203,7 @@ impl Graph {
         all.reverse();
         all
     }
-}
 
-impl Graph {
     /// The same with its own.
     pub(crate) fn loops_of(&self, node: usize) -> Vec<usize> {
         self.loops_around(node).into_iter().chain((self.header[node] == node).then_some(node)).collect()

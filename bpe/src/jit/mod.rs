@@ -33,6 +33,7 @@ mod packed;
 mod plan;
 mod runtime;
 mod shuffle;
+mod small_loops;
 mod stack;
 mod transfer;
 mod translate;
