@@ -7,13 +7,15 @@ const [wasm, cases, answers, how] = process.argv.slice(2);
 let exports;
 let entrance = {};
 const bytes = (at, length) => new Uint8Array(exports.memory.buffer, at, length);
+// Functions in the table by their numbers.
+const slots = new Proxy({}, { get: (_, slot) => exports.__indirect_function_table.get(Number(slot)) });
 const host = {
   grow_table: (count) => exports.__indirect_function_table.grow(count),
   install(at, length) {
     try {
       const shared = { m: exports.memory, t: exports.__indirect_function_table };
       const module = new WebAssembly.Module(bytes(at, length));
-      const instance = new WebAssembly.Instance(module, { m: shared, e: entrance });
+      const instance = new WebAssembly.Instance(module, { m: shared, e: entrance, s: slots });
       for (const [name, value] of Object.entries(instance.exports)) {
         // What has a number belongs in that slot; what has a name is for the modules after this one.
         if (/^\d+$/.test(name)) shared.t.set(Number(name), value);

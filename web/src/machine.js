@@ -48,6 +48,8 @@ export class Machine {
     const bytes = (/** @type {number} */ at, /** @type {number} */ length) => machine.#bytes(at, length);
     const text = (/** @type {number} */ at, /** @type {number} */ length) =>
       new TextDecoder().decode(bytes(at, length));
+    /** @type {WebAssembly.ModuleImports} */
+    const slots = new Proxy({}, { get: (_, slot) => machine.#table.get(Number(slot)) });
     const host = {
       clock: () => performance.now(),
       realtime: () => Date.now(),
@@ -72,7 +74,7 @@ export class Machine {
         try {
           const shared = { m: machine.#memory, t: machine.#table };
           const module = new WebAssembly.Module(bytes(at, length));
-          const { exports } = new WebAssembly.Instance(module, { m: shared, e: machine.#entrance });
+          const { exports } = new WebAssembly.Instance(module, { m: shared, e: machine.#entrance, s: slots });
           for (const [name, value] of Object.entries(exports)) {
             // What has a number belongs in that slot; what has a name is for the modules after this one.
             if (/^\d+$/.test(name)) machine.#table.set(Number(name), /** @type {Function} */ (value));

@@ -16,6 +16,7 @@ use super::function::Shape;
 use super::held::Known;
 use super::layout::{function, signature};
 use super::lazy::STOP_FUEL;
+use super::link::Callee;
 use super::plan::Address;
 use super::stack::RSP;
 
@@ -219,19 +220,19 @@ impl Emitter<'_> {
         self.push_fuel();
         self.i().return_();
         self.close();
-        match (to, to.offset().and_then(|t| (self.callees)(t))) {
-            (Goal::Known(_), Some(callee)) => self.call_function(callee, None),
+        match (to, to.offset().and_then(|t| self.callees.find(t))) {
+            (Goal::Known(_), Some(callee)) => self.call_callee(callee),
             (Goal::Likely(target), Some(callee)) => {
                 self.get(goal);
                 self.push_address(target);
                 self.i().i64_eq();
                 self.open_usual(BlockType::FunctionType(signature::RETURNED));
-                self.call_function(callee, None);
+                self.call_callee(callee);
                 self.or_else();
-                self.call_function(function::DISPATCH, Some(goal));
+                self.call_dispatch(goal);
                 self.close();
             }
-            _ => self.call_function(function::DISPATCH, Some(goal)),
+            _ => self.call_dispatch(goal),
         }
         self.i().local_set(param::FUEL);
         self.pending = 0;
@@ -248,14 +249,24 @@ impl Emitter<'_> {
         self.branch(shape, node, back);
     }
 
-    /// Calls a function of the cluster, or that which goes to an address. Pushes what comes back.
-    fn call_function(&mut self, callee: u32, goal: Option<Temp>) {
-        match goal {
-            Some(goal) => self.get(goal),
-            None => _ = self.i().local_get(param::BASE),
+    /// Calls a function directly. Pushes what comes back.
+    fn call_callee(&mut self, callee: Callee) {
+        self.i().local_get(param::BASE);
+        if callee.moved != 0 {
+            self.i().i64_const(callee.moved).i64_add();
         }
+        self.call_number(callee.number);
+    }
+
+    /// Calls what is at an address, likewise.
+    fn call_dispatch(&mut self, goal: Temp) {
+        self.get(goal);
+        self.call_number(function::DISPATCH);
+    }
+
+    fn call_number(&mut self, number: u32) {
         self.push_fuel();
-        self.i().i32_const(0).local_get(param::DEPTH).i32_const(1).i32_sub().call(callee);
+        self.i().i32_const(0).local_get(param::DEPTH).i32_const(1).i32_sub().call(number);
     }
 
     fn ret(&mut self) {

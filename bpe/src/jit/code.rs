@@ -177,6 +177,11 @@ pub(crate) struct Function {
 }
 
 impl Function {
+    /// Where calls enter.
+    pub(crate) fn start(&self) -> i64 {
+        self.blocks[self.entries[0]].at
+    }
+
     /// How many instructions it has.
     pub(crate) fn size(&self) -> usize {
         self.blocks.iter().map(|b| b.insns.len()).sum()
@@ -350,9 +355,13 @@ impl Discovery<'_> {
 
     /// Where the code at an offset is, if it has run.
     pub(crate) fn warm_address(&mut self, to: i64) -> Option<PhysAddr> {
+        self.address(to).filter(|&at| self.source.has_run(at))
+    }
+
+    /// Where the code at an offset is.
+    pub(crate) fn address(&mut self, to: i64) -> Option<PhysAddr> {
         let page = to & !(PAGE_SIZE as i64 - 1);
-        let at = PhysAddr(self.source.frame(page)?.0 + (to - page) as u64);
-        self.source.has_run(at).then_some(at)
+        Some(PhysAddr(self.source.frame(page)?.0 + (to - page) as u64))
     }
 
     fn decode(&mut self, at: i64) -> Option<Instruction> {

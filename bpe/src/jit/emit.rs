@@ -15,6 +15,7 @@ use super::flow::Flow;
 use super::graph::{Graph, NONE};
 use super::layout::{CallOut, CallOuts, Layout, function};
 use super::lazy::{Kind, STOP_INTERPRET};
+use super::link::Callees;
 use super::packed::FloatLocals;
 use super::plan::Plan;
 use super::stack::{Page, StackPage};
@@ -81,8 +82,7 @@ pub(crate) struct Emitter<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) flow: &'a Flow,
     pub(crate) layout: &'a Layout,
-    /// Wasm functions of the cluster's other functions, by the offset calls go to.
-    pub(crate) callees: &'a dyn Fn(i64) -> Option<u32>,
+    pub(crate) callees: &'a Callees<'a>,
     pub(crate) code: Vec<u8>,
     /// Which way branches in it mostly go.
     pub(crate) hints: Vec<BranchHint>,
@@ -138,7 +138,7 @@ impl<'a> Emitter<'a> {
         graph: &'a Graph,
         flow: &'a Flow,
         layout: &'a Layout,
-        callees: &'a dyn Fn(i64) -> Option<u32>,
+        callees: &'a Callees<'a>,
     ) -> Self {
         let mut locals = Vec::new();
         let floats = FloatLocals::new(function, &mut |ty| {

@@ -19,6 +19,7 @@ use super::held::{Known, stores};
 use super::layout::function::DISPATCH;
 use super::layout::{CallOuts, Layout};
 use super::lazy::STOP_FUEL;
+use super::link::Callees;
 use super::small_loops::SmallLoops;
 use super::{plan, stack};
 
@@ -72,7 +73,7 @@ pub(super) struct Map {
 const MOST_SPAN: i64 = 1 << 16;
 
 /// Translates a function.
-pub(crate) fn translate(function: &Function, layout: &Layout, callees: &dyn Fn(i64) -> Option<u32>) -> Body {
+pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<'_>) -> Body {
     let (mut graph, mut entries) = graph_of(function);
     let cut = graph.cut.clone();
     // A node that only an edge through the root reaches is an entry like others.

@@ -26,8 +26,6 @@ pub(crate) mod function {
     pub(crate) const PURE: u32 = 5;
     /// How many are the entrance's.
     pub(crate) const SHARED: u32 = 6;
-    /// The first that is translated.
-    pub(crate) const FIRST: u32 = SHARED;
 }
 
 /// Numbers of the types modules have. The entrance has all; the others only those before [`signature::OTHERS`], since V8 11

@@ -3,7 +3,7 @@
 //! [`code`] finds a function's blocks and [`inline`] takes in those of small callees; [`graph`] and [`flow`] analyse them,
 //! [`function`] and [`emit`] (with [`held`], [`translate`], [`vector`], [`flags`], [`memory`], [`branch`]) write them
 //! (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of
-//! functions are kept. [`runtime`] is what translated code calls.
+//! functions are kept, which [`link`] ties to one another. [`runtime`] is what translated code calls.
 //!
 //! Parts that would be inlined into one another are kept apart (`#[inline(never)]`): the engine that compiles us takes longer
 //! than in proportion for large functions, and what it has not yet compiled of the program waits behind them.
@@ -27,6 +27,7 @@ mod held;
 mod inline;
 mod layout;
 mod lazy;
+mod link;
 mod memory;
 mod module;
 mod packed;
@@ -41,6 +42,7 @@ mod vector;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::{self, offset_of};
@@ -51,10 +53,11 @@ use iced_x86::InstructionInfoFactory;
 use crate::core::Core;
 use crate::op::slot;
 pub(crate) use code::Source;
-use code::{Discovery, End, Function, Goal};
+use code::{Discovery, Function};
 use function::Body;
-use layout::{CallOuts, Layout};
+use layout::Layout;
 pub(crate) use lazy::{Exchange, STOP_CODE_WRITE, STOP_FAULT, STOP_FUEL, STOP_INTERPRET, STOP_OP, stop_of};
+use link::{Callees, Keep, Link, calls, page_of};
 use module::{JUMPS, Jump, jump_index};
 
 /// What runs WebAssembly: the engine we are in ourselves.
@@ -62,7 +65,7 @@ pub trait Engine: Send {
     /// Makes `count` new slots at the end of our function table, and says which is the first.
     fn grow(&mut self, count: u32) -> Option<u32>;
     /// Instantiates `module`, whose imports are our memory (`m.m`), our function table (`m.t`), and what the first module
-    /// exports by names (`e`). Exports whose names are numbers go into those slots of the table. Returns whether the engine
+    /// exports by names (`e`), and functions in slots of the table by their numbers (`s`). Exports whose names are numbers go into those slots of the table. Returns whether the engine
     /// took it.
     fn install(&mut self, module: &[u8]) -> bool;
     /// Empties a slot.
@@ -72,7 +75,7 @@ pub trait Engine: Send {
 /// Most functions translated together.
 const MOST_FUNCTIONS: usize = 12;
 /// Most instructions of a function translated again for a caller in another cluster.
-const MOST_COPIED: usize = 200;
+const MOST_COPIED: usize = 40;
 /// Bytes of modules kept before the oldest go.
 const MOST_BYTES: usize = 24 << 20;
 /// Modules kept before the oldest go: however small, each takes 200 KB of V8's memory.
@@ -87,16 +90,12 @@ const END_OF_SPACE: u64 = 1 << 47;
 /// No branch leads farther than this from the page its cluster begins in.
 const FARTHEST_BRANCH: u64 = 4 << 30;
 
-/// What a function's code points into: call-outs, the hub's map and its entries' offsets.
-type Kept = (CallOuts, Option<Box<[u8]>>, Option<Box<[i64]>>);
-
 /// Functions translated together.
 struct Cluster {
     functions: Vec<Translated>,
     frames: BTreeMap<i64, PhysAddr>,
-    bytes: usize,
     /// What its code points into.
-    _keep: Vec<Kept>,
+    keep: Arc<Keep>,
 }
 
 /// One of them.
@@ -108,6 +107,8 @@ struct Translated {
     pages: BTreeMap<i64, PhysAddr>,
     /// Where its instructions are.
     ranges: Vec<(i64, i64)>,
+    /// How many instructions it has.
+    size: usize,
     version: u8,
 }
 
@@ -279,12 +280,13 @@ impl Jit {
         discovery.take_in_callees(&mut function);
         let mut functions = vec![function];
         self.add_callees(&mut functions, &mut discovery);
+        let links = self.links(&functions, &mut discovery);
         let frames = discovery.frames;
-        if !frames.contains_key(&(offset & !(PAGE_SIZE as i64 - 1))) {
+        if !frames.contains_key(&page_of(offset)) {
             return Outcome::Nothing;
         }
         let changed = frames.values().copied().collect();
-        if self.install(&functions, frames, version.saturating_add(1)) {
+        if self.install(&functions, links, frames, version.saturating_add(1)) {
             Outcome::Translated(changed)
         } else {
             Outcome::Nothing
@@ -323,27 +325,22 @@ impl Jit {
     }
 
     /// Takes in what the functions call, if that has run and is not translated yet, or is small: a call inside a cluster is
-    /// much quicker than one that leaves it.
+    /// quicker than one that leaves it.
     #[inline(never)]
     fn add_callees(&self, functions: &mut Vec<Function>, discovery: &mut Discovery<'_>) {
         let mut next = 0;
         while next < functions.len() {
-            let calls: Vec<i64> = functions[next]
-                .blocks
-                .iter()
-                .filter_map(|b| if let End::Call { goal, .. } = b.end { goal.offset() } else { None })
-                .collect();
+            let targets: Vec<i64> = calls(&functions[next]).collect();
             next += 1;
-            for target in calls {
+            for target in targets {
                 if functions.len() >= MOST_FUNCTIONS {
                     return;
                 }
-                let known = functions.iter().any(|f| f.blocks[f.entries[0]].at == target);
                 let Some(at) = discovery.warm_address(target) else { continue };
-                let elsewhere = self.entries.contains_key(&at.0);
-                if !known
+                let elsewhere = self.function_at(at).is_some_and(|f| f.size > MOST_COPIED);
+                if !elsewhere
+                    && !functions.iter().any(|f| f.start() == target)
                     && let Some(mut function) = discovery.function(&[target])
-                    && (!elsewhere || function.size() <= MOST_COPIED)
                 {
                     discovery.take_in_callees(&mut function);
                     functions.push(function);
@@ -352,48 +349,60 @@ impl Jit {
         }
     }
 
+    /// The function an entry of which is at `at`.
+    fn function_at(&self, at: PhysAddr) -> Option<&Translated> {
+        let entry = self.entries.get(&at.0)?;
+        self.clusters.get(&entry.cluster)?.functions.iter().find(|f| f.slot == entry.slot)
+    }
+
     #[inline(never)]
-    fn install(&mut self, functions: &[Function], frames: BTreeMap<i64, PhysAddr>, version: u8) -> bool {
-        let at_entry = |f: &Function| f.blocks[f.entries[0]].at;
-        let callees = |target: i64| {
-            let found = functions.iter().position(|f| at_entry(f) == target)?;
-            Some(layout::function::FIRST + found as u32)
-        };
+    fn install(
+        &mut self,
+        functions: &[Function],
+        links: Vec<Link>,
+        frames: BTreeMap<i64, PhysAddr>,
+        version: u8,
+    ) -> bool {
+        let callees = Callees { links: &links, functions };
         let bodies: Vec<Body> = functions.iter().map(|f| function::translate(f, &self.layout, &callees)).collect();
         let Some(slots) = self.take_slots(functions.len()) else { return false };
         let code: Vec<_> = bodies.iter().map(|b| (&b.locals[..], &b.code[..], &b.hints[..])).collect();
-        let bytes = module::module(&slots, &code);
-        if !self.engine.install(&bytes) {
+        let imported: Vec<u32> = links.iter().map(|l| l.slot).collect();
+        let module = module::module(&imported, &slots, &code);
+        if !self.engine.install(&module) {
             self.free.extend(slots);
             return false;
         }
         let id = self.next_cluster;
         self.next_cluster += 1;
-        self.bytes += bytes.len();
+        self.bytes += module.len();
         self.by_frame.extend(frames.values().map(|f| (f.0, id)));
-        let mut cluster = Cluster { functions: Vec::new(), frames, bytes: bytes.len(), _keep: Vec::new() };
-        let mut pages = pages(functions);
+        let mut keep = Keep { own: Vec::new(), bytes: module.len(), linked: Vec::new() };
+        let mut translated = Vec::new();
+        let mut pages = pages(functions, &links);
         for (((body, &slot), function), pages) in bodies.into_iter().zip(&slots).zip(functions).zip(&mut pages) {
-            self.add_entries(&cluster, id, slot, &body.entries);
-            cluster.functions.push(Translated {
+            self.add_entries(&frames, id, slot, &body.entries);
+            translated.push(Translated {
                 slot,
-                pages: pages.iter().filter_map(|page| Some((*page, *cluster.frames.get(page)?))).collect(),
+                pages: pages.iter().filter_map(|page| Some((*page, *frames.get(page)?))).collect(),
                 ranges: ranges(function),
                 entries: body.entries,
+                size: function.size(),
                 version,
             });
-            cluster._keep.push((body.call_outs, body.map, body.offsets));
+            keep.own.push((body.call_outs, body.map, body.offsets));
         }
-        self.clusters.insert(id, cluster);
+        keep.linked.extend(links.into_iter().map(|l| l.keep));
+        self.clusters.insert(id, Cluster { functions: translated, frames, keep: Arc::new(keep) });
         self.forget_jumps();
         self.drop_oldest();
         true
     }
 
-    fn add_entries(&mut self, cluster: &Cluster, id: u32, slot: u32, entries: &[i64]) {
+    fn add_entries(&mut self, frames: &BTreeMap<i64, PhysAddr>, id: u32, slot: u32, entries: &[i64]) {
         for (number, &offset) in entries.iter().enumerate() {
-            let page = offset & !(PAGE_SIZE as i64 - 1);
-            if let Some(frame) = cluster.frames.get(&page) {
+            let page = page_of(offset);
+            if let Some(frame) = frames.get(&page) {
                 let at = frame.0 + (offset - page) as u64;
                 self.entries.insert(at, Entry { cluster: id, offset, slot, number: number as u32 });
             }
@@ -425,7 +434,6 @@ impl Jit {
 
     fn drop_cluster(&mut self, id: u32) {
         let Some(cluster) = self.clusters.remove(&id) else { return };
-        self.bytes -= cluster.bytes;
         for frame in cluster.frames.values() {
             self.by_frame.remove(&(frame.0, id));
         }
@@ -434,6 +442,7 @@ impl Jit {
             self.engine.clear(function.slot);
             self.free.push(function.slot);
         }
+        self.release(cluster.keep);
         self.forget_jumps();
     }
 
@@ -478,28 +487,25 @@ fn ranges(function: &Function) -> Vec<(i64, i64)> {
 
 /// For each function the pages it and those it calls are in: what must be mapped as it was to enter it.
 #[inline(never)]
-fn pages(functions: &[Function]) -> Vec<BTreeSet<i64>> {
-    let page = |at: i64| at & !(PAGE_SIZE as i64 - 1);
-    let own = |f: &Function| {
-        f.blocks.iter().flat_map(|b| &b.insns).flat_map(|i| [page(i.at()), page(i.next() - 1)]).collect()
+fn pages(functions: &[Function], links: &[Link]) -> Vec<BTreeSet<i64>> {
+    let insns = |f: &Function| -> BTreeSet<i64> {
+        f.blocks.iter().flat_map(|b| &b.insns).flat_map(|i| [page_of(i.at()), page_of(i.next() - 1)]).collect()
     };
-    let mut all: Vec<BTreeSet<i64>> = functions.iter().map(own).collect();
-    let start = |f: &Function| f.blocks[f.entries[0]].at;
-    let calls: Vec<(usize, usize)> = functions
-        .iter()
-        .enumerate()
-        .flat_map(|(caller, f)| f.blocks.iter().map(move |b| (caller, &b.end)))
-        .filter_map(|(caller, end)| match end {
-            End::Call { goal: Goal::Known(target) | Goal::Likely(target), .. } => {
-                Some((caller, functions.iter().position(|f| start(f) == *target)?))
+    let mut all: Vec<BTreeSet<i64>> = functions.iter().map(insns).collect();
+    let mut inside = Vec::new();
+    for (caller, function) in functions.iter().enumerate() {
+        for target in calls(function) {
+            if let Some(callee) = functions.iter().position(|f| f.start() == target) {
+                inside.push((caller, callee));
+            } else if let Some(link) = links.iter().find(|l| l.target == target) {
+                all[caller].extend(link.pages.keys());
             }
-            _ => None,
-        })
-        .collect();
+        }
+    }
     let mut changed = true;
     while changed {
         changed = false;
-        for &(caller, callee) in &calls {
+        for &(caller, callee) in &inside {
             let more: Vec<i64> = all[callee].difference(&all[caller]).copied().collect();
             changed |= !more.is_empty();
             all[caller].extend(more);

@@ -91,16 +91,21 @@ const SHARED: [(&str, u32); function::SHARED as usize] = [
 /// A function's locals, code, and which way branches in that mostly go.
 pub(crate) type Code<'a> = (&'a [ValType], &'a [u8], &'a [BranchHint]);
 
-/// A module with these functions, to be put into these slots of the table: that is what their exports' names say.
-pub(crate) fn module(slots: &[u32], functions: &[Code<'_>]) -> Vec<u8> {
+/// A module with these functions, to be put into these slots of the table: that is what their exports' names say. It imports
+/// the functions in the slots `linked`.
+pub(crate) fn module(linked: &[u32], slots: &[u32], functions: &[Code<'_>]) -> Vec<u8> {
     let mut imports = ImportSection::new();
     import_memory(&mut imports);
     for (name, ty) in SHARED {
         imports.import("e", name, EntityType::Function(ty));
     }
+    for slot in linked {
+        imports.import("s", &slot.to_string(), EntityType::Function(signature::TRANSLATED));
+    }
+    let first = function::SHARED + linked.len() as u32;
     let (mut declared, mut code) = (FunctionSection::new(), CodeSection::new());
     let (mut exports, mut hints) = (ExportSection::new(), BranchHints::new());
-    for ((n, &(locals, bytes, own)), slot) in (function::FIRST..).zip(functions).zip(slots) {
+    for ((n, &(locals, bytes, own)), slot) in (first..).zip(functions).zip(slots) {
         declared.function(signature::TRANSLATED);
         exports.export(&slot.to_string(), ExportKind::Func, n);
         let mut function = Function::new_with_locals_types(locals.iter().copied());
