@@ -135,7 +135,14 @@ impl Processor {
         core.flags = core.exchange.lazy.flags(&core.regs);
         core.rip = core.exchange.rip;
         match core.exchange.stop {
-            0 | STOP_FUEL => Ok(()),
+            0 => {
+                let [from, to] = core.exchange.missed;
+                if to == core.rip {
+                    self.note_target(from);
+                }
+                Ok(())
+            }
+            STOP_FUEL => Ok(()),
             STOP_INTERPRET => {
                 self.stepping = true;
                 Ok(())
@@ -156,10 +163,9 @@ impl Processor {
         }
     }
 
-    /// Notes where the indirect jump or call `op` went.
-    pub(crate) fn note_target(&mut self, op: &Op) {
+    /// Notes that the indirect jump or call at `from` went where RIP is.
+    pub(crate) fn note_target(&mut self, from: u64) {
         let Some(jit) = &mut self.jit else { return };
-        let from = self.core.page().wrapping_add(u64::from(op.ip));
         if let Some(frame) = self.core.tlb.execute(from, self.core.asid) {
             let distance = self.core.rip.wrapping_sub(from) as i64;
             jit.note_target(PhysAddr(frame.0 + from % PAGE_SIZE), distance);

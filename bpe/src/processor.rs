@@ -314,7 +314,7 @@ impl Processor {
             match stop {
                 Stop::Link0 => next = self.follow(block, 0),
                 Stop::Link1 => next = self.follow(block, 1),
-                Stop::Jump if block.indirect => self.note_target(op),
+                Stop::Jump if block.indirect => self.note_target(self.core.page().wrapping_add(u64::from(op.ip))),
                 Stop::Jump => {}
                 _ => {
                     if let Err(trap) = self.stopped(stop, *op, block.count, env) {

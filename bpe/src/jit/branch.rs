@@ -355,6 +355,17 @@ impl Emitter<'_> {
         self.pending -= 1;
         self.check_user(target);
         self.pending += 1;
+        self.miss(target);
+    }
+
+    /// Goes to an address the jump being written was not seen to lead to before. If nobody has translated what is there, it
+    /// will be known of when that is done.
+    fn miss(&mut self, target: Temp) {
+        let missed = self.layout.missed;
+        let jump = self.function.blocks[self.block].insns.last().map_or(0, |insn| insn.at());
+        self.i().i32_const(0);
+        self.push_address(jump);
+        self.i().i64_store(at(missed)).i32_const(0).local_get(target.index).i64_store(at(missed + 8));
         self.go_to(target);
     }
 
@@ -369,7 +380,7 @@ impl Emitter<'_> {
         self.open_rare(BlockType::Empty);
         self.check_user(target);
         self.pending += 1;
-        self.go_to(target);
+        self.miss(target);
         self.close();
         self.branch(shape, node, to);
     }

@@ -76,6 +76,7 @@ pub(crate) struct Layout {
     pub(crate) fuel: u32,
     pub(crate) key: u32,
     pub(crate) stop: u32,
+    pub(crate) missed: u32,
     pub(crate) fast: u32,
     pub(crate) jumps: u32,
     pub(crate) load: u32,

@@ -297,6 +297,8 @@ pub(crate) struct Exchange {
     pub(crate) stop: u32,
     /// The op that stopped, if it was one.
     pub(crate) op: usize,
+    /// The last indirect jump to a place its function did not know, and that place.
+    pub(crate) missed: [u64; 2],
 }
 
 impl Exchange {
@@ -310,6 +312,7 @@ impl Exchange {
             key: 0,
             stop: 0,
             op: 0,
+            missed: [0; 2],
         }
     }
 }

@@ -535,6 +535,7 @@ fn layout(core: &Core, jumps: &[Jump]) -> Layout {
         fuel: exchange + offset_of!(Exchange, fuel) as u32,
         key: exchange + offset_of!(Exchange, key) as u32,
         stop: exchange + offset_of!(Exchange, stop) as u32,
+        missed: exchange + offset_of!(Exchange, missed) as u32,
         fast: core.tlb.fast_address() as u32,
         jumps: jumps.as_ptr() as usize as u32,
         load: runtime::load as extern "C" fn(_, _, _) -> _ as usize as u32,
