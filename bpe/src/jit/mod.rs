@@ -74,8 +74,9 @@ pub trait Engine: Send {
 
 /// Most functions translated together.
 const MOST_FUNCTIONS: usize = 12;
-/// Most instructions of a function translated again for a caller in another cluster.
+/// Most instructions of a function translated again for a caller in another cluster, if it calls others or none.
 const MOST_COPIED: usize = 40;
+const MOST_COPIED_LEAF: usize = 120;
 /// Bytes of modules kept before the oldest go.
 const MOST_BYTES: usize = 24 << 20;
 /// Modules kept before the oldest go: however small, each takes 200 KB of V8's memory.
@@ -107,8 +108,8 @@ struct Translated {
     pages: BTreeMap<i64, PhysAddr>,
     /// Where its instructions are.
     ranges: Vec<(i64, i64)>,
-    /// How many instructions it has.
-    size: usize,
+    /// Whether callers in other clusters get one of their own.
+    copied: bool,
     version: u8,
 }
 
@@ -337,7 +338,7 @@ impl Jit {
                     return;
                 }
                 let Some(at) = discovery.warm_address(target) else { continue };
-                let elsewhere = self.function_at(at).is_some_and(|f| f.size > MOST_COPIED);
+                let elsewhere = self.function_at(at).is_some_and(|f| !f.copied);
                 if !elsewhere
                     && !functions.iter().any(|f| f.start() == target)
                     && let Some(mut function) = discovery.function(&[target])
@@ -387,7 +388,7 @@ impl Jit {
                 pages: pages.iter().filter_map(|page| Some((*page, *frames.get(page)?))).collect(),
                 ranges: ranges(function),
                 entries: body.entries,
-                size: function.size(),
+                copied: is_copied(function),
                 version,
             });
             keep.own.push((body.call_outs, body.map, body.offsets));
@@ -464,6 +465,12 @@ impl Jit {
             self.seen.remove(&at);
         }
     }
+}
+
+/// Whether a function is small enough to be translated again for each cluster that calls it.
+fn is_copied(function: &Function) -> bool {
+    let most = if calls(function).next().is_none() { MOST_COPIED_LEAF } else { MOST_COPIED };
+    function.size() <= most
 }
 
 /// Most bytes of a function that have not run between two parts that have.
