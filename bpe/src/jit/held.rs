@@ -81,7 +81,7 @@ pub(super) fn stores(block: &Block) -> Vec<Set> {
     for (i, insn) in block.insns.iter().enumerate().rev() {
         all[i] = seen;
         let looks = insn.may_exit || insn.reads & FLAGS != 0 || insn.writes & !insn.kills & FLAGS != 0;
-        seen = if looks { Set::MAX } else { seen & !insn.kills };
+        seen = if looks { Set::MAX } else { seen & !insn.writes };
     }
     all
 }

@@ -91,7 +91,8 @@ impl Jit {
         links
     }
 
-    fn link(&self, target: i64, discovery: &mut Discovery<'_>) -> Option<Link> {
+    /// The link to the function calls of this offset go to, if it begins there and is mapped here as it was.
+    pub(super) fn link(&self, target: i64, discovery: &mut Discovery<'_>) -> Option<Link> {
         let entry = self.entries.get(&discovery.address(target)?.0).filter(|entry| entry.number == 0)?;
         let cluster = self.clusters.get(&entry.cluster)?;
         let callee = cluster.functions.iter().find(|f| f.slot == entry.slot)?;

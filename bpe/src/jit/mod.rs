@@ -325,7 +325,7 @@ impl Jit {
         false
     }
 
-    /// Takes in what the functions call, if that has run and is not translated yet, or is small: a call inside a cluster is
+    /// Takes in what the functions call, if that has run and cannot be linked to, or is small: a call inside a cluster is
     /// quicker than one that leaves it.
     #[inline(never)]
     fn add_callees(&self, functions: &mut Vec<Function>, discovery: &mut Discovery<'_>) {
@@ -339,7 +339,8 @@ impl Jit {
                 }
                 let Some(at) = discovery.warm_address(target) else { continue };
                 let elsewhere = self.function_at(at).is_some_and(|f| !f.copied);
-                if !elsewhere
+                let linked = elsewhere && self.link(target, discovery).is_some();
+                if !linked
                     && !functions.iter().any(|f| f.start() == target)
                     && let Some(mut function) = discovery.function(&[target])
                 {
