@@ -32,9 +32,10 @@ struct Outcome {
     text: String,
 }
 
-const TESTS: [Test; 11] = [
+const TESTS: [Test; 12] = [
     Test { name: "boot", about: "Time to a prompt, and bytes transferred", run: boot },
     Test { name: "differential", about: "BPE/U against the real processor, 50 million cases", run: differential },
+    Test { name: "translator", about: "Translated code against the real processor, 700,000 cases", run: translator },
     Test {
         name: "memory",
         about: "A worker whose program makes new code for 30 minutes, in Node and Chromium",
@@ -115,6 +116,14 @@ fn differential(seed: u64) -> Result<Outcome> {
     cargo.args(["test", "--release", "-p", "aurora-bpe", "--test", "differential", "--", "--nocapture"]);
     cargo.env("AURORA_CASES", DIFFERENTIAL_CASES.to_string()).env("AURORA_SEED", seed.to_string());
     finish(cargo)
+}
+
+fn translator(seed: u64) -> Result<Outcome> {
+    whole_system(
+        "translator",
+        1,
+        &[("AURORA_CASES", "500000"), ("AURORA_SEQUENCES", "200000"), ("AURORA_SEED", &seed.to_string())],
+    )
 }
 
 fn fuzz(seed: u64) -> Result<Outcome> {

@@ -2,8 +2,8 @@
 //!
 //! Cases run on this processor and in Node, everything translated before its first execution, or under stress: with
 //! translations that come, stop and go at random. Results must be equal.
-//! `AURORA_SEQUENCES` says how many sequences, `AURORA_SEED` where cases start; a failure names the seed that gives it
-//! first.
+//! `AURORA_CASES` says how many instructions and `AURORA_SEQUENCES` how many sequences, `AURORA_SEED` where cases start; a
+//! failure names the seed that gives it first.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![allow(missing_docs, unreachable_pub)]
 
@@ -150,7 +150,7 @@ fn difference(ran: &Ran, outcome: &Outcome, sum: u64) -> Option<String> {
 
 fn check(host: &Host, all: Vec<Ran>, how: How, name: &str) {
     let mut failures: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    let (answers, count) = (in_node(&all, how, name), all.len());
+    let answers = in_node(&all, how, name);
     for (ran, (outcome, sum)) in all.into_iter().zip(answers) {
         let Some(what) = difference(&ran, &outcome, sum) else { continue };
         let kind = ran.sequence.name(&what);
@@ -163,7 +163,6 @@ fn check(host: &Host, all: Vec<Ran>, how: How, name: &str) {
         let path = kept::keep(KIND, &kind.replace(' ', "-"), &small.kept(ran.seed));
         failures.insert(kind, (1, format!("kept as {path:?}\n{small}from {text}")));
     }
-    eprintln!("{name}: {count} cases from seed {}", setting("AURORA_SEED", 1));
     for (name, (count, first)) in failures.iter().take(20) {
         eprintln!("{name}: {count} times, first {first}");
     }
@@ -224,20 +223,34 @@ fn of_a_sequence_that_fails_what_makes_it_fail_is_left() {
     }
 }
 
-/// Cases from consecutive seeds.
-fn cases(host: &Host, count: u64, make: impl Fn(&mut Random, &[Template]) -> Option<Sequence>) -> Vec<Ran> {
-    let first = setting("AURORA_SEED", 1);
+/// Cases compared at a time.
+const ROUND: u64 = 30_000;
+
+/// Compares cases from consecutive seeds.
+fn check_many(
+    host: &Host,
+    count: u64,
+    how: How,
+    name: &str,
+    make: impl Fn(&mut Random, &[Template]) -> Option<Sequence>,
+) {
     let templates = generate::templates();
-    let mut all = Vec::new();
-    let mut seed = first.wrapping_sub(1);
-    while (all.len() as u64) < count {
-        seed = seed.wrapping_add(1);
-        let mut r = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-        if let Some(sequence) = make(&mut r, &templates) {
-            all.extend(on_silicon(host, seed, sequence));
+    let (mut seed, mut left) = (setting("AURORA_SEED", 1), count);
+    while left > 0 {
+        let round = left.min(ROUND);
+        let first = seed;
+        let mut all = Vec::new();
+        while (all.len() as u64) < round {
+            let mut r = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+            if let Some(sequence) = make(&mut r, &templates) {
+                all.extend(on_silicon(host, seed, sequence));
+            }
+            seed = seed.wrapping_add(1);
         }
+        check(host, all, how, name);
+        left -= round;
+        eprintln!("{name}: {} of {count} cases, {round} from seed {first}", count - left);
     }
-    all
 }
 
 /// One test, because only one thread of a process can be the real processor.
@@ -246,16 +259,15 @@ fn forms_and_sequences_do_translated_what_the_real_processor_does_however_transl
     let host = Host::new();
     check(&host, kept(&host), How::Translated, "kept");
     check(&host, kept(&host), How::Stressed, "kept-stressed");
-    let forms = cases(&host, setting("AURORA_CASES", 30_000), |r, templates| {
+    check_many(&host, setting("AURORA_CASES", 30_000), How::Translated, "instructions", |r, templates| {
         let template = r.pick(templates);
         generate::case(r, &template).and_then(Sequence::of_one)
     });
-    check(&host, forms, How::Translated, "instructions");
     let count = setting("AURORA_SEQUENCES", 12_000);
     let sequence = |r: &mut Random, templates: &[Template]| Some(sequence::random(r, templates));
-    check(&host, cases(&host, count, sequence), How::Translated, "sequences");
+    check_many(&host, count, How::Translated, "sequences", sequence);
     // A dozen times as much work.
-    check(&host, cases(&host, count / 8, sequence), How::Stressed, "stressed");
+    check_many(&host, count / 8, How::Stressed, "stressed", sequence);
 }
 
 /// Runs the program `hot` in Node, with these words on the kernel's command line, and here.
