@@ -172,6 +172,19 @@ impl Core {
         self.tlb.fill_fast(addr);
     }
 
+    /// Has translated code remember the page of the stack; or, where that cannot be written, any that was. Whether there is
+    /// one.
+    #[cold]
+    pub(crate) fn remember_stack(&mut self) -> bool {
+        let rsp = self.rsp();
+        let found = VirtAddr(rsp).is_canonical() && self.translate(rsp, Access::Write).is_ok();
+        let page = if found { Some(rsp) } else { self.tlb.some_written(self.asid) };
+        page.is_some_and(|addr| {
+            self.remember(addr);
+            self.tlb.remember(addr)
+        })
+    }
+
     /// The frame to fetch instructions at `addr` from.
     pub(crate) fn fetch_frame(&mut self, addr: u64) -> Result<PhysAddr, Stop> {
         if !VirtAddr(addr).is_canonical() {

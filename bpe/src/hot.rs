@@ -121,6 +121,10 @@ impl Processor {
     pub(crate) fn run_translated(&mut self, place: Place, env: &mut dyn Environment) -> Result<(), Trap> {
         let Some(jit) = &self.jit else { return Ok(()) };
         let core = &mut *self.core;
+        if !core.tlb.remembers() && !core.remember_stack() {
+            self.stepping = true;
+            return Ok(());
+        }
         core.exchange.lazy.take(core.flags);
         // The interpreter's ops in the middle of translated code change the core's.
         let given = core.fuel;

@@ -4,9 +4,12 @@
 //! empty tag of 0 matches nothing; a write tag is set only while the frame holds no decoded code and its page-table entry
 //! is marked dirty; every entry in the tables was allowed by a page walk since the last invalidation of its page.
 //!
-//! Translated code looks at a table of its own, larger and for the current space only, so that one subtraction and one
-//! comparison decide: a tag there is a page's address, and an empty one is a page that belongs in another slot.
+//! Translated code looks at a table of its own, larger and for the current space only, so that one addition and one
+//! comparison decide: a tag there is the negative of a page's address, and an empty one is that of a page that belongs in
+//! another slot.
+//! It also remembers a few pages by itself, all of which can be written, whatever else, while it runs.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::offset_of;
 
@@ -41,6 +44,28 @@ struct FastEntry {
     host: *mut u8,
 }
 
+/// A page translated code remembers: its tag, and its host address less its address.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+struct Remembered {
+    tag: u64,
+    host: *mut u8,
+}
+
+/// The layout of the pages translated code remembers, one or another for each of its functions.
+pub(crate) struct Pages {
+    pub(crate) count: u32,
+    /// log2 of the bytes of one.
+    pub(crate) shift: u32,
+    /// Offset of the host address in one.
+    pub(crate) host: u32,
+}
+
+/// See [`Pages`].
+pub(crate) const PAGES: Pages = Pages { count: 256, shift: 4, host: 8 };
+
+const _: () =
+    assert!(size_of::<Remembered>() == 1 << PAGES.shift && offset_of!(Remembered, host) == PAGES.host as usize);
 const _: () = assert!(size_of::<FastEntry>() == 1 << FAST.shift && offset_of!(FastEntry, host) == FAST.host as usize);
 
 /// Address-space numbers that fit a tag.
@@ -69,6 +94,9 @@ pub(crate) struct Tlb {
     filled: Vec<u16>,
     /// The space `fast` is for.
     fast_asid: u64,
+    remembered: Vec<Remembered>,
+    /// Whether those are still what they were.
+    remembers: bool,
 }
 
 impl Tlb {
@@ -77,6 +105,8 @@ impl Tlb {
             fast: (0..FAST.entries as usize).map(empty).collect(),
             filled: Vec::new(),
             fast_asid: 0,
+            remembered: vec![Remembered { tag: 0, host: core::ptr::null_mut() }; PAGES.count as usize],
+            remembers: false,
             data: [DataEntry { read: 0, write: 0, host: core::ptr::null_mut() }; DATA],
             code: [CodeEntry { tag: 0, frame: PhysAddr(0) }; CODE],
         }
@@ -117,6 +147,33 @@ impl Tlb {
         self.fast.as_ptr() as usize
     }
 
+    /// Where the pages are that translated code remembers.
+    pub(crate) fn remembered_address(&self) -> usize {
+        self.remembered.as_ptr() as usize
+    }
+
+    /// Whether the pages that translated code remembers can be written.
+    #[inline(always)]
+    pub(crate) fn remembers(&self) -> bool {
+        self.remembers
+    }
+
+    /// Some page that can be written in the space `asid`.
+    pub(crate) fn some_written(&self, asid: u64) -> Option<u64> {
+        let tag = self.data.iter().map(|entry| entry.write).find(|&tag| tag != 0 && tag & OFFSET == asid)?;
+        Some(tag & !OFFSET)
+    }
+
+    /// Has translated code remember the page of `addr` everywhere. Whether that can be written.
+    pub(crate) fn remember(&mut self, addr: u64) -> bool {
+        let (entry, tag) = (self.fast[fast_slot(addr)], fast_tag(addr));
+        self.remembers = entry.write == tag;
+        if self.remembers {
+            self.remembered.fill(Remembered { tag, host: entry.host });
+        }
+        self.remembers
+    }
+
     /// From now on translated code runs in the space `asid`.
     pub(crate) fn enter_fast(&mut self, asid: u64) {
         if self.fast_asid != asid {
@@ -127,8 +184,8 @@ impl Tlb {
 
     /// Lets translated code find the page of `addr`, if it is here.
     pub(crate) fn fill_fast(&mut self, addr: u64) {
-        let (entry, page) = (self.data[Self::slot(addr)], addr & !OFFSET);
-        let tag = page | self.fast_asid;
+        let entry = self.data[Self::slot(addr)];
+        let (tag, read) = (addr & !OFFSET | self.fast_asid, fast_tag(addr));
         if entry.read != tag {
             return;
         }
@@ -137,11 +194,12 @@ impl Tlb {
         if old.read == none.read {
             self.filled.push(slot as u16);
         }
-        let write = if entry.write == tag { page } else { none.write };
-        *old = FastEntry { read: page, write, host: entry.host };
+        let write = if entry.write == tag { read } else { none.write };
+        *old = FastEntry { read, write, host: entry.host };
     }
 
     fn clear_fast(&mut self) {
+        self.remembers = false;
         for slot in self.filled.drain(..) {
             self.fast[usize::from(slot)] = empty(slot.into());
         }
@@ -151,13 +209,14 @@ impl Tlb {
         if range.pages() > 32 {
             return self.clear_fast();
         }
+        self.remembers = false;
         let mut page = range.start.page_floor();
         while page < range.end {
             let slot = fast_slot(page.0);
             let (none, entry) = (empty(slot), &mut self.fast[slot]);
-            if entry.read == page.0 {
-                // It stays among those filled, with a tag nothing has.
-                *entry = FastEntry { read: none.read ^ PAGE_SIZE << 1, ..none };
+            if entry.read == fast_tag(page.0) {
+                // It stays among those filled, with another tag nothing has.
+                *entry = FastEntry { read: fast_tag(another(slot) ^ PAGE_SIZE << 1), ..none };
             }
             page = page + PAGE_SIZE;
         }
@@ -177,6 +236,7 @@ impl Tlb {
 
     /// Forgets write permission to the page at host address `host`, in every space.
     pub(crate) fn forbid_writes(&mut self, host: *mut u8) {
+        self.remembers = false;
         for entry in &mut self.data {
             if entry.write != 0 && entry.host.wrapping_add((entry.write & !OFFSET) as usize) == host {
                 entry.write = 0;
@@ -184,7 +244,7 @@ impl Tlb {
         }
         for &slot in &self.filled {
             let (none, entry) = (empty(slot.into()), &mut self.fast[usize::from(slot)]);
-            if entry.write != none.write && entry.host.wrapping_add(entry.write as usize) == host {
+            if entry.write != none.write && entry.host.wrapping_sub(entry.write as usize) == host {
                 entry.write = none.write;
             }
         }
@@ -236,9 +296,18 @@ fn fast_slot(addr: u64) -> usize {
     (addr >> 12) as usize % FAST.entries as usize
 }
 
+fn fast_tag(addr: u64) -> u64 {
+    (addr & !OFFSET).wrapping_neg()
+}
+
+/// A page that belongs in another slot.
+fn another(slot: usize) -> u64 {
+    (slot as u64 ^ 1) << 12
+}
+
 /// An entry no address finds in that slot.
 fn empty(slot: usize) -> FastEntry {
-    let tag = (slot as u64 ^ 1) << 12;
+    let tag = fast_tag(another(slot));
     FastEntry { read: tag, write: tag, host: core::ptr::null_mut() }
 }
 

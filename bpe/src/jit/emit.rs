@@ -106,7 +106,7 @@ pub(crate) struct Emitter<'a> {
     /// Which accesses of the block share a look at the TLB, and for which that was written.
     pub(crate) plan: Plan,
     pub(crate) groups_open: Vec<bool>,
-    group_slots: Vec<(u32, u32)>,
+    group_slots: Vec<u32>,
     /// The header of the loop with few accesses the block is in, or [`NONE`]: each remembers the page it was in.
     pub(crate) small_loop: usize,
     /// Instructions that have retired and are not yet subtracted from the fuel.
@@ -121,7 +121,7 @@ pub(crate) struct Emitter<'a> {
     /// Instructions executed by the interpreter.
     pub(crate) call_outs: CallOuts,
     pub(crate) rip: u32,
-    pub(crate) stack: Option<StackPage>,
+    pub(crate) stack: StackPage,
     /// Pages for places that have none yet, by the header of the small loop they are in.
     pub(crate) pages: BTreeMap<usize, Vec<Page>>,
     /// All locals there are for such.
@@ -176,7 +176,7 @@ impl<'a> Emitter<'a> {
             flag_words: flag_words(function),
             call_outs: Vec::new(),
             rip: 0,
-            stack: None,
+            stack: StackPage::new(function, layout),
             pages: BTreeMap::new(),
             page_slots: Vec::new(),
         };
@@ -230,10 +230,10 @@ impl<'a> Emitter<'a> {
         [0, 1, 2, 3, 4].map(|n| self.slot(KIND + n))
     }
 
-    /// The locals of a group of the block's: whether the TLB has it, and where it is then.
-    pub(crate) fn group_locals(&mut self, group: usize) -> (u32, u32) {
+    /// The local of a group of the block's: where it is in our memory, or 0 if the TLB does not have it.
+    pub(crate) fn group_local(&mut self, group: usize) -> u32 {
         while self.group_slots.len() <= group {
-            let new = (self.local(ValType::I32), self.local(ValType::I32));
+            let new = self.local(ValType::I32);
             self.group_slots.push(new);
         }
         self.group_slots[group]

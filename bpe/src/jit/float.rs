@@ -10,6 +10,7 @@ use wasm_encoder::{BlockType, ValType};
 
 use super::emit::{Clean, Emitter, Temp, at, param};
 use super::lazy::{Kind, Setter};
+use super::memory::As;
 
 /// What an instruction calculates.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,8 +131,7 @@ impl Emitter<'_> {
             self.push_low(insn.op1_register(), double);
             return (self.take(type_of(double)), Some(insn.op1_register()));
         }
-        self.load_operand(insn, if double { 3 } else { 2 });
-        self.either(double, |s| s.f64_reinterpret_i64(), |s| s.f32_reinterpret_i32());
+        self.load_operand_as(insn, if double { 3 } else { 2 }, As::Float);
         (self.take(type_of(double)), None)
     }
 

@@ -20,8 +20,8 @@ use super::layout::function::DISPATCH;
 use super::layout::{CallOuts, Layout};
 use super::lazy::STOP_FUEL;
 use super::link::Callees;
+use super::plan;
 use super::small_loops::SmallLoops;
-use super::{plan, stack};
 
 /// A function's locals after its parameters, its code, and what that calls out to.
 pub(crate) struct Body {
@@ -31,8 +31,6 @@ pub(crate) struct Body {
     pub(crate) call_outs: CallOuts,
     /// Numbers of the hub's places.
     pub(crate) map: Option<Box<[u8]>>,
-    /// Offsets of the entries, where the code looks at them.
-    pub(crate) offsets: Option<Box<[i64]>>,
     /// Offsets of the entries, in the order of their numbers.
     pub(crate) entries: Vec<i64>,
 }
@@ -95,11 +93,7 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<
     graph.add(&edges);
     let flow = Flow::new(&function.blocks, &graph, &cut);
     let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
-    let (frames, often) = stack::uses(function);
-    let small = SmallLoops::new(function, &graph, frames);
-    if often || small.any() {
-        emitter.keep_stack(frames);
-    }
+    let small = SmallLoops::new(function, &graph, emitter.stack.frames());
     let mut shape = shape_of(function, &graph, entries, ways, &cut, small);
     let map = hub_map(function, &cut);
     if let Some((low, bytes)) = &map {
@@ -108,10 +102,9 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<
         shape.map = Some(Map { low: *low, span: bytes.len() as i64 - 1, address, number });
     }
     let entries: Vec<i64> = shape.entries.iter().map(|&b| function.blocks[b].at).collect();
-    let offsets = emitter.function_body(&mut shape, &entries);
+    emitter.function_body(&mut shape);
     Body {
         map: map.map(|m| m.1),
-        offsets,
         locals: emitter.locals,
         code: emitter.code,
         hints: emitter.hints,
@@ -263,20 +256,18 @@ fn shape_of(
 }
 
 impl Emitter<'_> {
-    fn function_body(&mut self, shape: &mut Shape, entries: &[i64]) -> Option<Box<[i64]>> {
+    fn function_body(&mut self, shape: &mut Shape) {
         let root = self.graph.root();
         for (set, tail) in self.exit_sets(shape) {
             let level = self.open();
             self.exits.push(Exit { set, tail, level });
         }
         self.enter(shape);
-        let offsets = self.find_stack(entries);
         self.node(shape, root);
         self.i().unreachable();
         self.kind = None;
         self.close_exits();
         self.i().end();
-        offsets
     }
 
     /// Writes what is done at exits. One that stores more than another stores what that does not, and goes on there:
@@ -336,8 +327,8 @@ impl Emitter<'_> {
     /// Looks at the fuel and loads the registers the entry needs.
     fn enter(&mut self, shape: &Shape) {
         let first = shape.entries[0];
-        let live = self.flow.live_in[first] | self.stack_registers();
-        let others = shape.entries[1..].iter().fold(self.stack_registers(), |all, &e| all | self.flow.live_in[e]);
+        let live = self.flow.live_in[first];
+        let others = shape.entries[1..].iter().fold(0, |all, &e| all | self.flow.live_in[e]);
         if shape.entries.len() > 1 {
             self.i().local_get(param::ENTRY);
             self.open_rare(BlockType::Empty);

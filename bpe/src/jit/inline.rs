@@ -64,7 +64,7 @@ impl Discovery<'_> {
             _ => false,
         };
         // With a frame pointer RBP is the stack's, which it need not be for the caller.
-        let fits = callee.size() <= MOST && callee.blocks.iter().all(plain) && !stack::uses(&callee).0;
+        let fits = callee.size() <= MOST && callee.blocks.iter().all(plain) && !stack::has_frames(&callee);
         fits.then_some(callee)
     }
 }

@@ -9,6 +9,7 @@ use iced_x86::Instruction;
 
 use crate::lower;
 use crate::op::Op;
+use crate::tlb::PAGES;
 
 /// Numbers of the functions every module begins with, which are the entrance's.
 pub(crate) mod function {
@@ -78,11 +79,21 @@ pub(crate) struct Layout {
     pub(crate) stop: u32,
     pub(crate) missed: u32,
     pub(crate) fast: u32,
+    /// The page the function remembers.
+    pub(crate) remembered: u32,
     pub(crate) jumps: u32,
     pub(crate) load: u32,
     pub(crate) store: u32,
     pub(crate) call_out: u32,
     pub(crate) condition: u32,
+}
+
+impl Layout {
+    /// That of the function in a slot of the table. Those that call each other are seldom so many slots apart that they
+    /// remember the same page.
+    pub(crate) fn of(&self, slot: u32) -> Self {
+        Self { remembered: self.remembered + ((slot % PAGES.count) << PAGES.shift), ..*self }
+    }
 }
 
 /// Call-outs by address: they must not move.

@@ -16,8 +16,8 @@ use super::Jit;
 use super::code::{Discovery, End, Function};
 use super::layout::{CallOuts, function};
 
-/// What a function's code points into: call-outs, the hub's map and its entries' offsets.
-pub(super) type Kept = (CallOuts, Option<Box<[u8]>>, Option<Box<[i64]>>);
+/// What a function's code points into: call-outs and the hub's map.
+pub(super) type Kept = (CallOuts, Option<Box<[u8]>>);
 
 /// What has to live as long as a cluster's code can run.
 pub(super) struct Keep {

@@ -1,12 +1,13 @@
 //! Guest memory in translated code: the TLB is looked at in place, once for accesses that belong together, and what it
 //! does not have goes through a call.
 //!
-//! What always holds: a page is found by one subtraction and one comparison. The tag is the page's address, so an address
-//! less the tag is below the page's size less the range's only if the whole range is in that page.
+//! What always holds: a page is found by one addition and one comparison. The tag is the negative of the page's address, so
+//! an address and the tag add up to less than the page's size less the range's only if the whole range is in that page.
+//! (An engine needs an instruction less for a sum than for a difference of what it loads.)
 
 use aurora_machine::PAGE_SIZE;
 use iced_x86::{Instruction, Mnemonic, Register};
-use wasm_encoder::{BlockType, MemArg, ValType};
+use wasm_encoder::{BlockType, Lane, MemArg, ValType};
 
 use super::emit::{Emitter, Temp, at, param};
 use super::layout::function;
@@ -18,33 +19,64 @@ use crate::tlb::FAST;
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     address: Address<'a>,
-    /// The local that says that the TLB has it.
+    /// The local that is not 0 if the TLB has it.
     hit: u32,
-    host: Host,
+    /// The local of where it is in our memory then, and what to add to that.
+    host: u32,
+    offset: u32,
+    looked: Option<Looked>,
     /// What slow accesses need to know.
     spec: i32,
 }
 
-/// Where in our memory a place is.
-#[derive(Clone, Copy)]
-enum Host {
-    /// The address, the local of what to add to it, and the page looked at where that was the TLB's.
-    Page { addr: Temp, delta: u32, looked: Option<Looked> },
-    /// So many bytes after what the local says; for the first of a group, where the TLB was looked at.
-    Group { local: u32, offset: u32, looked: Option<Looked> },
-}
-
-/// What a look at the TLB found: a page, and the address less that.
+/// From what its address can be had again, where a look at the TLB was for this place: the tag, and the sum of both.
 #[derive(Clone, Copy)]
 struct Looked {
     tag: Temp,
-    distance: Temp,
+    sum: Temp,
+}
+
+/// Bytes the TLB is asked for.
+#[derive(Clone, Copy)]
+struct Range {
+    addr: Temp,
+    /// In how many of a page's places they may begin.
+    room: i64,
+    writes: bool,
+    /// Where the answer goes: whether the TLB has them, and where they are in our memory.
+    hit: u32,
+    host: u32,
+    /// The latter is to be 0 if the TLB does not have them, for those who ask again: what an engine saw to be a constant on
+    /// each way is one for the first who asks only.
+    asked_again: bool,
 }
 
 /// [`Place::spec`]: a non-canonical address is a stack fault.
 pub(crate) const STACK: i32 = 1 << 8;
 /// The place will be written.
 pub(crate) const WRITE: i32 = 1 << 9;
+
+/// What becomes of bytes that are loaded, or were what is stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum As {
+    /// An integer, or with the width of one a vector.
+    Whole,
+    /// A floating-point number.
+    Float,
+    /// A lane of a vector: the lowest, if loaded, and the others are zero.
+    Lane(Lane),
+}
+
+impl As {
+    fn type_of(self, width: u8) -> ValType {
+        match (self, width) {
+            (Self::Whole, _) => type_of(width),
+            (Self::Float, 2) => ValType::F32,
+            (Self::Float, _) => ValType::F64,
+            (Self::Lane(_), _) => ValType::V128,
+        }
+    }
+}
 
 /// The width of a vector: log2 of 16 bytes.
 pub(crate) const VECTOR: u8 = 4;
@@ -124,91 +156,146 @@ impl Emitter<'_> {
 
     /// Asks the TLB for `1 << width` bytes, unless a look shared with others has already.
     #[inline(never)]
-    fn place<'a>(&mut self, address: Address<'a>, width: u8, writes: bool) -> Place<'a> {
+    fn place<'a>(&mut self, address: Address<'a>, width: u8, writes: bool, asked_again: bool) -> Place<'a> {
         let spec = Self::spec_of(address) | 1 << width | if writes { WRITE } else { 0 };
         let which = usize::from(!matches!(address, Address::Operand(_)));
-        if let Some(member) = self.plan.members.get(self.index).and_then(|m| m[which]) {
-            let group = self.plan.groups[member.group];
-            let (hit, host) = self.group_locals(member.group);
-            let mut first = None;
-            if !self.groups_open[member.group] {
-                self.groups_open[member.group] = true;
-                self.push_place(address);
-                let down = member.offset - group.low;
-                if down != 0 {
-                    self.i().i64_const(down).i64_sub();
-                }
-                let (addr, delta, looked) = self.probe(address, group.span, group.writes, hit);
-                first = looked;
-                self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add().local_set(host);
-            }
-            let offset = (member.offset - group.low) as u32;
-            return Place { address, hit, host: Host::Group { local: host, offset, looked: first }, spec };
-        }
-        self.push_place(address);
         let hit = self.temp(ValType::I32).index;
-        let (addr, delta, looked) = self.probe(address, 1 << width, writes, hit);
-        Place { address, hit, host: Host::Page { addr, delta, looked }, spec }
+        let Some(member) = self.plan.members.get(self.index).and_then(|m| m[which]) else {
+            let host = self.temp(ValType::I32).index;
+            self.push_place(address);
+            let addr = self.take(ValType::I64);
+            let room = PAGE_SIZE as i64 - (1 << width) + 1;
+            let looked = self.probe(address, Range { addr, room, writes, hit, host, asked_again });
+            return Place { address, hit, host, offset: 0, looked, spec };
+        };
+        let group = self.plan.groups[member.group];
+        let host = self.group_local(member.group);
+        let offset = (member.offset - group.low) as u32;
+        if self.groups_open[member.group] {
+            return Place { address, hit: host, host, offset, looked: None, spec };
+        }
+        self.groups_open[member.group] = true;
+        self.push_place(address);
+        if offset != 0 {
+            self.i().i64_const(offset.into()).i64_sub();
+        }
+        let addr = self.take(ValType::I64);
+        let room = PAGE_SIZE as i64 - group.span + 1;
+        let looked = self.probe(address, Range { addr, room, writes: group.writes, hit, host, asked_again: true });
+        Place { address, hit, host, offset, looked, spec }
     }
 
-    /// Asks the TLB for so many bytes at the address on the stack; whether it has them goes to `hit`. Returns the address
-    /// and the local of what to add to it.
-    fn probe(&mut self, address: Address<'_>, bytes: i64, writes: bool, hit: u32) -> (Temp, u32, Option<Looked>) {
-        let addr = self.take(ValType::I64);
-        let room = PAGE_SIZE as i64 - bytes + 1;
-        if let Some(StackPage { page, .. }) = self.stack.filter(|s| s.holds(address)) {
-            let delta = self.probe_stack(page, addr, room, hit);
-            return (addr, delta, None);
+    /// Asks the TLB.
+    fn probe(&mut self, address: Address<'_>, range: Range) -> Option<Looked> {
+        if self.stack.holds(address) {
+            self.probe_stack(range, is_by_rsp(address));
+            return None;
         }
         // In a small loop the page found last is most likely the one again.
         if let Some(page) = self.pages.get_mut(&self.small_loop).and_then(|all| all.pop()) {
-            self.probe_page(page, addr, room, writes, hit);
-            return (addr, page.delta, None);
+            self.probe_page(page, range);
+            return None;
         }
+        let Range { addr, room, writes, hit, host, asked_again } = range;
         let entry = self.push_entry(addr);
-        let delta = self.temp(ValType::I32).index;
-        let (tag, host) = self.entry_fields(writes);
-        let looked = Looked { tag: self.temp(ValType::I64), distance: self.temp(ValType::I64) };
-        self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).local_tee(looked.tag.index).i64_sub();
-        self.i().local_tee(looked.distance.index).i64_const(room).i64_lt_u().local_set(hit);
-        self.i().local_get(entry.index).i32_load(host).local_set(delta);
-        (addr, delta, Some(looked))
+        let (tag, from) = self.entry_fields(writes);
+        let looked = Looked { tag: self.temp(ValType::I64), sum: self.temp(ValType::I64) };
+        self.i().local_get(entry.index).i64_load(tag).local_tee(looked.tag.index).local_get(addr.index).i64_add();
+        self.i().local_tee(looked.sum.index).i64_const(room).i64_lt_u();
+        if asked_again {
+            self.open_usual(BlockType::Empty);
+            self.i().i32_const(1).local_set(hit);
+            self.push_sum(addr, entry.index, from);
+            self.i().local_set(host);
+            self.or_else();
+            self.i().i32_const(0).local_set(hit).i32_const(0).local_set(host);
+            self.close();
+        } else {
+            self.i().local_set(hit);
+            self.push_sum(addr, entry.index, from);
+            self.i().local_set(host);
+        }
+        Some(looked)
     }
 
-    /// The same for what is most likely in the page of the stack. Returns the local of what to add to the address.
-    ///
-    /// Another page it is in is not remembered: what may change would be carried along wherever ways meet, and few frames
-    /// lie across pages.
+    /// Pushes an address plus what is at `from`.
+    fn push_sum(&mut self, addr: Temp, base: u32, from: MemArg) {
+        self.i().local_get(addr.index).i32_wrap_i64().local_get(base).i32_load(from).i32_add();
+    }
+
+    /// Sets `host`, after a look at the TLB whose success is in `hit`, to the number on the stack, or to 0 if need be.
+    fn settle(&mut self, Range { hit, host, asked_again, .. }: Range) {
+        if asked_again {
+            self.i().i32_const(0).local_get(hit).i32_sub().i32_and();
+        }
+        self.i().local_set(host);
+    }
+
+    /// The same for what is most likely in the page of the stack. Where it is in another, that is remembered; of a frame
+    /// that lies across pages, which is reached through RSP, the lower.
     #[inline(never)]
-    fn probe_stack(&mut self, page: Page, addr: Temp, room: i64, hit: u32) -> u32 {
-        let delta = self.temp(ValType::I32).index;
-        self.i().i32_const(1).local_set(hit).local_get(page.delta).local_set(delta);
-        self.i().local_get(addr.index).local_get(page.tag).i64_sub().i64_const(room).i64_ge_u();
+    fn probe_stack(&mut self, range: Range, by_rsp: bool) {
+        let StackPage { tag: remembered, host: remembered_host, .. } = self.stack;
+        let Range { addr, room, hit, host, .. } = range;
+        let (tag, sum) = (self.temp(ValType::I64), self.temp(ValType::I64));
+        self.i().i32_const(1).local_set(hit);
+        self.i().i32_const(0).i64_load(at(remembered)).local_tee(tag.index).local_get(addr.index).i64_add();
+        self.i().local_tee(sum.index).i64_const(room).i64_ge_u();
         self.open_rare(BlockType::Empty);
-        let entry = self.push_entry(addr);
-        let (tag, host) = self.entry_fields(true);
-        self.i().local_get(addr.index).local_get(entry.index).i64_load(tag).i64_sub().i64_const(room).i64_lt_u();
-        self.i().local_set(hit).local_get(entry.index).i32_load(host).local_set(delta);
+        // An engine that sees the tag used once loads it twice: into a register and as an operand.
+        self.i().local_get(sum.index).local_get(tag.index).i64_sub();
+        let again = self.take(ValType::I64);
+        let entry = self.push_entry(again);
+        let (found, from) = self.entry_fields(true);
+        self.i().local_get(entry.index).i64_load(found).local_tee(tag.index).local_get(again.index).i64_add();
+        self.i().i64_const(room).i64_lt_u().local_tee(hit);
+        if by_rsp {
+            let rsp = self.gpr(4);
+            self.i().local_get(rsp).local_get(tag.index).i64_add().i64_const(PAGE_SIZE as i64).i64_lt_u().i32_and();
+        }
+        self.open_usual(BlockType::Empty);
+        self.i().i32_const(0).local_get(tag.index).i64_store(at(remembered));
+        self.i().i32_const(0).local_get(entry.index).i32_load(from).i32_store(at(remembered_host));
         self.close();
-        delta
+        self.push_sum(again, entry.index, from);
+        self.settle(range);
+        self.or_else();
+        self.i().local_get(addr.index).i32_wrap_i64().i32_const(0).i32_load(at(remembered_host)).i32_add();
+        self.i().local_set(host);
+        self.close();
     }
 
     /// The same for what is most likely in a page found before; if it is in another, that is remembered instead.
     #[inline(never)]
-    fn probe_page(&mut self, page: Page, addr: Temp, room: i64, writes: bool, hit: u32) {
+    fn probe_page(&mut self, page: Page, range: Range) {
+        let Range { addr, room, writes, hit, host, asked_again } = range;
+        let push_host = |this: &mut Self| {
+            this.i().local_get(addr.index).i32_wrap_i64().local_get(page.delta).i32_add();
+        };
         self.i().i32_const(1).local_set(hit);
-        self.i().local_get(addr.index).local_get(page.tag).i64_sub().i64_const(room).i64_ge_u();
+        self.i().local_get(page.tag).local_get(addr.index).i64_add().i64_const(room).i64_ge_u();
         self.open_rare(BlockType::Empty);
         let entry = self.push_entry(addr);
-        let (tag, host) = self.entry_fields(writes);
+        let (tag, from) = self.entry_fields(writes);
         self.i().local_get(entry.index).i64_load(tag);
         let found = self.take(ValType::I64);
-        self.i().local_get(addr.index).local_get(found.index).i64_sub().i64_const(room).i64_lt_u().local_tee(hit);
+        self.i().local_get(found.index).local_get(addr.index).i64_add().i64_const(room).i64_lt_u().local_tee(hit);
         self.open_usual(BlockType::Empty);
         self.i().local_get(found.index).local_set(page.tag);
-        self.i().local_get(entry.index).i32_load(host).local_set(page.delta);
+        self.i().local_get(entry.index).i32_load(from).local_set(page.delta);
         self.close();
-        self.close();
+        if asked_again {
+            push_host(self);
+            self.settle(range);
+            self.or_else();
+            push_host(self);
+            self.i().local_set(host);
+            self.close();
+        } else {
+            self.close();
+            push_host(self);
+            self.i().local_set(host);
+        }
     }
 
     /// Works out which of the TLB's entries an address has.
@@ -225,42 +312,20 @@ impl Emitter<'_> {
         (at(self.layout.fast + tag), at(self.layout.fast + FAST.host))
     }
 
-    /// Pushes the host address of a place the TLB has, and returns what to add to it.
-    fn push_host(&mut self, host: Host) -> u32 {
-        match host {
-            Host::Page { addr, delta, .. } => {
-                self.i().local_get(addr.index).i32_wrap_i64().local_get(delta).i32_add();
-                0
-            }
-            Host::Group { local, offset, .. } => {
-                self.i().local_get(local);
-                offset
-            }
-        }
-    }
-
     /// Pushes the address of a place, for a slow access.
     fn push_slow_address(&mut self, place: Place<'_>) {
-        match place.host {
-            // An engine that sees the tag used once loads it twice: into a register and as an operand.
-            Host::Page { looked: Some(Looked { tag, distance }), .. } => {
-                self.i().local_get(distance.index).local_get(tag.index).i64_add();
-            }
-            Host::Page { addr, .. } => self.get(addr),
-            Host::Group { looked: Some(Looked { tag, distance }), offset, .. } => {
-                self.i().local_get(distance.index).local_get(tag.index).i64_add();
-                if offset != 0 {
-                    self.i().i64_const(offset.into()).i64_add();
-                }
-            }
-            Host::Group { .. } => self.push_place(place.address),
+        let Some(Looked { tag, sum }) = place.looked else { return self.push_place(place.address) };
+        // An engine that sees the tag used once loads it twice: into a register and as an operand.
+        self.i().local_get(sum.index).local_get(tag.index).i64_sub();
+        if place.offset != 0 {
+            self.i().i64_const(place.offset.into()).i64_add();
         }
     }
 
     /// Pushes an operand of `1 << width` bytes, of [`type_of`] its width.
     pub(crate) fn load(&mut self, address: Address<'_>, width: u8) {
-        let place = self.place(address, width, false);
-        self.load_place(place, width);
+        let place = self.place(address, width, false, false);
+        self.load_place(place, width, As::Whole);
     }
 
     /// The same for the memory operand.
@@ -268,28 +333,45 @@ impl Emitter<'_> {
         self.load(Address::Operand(insn), width);
     }
 
+    /// The same for the memory operand, of 4 or 8 bytes, as something else than an integer.
+    pub(crate) fn load_operand_as(&mut self, insn: &Instruction, width: u8, what: As) {
+        let place = self.place(Address::Operand(insn), width, false, false);
+        self.load_place(place, width, what);
+    }
+
     #[inline(never)]
-    fn load_place(&mut self, place: Place<'_>, width: u8) {
+    fn load_place(&mut self, place: Place<'_>, width: u8, what: As) {
         self.i().local_get(place.hit);
-        self.open_usual(BlockType::Result(type_of(width)));
-        let offset = at(self.push_host(place.host));
-        match width {
-            0 => self.i().i32_load8_u(offset),
-            1 => self.i().i32_load16_u(offset),
-            2 => self.i().i32_load(offset),
-            3 => self.i().i64_load(offset),
-            _ => self.i().v128_load(offset),
+        self.open_usual(BlockType::Result(what.type_of(width)));
+        let offset = at(place.offset);
+        self.i().local_get(place.host);
+        match (what, width) {
+            (As::Whole, 0) => self.i().i32_load8_u(offset),
+            (As::Whole, 1) => self.i().i32_load16_u(offset),
+            (As::Whole, 2) => self.i().i32_load(offset),
+            (As::Whole, 3) => self.i().i64_load(offset),
+            (As::Whole, _) => self.i().v128_load(offset),
+            (As::Float, 2) => self.i().f32_load(offset),
+            (As::Float, _) => self.i().f64_load(offset),
+            (As::Lane(_), 2) => self.i().v128_load32_zero(offset),
+            (As::Lane(_), _) => self.i().v128_load64_zero(offset),
         };
         self.or_else();
         self.push_slow_address(place);
         self.i().i32_const(place.spec).call(function::LOAD);
         self.leave_if_stopped();
-        match width {
-            0..3 => _ = self.i().i32_wrap_i64(),
-            3 => {}
-            _ => {
+        match (what, width) {
+            (As::Whole, 0..3) => _ = self.i().i32_wrap_i64(),
+            (As::Whole, 3) => {}
+            (As::Whole, _) => {
                 let wide = at(self.layout.wide);
                 self.i().drop().i32_const(0).v128_load(wide);
+            }
+            (As::Float, 2) => _ = self.i().i32_wrap_i64().f32_reinterpret_i32(),
+            (As::Float, _) => _ = self.i().f64_reinterpret_i64(),
+            (As::Lane(_), _) => {
+                let low = self.take(ValType::I64);
+                self.i().v128_const(0).local_get(low.index).i64x2_replace_lane(0);
             }
         }
         self.close();
@@ -304,8 +386,8 @@ impl Emitter<'_> {
 
     /// Stores `value`.
     pub(crate) fn store(&mut self, address: Address<'_>, value: Temp, width: u8) {
-        let place = self.place(address, width, true);
-        self.store_place(place, value, width, true);
+        let place = self.place(address, width, true, false);
+        self.store_place(place, value, (width, As::Whole), true);
     }
 
     /// The same to the memory operand.
@@ -313,18 +395,29 @@ impl Emitter<'_> {
         self.store(Address::Operand(insn), value, width);
     }
 
+    /// Stores a lane of a vector to it.
+    pub(crate) fn store_operand_lane(&mut self, insn: &Instruction, vector: Temp, width: u8, lane: Lane) {
+        let place = self.place(Address::Operand(insn), width, true, false);
+        self.store_place(place, vector, (width, As::Lane(lane)), true);
+    }
+
     #[inline(never)]
-    fn store_place(&mut self, place: Place<'_>, value: Temp, width: u8, may_fault: bool) {
+    fn store_place(&mut self, place: Place<'_>, value: Temp, (width, what): (u8, As), may_fault: bool) {
         self.i().local_get(place.hit);
         self.open_usual(BlockType::Empty);
-        let offset = at(self.push_host(place.host));
+        let offset = at(place.offset);
+        self.i().local_get(place.host);
         self.get(value);
-        match width {
-            0 => self.i().i32_store8(offset),
-            1 => self.i().i32_store16(offset),
-            2 => self.i().i32_store(offset),
-            3 => self.i().i64_store(offset),
-            _ => self.i().v128_store(offset),
+        match (what, width) {
+            (As::Lane(lane), 0) => self.i().v128_store8_lane(offset, lane),
+            (As::Lane(lane), 1) => self.i().v128_store16_lane(offset, lane),
+            (As::Lane(lane), 2) => self.i().v128_store32_lane(offset, lane),
+            (As::Lane(lane), _) => self.i().v128_store64_lane(offset, lane),
+            (_, 0) => self.i().i32_store8(offset),
+            (_, 1) => self.i().i32_store16(offset),
+            (_, 2) => self.i().i32_store(offset),
+            (_, 3) => self.i().i64_store(offset),
+            (_, _) => self.i().v128_store(offset),
         };
         self.or_else();
         if width == VECTOR {
@@ -332,10 +425,17 @@ impl Emitter<'_> {
             self.i().i32_const(0).local_get(value.index).v128_store(wide);
         }
         self.push_slow_address(place);
-        match width {
-            0..3 => _ = self.i().local_get(value.index).i64_extend_i32_u(),
-            3 => _ = self.i().local_get(value.index),
-            _ => _ = self.i().i64_const(0),
+        match (what, width) {
+            (As::Lane(lane), _) => {
+                self.get(value);
+                self.extract_lane(width, lane);
+                if width < 3 {
+                    self.i().i64_extend_i32_u();
+                }
+            }
+            (_, 0..3) => _ = self.i().local_get(value.index).i64_extend_i32_u(),
+            (_, 3) => _ = self.i().local_get(value.index),
+            (_, _) => _ = self.i().i64_const(0),
         }
         self.i().i32_const(place.spec).call(function::STORE);
         if may_fault {
@@ -348,19 +448,28 @@ impl Emitter<'_> {
 
     /// Pushes the memory operand, which will be changed.
     pub(crate) fn load_for_change<'a>(&mut self, insn: &'a Instruction, width: u8) -> Place<'a> {
-        let place = self.place(Address::Operand(insn), width, true);
-        self.load_place(place, width);
-        place
+        let place = self.place(Address::Operand(insn), width, true, true);
+        self.load_place(place, width, As::Whole);
+        Place { hit: place.host, ..place }
     }
 
     /// Stores what became of it, which cannot fault any more. The registers of its address must still be the same.
     pub(crate) fn store_changed(&mut self, place: Place<'_>, value: Temp, width: u8) {
-        self.store_place(place, value, width, false);
+        self.store_place(place, value, (width, As::Whole), false);
     }
 
     /// Pushes whether the fuel is used up.
     pub(crate) fn is_out_of_fuel(&mut self) {
         self.i().local_get(param::FUEL).i64_const(0).i64_lt_s();
+    }
+}
+
+/// Whether RSP is part of an address.
+fn is_by_rsp(address: Address<'_>) -> bool {
+    match address {
+        Address::Operand(insn) => insn.memory_base() == Register::RSP,
+        Address::Stack(_) => true,
+        Address::Frame => false,
     }
 }
 

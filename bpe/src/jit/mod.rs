@@ -366,8 +366,12 @@ impl Jit {
         version: u8,
     ) -> bool {
         let callees = Callees { links: &links, functions };
-        let bodies: Vec<Body> = functions.iter().map(|f| function::translate(f, &self.layout, &callees)).collect();
         let Some(slots) = self.take_slots(functions.len()) else { return false };
+        let bodies: Vec<Body> = functions
+            .iter()
+            .zip(&slots)
+            .map(|(function, &slot)| function::translate(function, &self.layout.of(slot), &callees))
+            .collect();
         let code: Vec<_> = bodies.iter().map(|b| (&b.locals[..], &b.code[..], &b.hints[..])).collect();
         let imported: Vec<u32> = links.iter().map(|l| l.slot).collect();
         let module = module::module(&imported, &slots, &code);
@@ -392,7 +396,7 @@ impl Jit {
                 copied: is_copied(function),
                 version,
             });
-            keep.own.push((body.call_outs, body.map, body.offsets));
+            keep.own.push((body.call_outs, body.map));
         }
         keep.linked.extend(links.into_iter().map(|l| l.keep));
         self.clusters.insert(id, Cluster { functions: translated, frames, keep: Arc::new(keep) });
@@ -545,6 +549,7 @@ fn layout(core: &Core, jumps: &[Jump]) -> Layout {
         stop: exchange + offset_of!(Exchange, stop) as u32,
         missed: exchange + offset_of!(Exchange, missed) as u32,
         fast: core.tlb.fast_address() as u32,
+        remembered: core.tlb.remembered_address() as u32,
         jumps: jumps.as_ptr() as usize as u32,
         load: runtime::load as extern "C" fn(_, _, _) -> _ as usize as u32,
         store: runtime::store as extern "C" fn(_, _, _, _) as usize as u32,

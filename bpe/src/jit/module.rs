@@ -220,7 +220,7 @@ fn probe(s: &mut InstructionSink<'_>, layout: &Layout, spec: u32, entry: u32, wr
     let tag = layout.fast + if writes { FAST.write } else { FAST.read };
     s.local_get(0).i32_wrap_i64().i32_const(12 - FAST.shift as i32).i32_shr_u();
     s.i32_const(((FAST.entries - 1) << FAST.shift) as i32).i32_and().local_set(entry);
-    s.local_get(0).local_get(entry).i64_load(at(tag)).i64_sub();
+    s.local_get(0).local_get(entry).i64_load(at(tag)).i64_add();
     s.i64_const(PAGE_SIZE as i64 + 1).local_get(spec).i32_const(0xff).i32_and().i64_extend_i32_u().i64_sub();
     s.i64_lt_u().if_(BlockType::Empty);
     s.local_get(0).i32_wrap_i64().local_get(entry).i32_load(at(layout.fast + FAST.host)).i32_add().local_set(entry);

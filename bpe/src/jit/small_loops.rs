@@ -50,8 +50,4 @@ impl SmallLoops {
         }
         Self { header, begin }
     }
-
-    pub(super) fn any(&self) -> bool {
-        self.begin.iter().any(|loops| !loops.is_empty())
-    }
 }

@@ -9,7 +9,7 @@ use super::emit::{Emitter, Instruction as Write, Temp, at};
 use super::float;
 use super::layout::function as callee;
 use super::lazy::{Kind, Setter};
-use super::memory::{VECTOR, type_of};
+use super::memory::{As, VECTOR};
 use super::translate::width;
 use crate::lower::vector::{is_hash, pure};
 use crate::vector::Pure;
@@ -313,6 +313,11 @@ impl Emitter<'_> {
     /// Pushes a lane of `1 << width` bytes, as an integer.
     pub(super) fn push_lane(&mut self, register: Register, width: u8, lane: Lane) {
         self.push_xmm(register);
+        self.extract_lane(width, lane);
+    }
+
+    /// The same of the vector on the stack.
+    pub(super) fn extract_lane(&mut self, width: u8, lane: Lane) {
         match width {
             0 => self.i().i8x16_extract_lane_u(lane),
             1 => self.i().i16x8_extract_lane_u(lane),
@@ -322,9 +327,9 @@ impl Emitter<'_> {
     }
 
     fn store_lane(&mut self, insn: &Instruction, width: u8, lane: Lane) {
-        self.push_lane(insn.op1_register(), width, lane);
-        let value = self.take(type_of(width));
-        self.store_operand(insn, value, width);
+        self.push_xmm(insn.op1_register());
+        let vector = self.take(ValType::V128);
+        self.store_operand_lane(insn, vector, width, lane);
     }
 
     /// Makes the integer on the stack the low lane of a vector of zeros.
@@ -341,8 +346,13 @@ impl Emitter<'_> {
         if insn.op_kind(1) == OpKind::Register {
             return self.push_xmm(insn.op1_register());
         }
-        self.load_operand(insn, width);
-        self.widen(width);
+        match width {
+            2.. => self.load_operand_as(insn, width, As::Lane(0)),
+            _ => {
+                self.load_operand(insn, width);
+                self.widen(width);
+            }
+        }
     }
 
     fn move_scalar(&mut self, insn: &Instruction, width: u8) {
