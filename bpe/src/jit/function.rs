@@ -133,35 +133,30 @@ fn hub_map(function: &Function, cut: &[(usize, usize)]) -> Option<(i64, Box<[u8]
 /// Most blocks tried as the first entry.
 const MOST_TRIED: usize = 8;
 
-/// Makes a block the first entry from which the graph needs fewer edges cut, or else more of its loops begin where the
-/// program's do, if there is one. A function that became hot in the middle of a loop is best entered at that loop's start,
-/// and one that did in an inner loop at the start of the outermost: entered inside, they are all one loop.
+/// Makes a block the first entry from which the graph needs fewer edges cut, if there is one: a function that became hot
+/// in the middle of a loop is best entered at that loop's start.
 pub(crate) fn settle_first(function: &mut Function) {
-    let blocks = &function.blocks;
-    let back = |from: usize, to: &usize| !blocks[*to].insns.is_empty() && blocks[*to].at <= blocks[from].at;
-    let targets: BTreeSet<usize> =
-        (0..blocks.len()).flat_map(|b| blocks[b].successors().into_iter().filter(move |to| back(b, to))).collect();
-    let score = |first: usize| {
-        let mut successors: Vec<Vec<usize>> = blocks.iter().map(|b| b.successors()).collect();
+    let cuts = |first: usize| {
+        let mut successors: Vec<Vec<usize>> = function.blocks.iter().map(|b| b.successors()).collect();
         successors.push(vec![first]);
         let mut graph = Graph::new(successors);
         graph.structure();
         let missing = function.entries.iter().filter(|&&e| graph.order[e] == NONE).count();
-        let lost = targets.iter().filter(|&&t| graph.header[t] != t).count();
-        (graph.cut.len() + missing, lost)
+        graph.cut.len() + missing
     };
-    let first = function.entries[0];
-    let mut least = score(first);
-    // What is never come back to is in no loop.
-    let inside = blocks.iter().any(|b| b.successors().contains(&first));
-    if least == (0, 0) || least.0 == 0 && !inside {
+    let mut fewest = cuts(function.entries[0]);
+    if fewest == 0 {
         return;
     }
-    let mut best = first;
+    let blocks = &function.blocks;
+    let back = |from: usize, to: &usize| !blocks[*to].insns.is_empty() && blocks[*to].at <= blocks[from].at;
+    let targets: BTreeSet<usize> =
+        (0..blocks.len()).flat_map(|b| blocks[b].successors().into_iter().filter(move |to| back(b, to))).collect();
+    let mut best = function.entries[0];
     for &target in targets.iter().take(MOST_TRIED) {
-        let found = score(target);
-        if found < least {
-            (best, least) = (target, found);
+        let found = cuts(target);
+        if found < fewest {
+            (best, fewest) = (target, found);
         }
     }
     let asked = function.entries.iter().take(function.roots).any(|&e| e == best);
