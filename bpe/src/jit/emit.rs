@@ -109,6 +109,8 @@ pub(crate) struct Emitter<'a> {
     group_slots: Vec<u32>,
     /// The header of the loop with few accesses the block is in, or [`NONE`]: each remembers the page it was in.
     pub(crate) small_loop: usize,
+    /// The registers through which other places are reached, which do not.
+    pub(crate) far: Set,
     /// Instructions that have retired and are not yet subtracted from the fuel.
     pub(crate) pending: i64,
     /// What set the flags last, if that is known.
@@ -169,6 +171,7 @@ impl<'a> Emitter<'a> {
             groups_open: Vec::new(),
             group_slots: Vec::new(),
             small_loop: NONE,
+            far: 0,
             pending: 0,
             kind: None,
             flags_needed: true,

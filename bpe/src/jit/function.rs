@@ -490,6 +490,7 @@ impl Emitter<'_> {
         let after = self.flow.flags_after(node, block);
         self.plan = plan::plan(block);
         self.small_loop = shape.small.header[node];
+        self.far = shape.small.far.get(self.small_loop).copied().unwrap_or(0);
         self.groups_open = vec![false; self.plan.groups.len()];
         let kept = self.flow.is_in_region(node);
         if kept {

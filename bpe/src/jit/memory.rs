@@ -10,9 +10,10 @@ use iced_x86::{Instruction, Mnemonic, Register};
 use wasm_encoder::{BlockType, Lane, MemArg, ValType};
 
 use super::emit::{Emitter, Temp, at, param};
+use super::code::Set;
 use super::layout::function;
 use super::plan::Address;
-use super::stack::{Page, StackPage};
+use super::stack::{Page, RSP, StackPage};
 use crate::tlb::FAST;
 
 /// How a place in memory is reached after the TLB was asked.
@@ -192,7 +193,8 @@ impl Emitter<'_> {
             return None;
         }
         // In a small loop the page found last is most likely the one again.
-        if let Some(page) = self.pages.get_mut(&self.small_loop).and_then(|all| all.pop()) {
+        let near = registers_of(address) & self.far == 0;
+        if let Some(page) = self.pages.get_mut(&self.small_loop).and_then(|all| all.pop_if(|_| near)) {
             self.probe_page(page, range);
             return None;
         }
@@ -480,4 +482,11 @@ fn is_narrow(insn: &Instruction) -> bool {
         || insn.memory_displ_size() == 4
             && insn.memory_base() == Register::None
             && insn.memory_index() == Register::None
+}
+
+/// The registers an address depends on.
+fn registers_of(address: Address<'_>) -> Set {
+    let Address::Operand(insn) = address else { return RSP };
+    let of = |register: Register| if register.is_gpr() { 1 << register.full_register().number() } else { 0 };
+    of(insn.memory_base()) | of(insn.memory_index())
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 
-use super::code::{Block, Insn};
+use super::code::{Block, Insn, Set};
 
 /// Most bytes a group spans.
 const MOST: i64 = 512;
@@ -52,9 +52,10 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How often the block looks at the TLB, not counting what is on the stack; RBP may be a frame pointer.
-    pub(crate) fn looks(&self, frames: bool) -> usize {
-        let counts = |g: &&Group| g.base != 4 && !(frames && g.base == 5);
+    /// How often the block looks at the TLB, not counting what is on the stack, where RBP may be a frame pointer, nor what
+    /// is reached through one of `others`.
+    pub(crate) fn looks(&self, frames: bool, others: Set) -> usize {
+        let counts = |g: &&Group| g.base != 4 && !(frames && g.base == 5) && others >> g.base & 1 == 0;
         self.groups.iter().filter(counts).count()
     }
 }
@@ -173,7 +174,7 @@ impl Tracker {
 }
 
 /// The register an instruction changes by a constant.
-fn step(insn: &Instruction) -> Option<(usize, i64)> {
+pub(super) fn step(insn: &Instruction) -> Option<(usize, i64)> {
     let wide = insn.op0_kind() == OpKind::Register && insn.op0_register().is_gpr64();
     let number = || insn.op0_register().number();
     Some(match insn.mnemonic() {
