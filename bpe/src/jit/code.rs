@@ -58,7 +58,8 @@ impl Insn {
     }
 }
 
-const STATUS_BITS: u32 =
+/// The status flags, as the decoder names them.
+pub(crate) const STATUS_BITS: u32 =
     RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
 
 /// Where control goes.

@@ -11,6 +11,7 @@ use wasm_encoder::{BlockType, ValType};
 use super::emit::{Clean, Emitter, Temp, at, param};
 use super::lazy::{Kind, Setter};
 use super::memory::As;
+use super::packed::Normal;
 
 /// What an instruction calculates.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,8 +41,8 @@ pub(super) struct Float {
 }
 
 impl Float {
-    /// Whether its result is of that precision.
-    pub(super) fn results_in(self, double: bool) -> bool {
+    /// Whether it asks of a number of that precision if it is normal: its result; or, if it compares, its operands.
+    pub(super) fn asks_of(self, double: bool) -> bool {
         (self.double != (self.calculation == Calculation::Convert)) == double
     }
 }
@@ -93,11 +94,6 @@ pub(super) fn sets_flags(insn: &Instruction) -> bool {
     float_of(insn).is_some_and(|f| f.calculation == Calculation::Compare)
 }
 
-/// In the top half of a number: the smallest exponent there is but zero, and the mask of all.
-pub(super) fn exponent(double: bool) -> (i32, i32) {
-    if double { (0x0010_0000, 0x7ff0_0000) } else { (0x0080_0000, 0x7f80_0000) }
-}
-
 /// Whether a register's low lane is known not to be denormal.
 fn is_clean(clean: &[Option<Clean>; 16], register: Register, double: bool) -> bool {
     clean[register.number() & 15].is_some_and(|known| known.double == double)
@@ -135,8 +131,18 @@ impl Emitter<'_> {
         (self.take(type_of(double)), None)
     }
 
-    /// Pushes the bits of a number without its sign, at the top.
+    /// Pushes the bits of a number without its sign, at the top. (As a sum: what mostly happens shifts, as part of an
+    /// address, and an engine would rather keep that for here.)
     fn push_magnitude(&mut self, value: Temp, double: bool) {
+        for _ in 0..2 {
+            self.get(value);
+            self.either(double, |s| s.i64_reinterpret_f64(), |s| s.i32_reinterpret_f32());
+        }
+        self.either(double, |s| s.i64_add(), |s| s.i32_add());
+    }
+
+    /// The same where it mostly happens.
+    fn push_usual_magnitude(&mut self, value: Temp, double: bool) {
         self.get(value);
         if double {
             self.i().i64_reinterpret_f64().i64_const(1).i64_shl();
@@ -175,6 +181,18 @@ impl Emitter<'_> {
         }
     }
 
+    /// Goes to a label unless a number is neither zero, denormal, infinite nor NaN, and the engine's arithmetic may be used.
+    fn branch_unless_normal(&mut self, value: Temp, double: bool, level: u32) {
+        let label = self.label(level);
+        let Some(Normal { smallest, limit }) = self.floats.normal(double) else { return };
+        self.push_usual_magnitude(value, double);
+        match smallest {
+            Some(smallest) => self.i().local_get(smallest).i64_add().local_get(limit).i64_ge_u(),
+            None => self.i().i32_const(1 << 24).i32_sub().local_get(limit).i32_ge_u(),
+        };
+        self.branch_rarely(label);
+    }
+
     /// Goes to `label` unless everything is as it mostly is: operands, as far as that is not known, with an exponent, and
     /// a result that is normal.
     fn branch_unless_usual(
@@ -186,10 +204,7 @@ impl Emitter<'_> {
         level: u32,
     ) {
         let label = self.label(level);
-        self.push_top(r, to);
-        let limit = self.floats.limit(to);
-        self.i().i32_const(1).i32_shl().i32_const(exponent(to).0 << 1).i32_sub().local_get(limit).i32_ge_u();
-        self.branch_rarely(label);
+        self.branch_unless_normal(r, to, level);
         let clean = self.clean;
         let mut known = None;
         for &(value, register) in operands {
@@ -198,9 +213,15 @@ impl Emitter<'_> {
             }
             known = Some(value.index);
             self.push_top(value, from);
-            self.i().i32_const(exponent(from).1).i32_and().i32_eqz();
+            self.i().i32_const(if from { 0x7ff0_0000 } else { 0x7f80_0000 }).i32_and().i32_eqz();
             self.branch_rarely(label);
         }
+    }
+
+    fn push_is_nan(&mut self, value: Temp, double: bool) {
+        self.get(value);
+        self.get(value);
+        self.either(double, |s| s.f64_ne(), |s| s.f32_ne());
     }
 
     fn push_is_zero(&mut self, value: Temp, double: bool) {
@@ -293,9 +314,7 @@ impl Emitter<'_> {
             // The operand not chosen may be NaN.
             let label = self.label(unusual);
             for value in [a, b] {
-                self.get(value);
-                self.get(value);
-                self.either(double, |s| s.f64_ne(), |s| s.f32_ne());
+                self.push_is_nan(value, double);
                 self.branch_rarely(label);
             }
         }
@@ -367,10 +386,8 @@ impl Emitter<'_> {
         self.i().i32_or();
         if matches!(calculation, C::Minimum | C::Maximum) {
             for value in [a, b] {
-                self.get(value);
-                self.get(value);
-                self.either(from, |s| s.f64_eq(), |s| s.f32_eq());
-                self.i().i32_and();
+                self.push_is_nan(value, from);
+                self.i().i32_eqz().i32_and();
             }
         }
     }
@@ -381,19 +398,35 @@ impl Emitter<'_> {
         self.push_low(first, double);
         let a = self.take(type_of(double));
         let clean = self.clean;
-        self.i().i32_const(1);
-        for (value, register) in [(a, Some(first)), (b, source)] {
+        let operands = [(a, Some(first)), (b, source)];
+        let done = self.open();
+        let unusual = self.open();
+        for (value, register) in operands {
+            if register.is_some_and(|r| is_clean(&clean, r, double)) {
+                let label = self.label(unusual);
+                self.push_is_nan(value, double);
+                self.branch_rarely(label);
+            } else {
+                self.branch_unless_normal(value, double, unusual);
+            }
+        }
+        let label = self.label(done);
+        self.i().br(label);
+        self.close();
+        // Zeros and infinities compare as others do.
+        for (i, (value, register)) in operands.into_iter().enumerate() {
+            self.push_is_nan(value, double);
             if register.is_none_or(|r| !is_clean(&clean, r, double)) {
                 self.push_is_not_denormal(value, double);
-                self.i().i32_and();
+                self.i().i32_eqz().i32_or();
             }
-            self.get(value);
-            self.get(value);
-            self.either(double, |s| s.f64_eq(), |s| s.f32_eq());
-            self.i().i32_and();
+            if i > 0 {
+                self.i().i32_or();
+            }
         }
         self.i().i32_eqz();
-        self.open_rare(BlockType::Empty);
+        let label = self.label(done);
+        self.i().br_if(label);
         // Exceptions are the interpreter's; the flags are worked out below all the same.
         self.slowly(insn, &[Some(first), source], double);
         self.flatten_denormals(&[a, b], double);

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use aurora_machine::PAGE_SIZE;
 use iced_x86::Instruction;
 
+use super::code::STATUS_BITS;
 use crate::lower;
 use crate::op::Op;
 use crate::tlb::PAGES;
@@ -76,6 +77,8 @@ pub(crate) struct Layout {
     pub(crate) rip: u32,
     pub(crate) fuel: u32,
     pub(crate) key: u32,
+    /// The flags that are no status flags.
+    pub(crate) control_flags: u32,
     pub(crate) stop: u32,
     pub(crate) missed: u32,
     pub(crate) fast: u32,
@@ -105,7 +108,7 @@ pub(crate) struct CallOut {
     pub(crate) ops: Vec<Op>,
     /// Offset of the page the instruction is in.
     pub(crate) page: i64,
-    /// It reads or writes flags.
+    /// It reads or writes status flags.
     pub(crate) flags: bool,
 }
 
@@ -120,7 +123,7 @@ impl CallOut {
         lower::instruction(&insn, 0, None, &mut ops);
         // What only leaves flags undefined may as well leave them as they are.
         let changed = insn.rflags_written() | insn.rflags_cleared() | insn.rflags_set();
-        let flags = insn.rflags_read() | changed != 0;
+        let flags = (insn.rflags_read() | changed) & STATUS_BITS != 0;
         Box::new(Self { ops, page: page as i64, flags })
     }
 

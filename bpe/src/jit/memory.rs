@@ -221,7 +221,7 @@ impl Emitter<'_> {
     }
 
     /// Pushes an address plus what is at `from`.
-    fn push_sum(&mut self, addr: Temp, base: u32, from: MemArg) {
+    pub(super) fn push_sum(&mut self, addr: Temp, base: u32, from: MemArg) {
         self.i().local_get(addr.index).i32_wrap_i64().local_get(base).i32_load(from).i32_add();
     }
 

@@ -32,6 +32,7 @@ mod memory;
 mod module;
 mod packed;
 mod plan;
+mod repeat;
 mod runtime;
 mod shuffle;
 mod small_loops;
@@ -546,6 +547,7 @@ fn layout(core: &Core, jumps: &[Jump]) -> Layout {
         rip: exchange + offset_of!(Exchange, rip) as u32,
         fuel: exchange + offset_of!(Exchange, fuel) as u32,
         key: exchange + offset_of!(Exchange, key) as u32,
+        control_flags: at + offset_of!(Core, control_flags) as u32,
         stop: exchange + offset_of!(Exchange, stop) as u32,
         missed: exchange + offset_of!(Exchange, missed) as u32,
         fast: core.tlb.fast_address() as u32,

@@ -20,9 +20,18 @@ const MXCSR_FAST: i32 = 0x1fa0;
 /// Locals that say what is usual of numbers of one precision.
 #[derive(Clone, Copy)]
 struct Usual {
-    /// What the doubled top half of a normal number is below, less that of the smallest.
-    limit: Option<u32>,
+    scalar: Option<Normal>,
     lanes: Option<Lanes>,
+}
+
+/// What the doubled bits of a normal number are below, less those of the smallest.
+#[derive(Clone, Copy)]
+pub(super) struct Normal {
+    /// What to add for the latter: a local, since a constant of 64 bits would be put into a register each time. A single's
+    /// are few enough to be part of an instruction.
+    pub(super) smallest: Option<u32>,
+    /// The local no usual number reaches.
+    pub(super) limit: u32,
 }
 
 /// Vectors for all lanes at once.
@@ -50,9 +59,10 @@ impl FloatLocals {
         let floats: Vec<Float> =
             function.blocks.iter().flat_map(|b| &b.insns).filter_map(|i| float_of(&i.insn)).collect();
         let mut usual = |double: bool| {
-            let has = |packed: bool| floats.iter().any(|f| f.packed == packed && f.results_in(double));
+            let has = |packed: bool| floats.iter().any(|f| f.packed == packed && f.asks_of(double));
+            let size = if double { ValType::I64 } else { ValType::I32 };
             Usual {
-                limit: has(false).then(|| local(ValType::I32)),
+                scalar: has(false).then(|| Normal { smallest: double.then(|| local(size)), limit: local(size) }),
                 lanes: has(true).then(|| {
                     let [magnitude, least, most] = [0; 3].map(|_| local(ValType::V128));
                     Lanes { magnitude, least, most }
@@ -67,9 +77,9 @@ impl FloatLocals {
         if double { self.double } else { self.single }
     }
 
-    /// The local no usual result's doubled top half reaches.
-    pub(super) fn limit(&self, double: bool) -> u32 {
-        self.usual(double).limit.unwrap_or(self.fast)
+    /// How normal numbers are told.
+    pub(super) fn normal(&self, double: bool) -> Option<Normal> {
+        self.usual(double).scalar
     }
 }
 
@@ -91,10 +101,16 @@ impl Emitter<'_> {
         self.i().i32_const(0).i32_load(from).i32_const(MXCSR_MASK).i32_and();
         self.i().i32_const(MXCSR_FAST).i32_eq().local_set(fast);
         for double in [false, true] {
-            let Usual { limit, lanes } = self.floats.usual(double);
-            if let Some(limit) = limit {
-                let (one, most) = super::float::exponent(double);
-                self.i().i32_const((most - one) << 1).i32_const(0).local_get(fast).select().local_set(limit);
+            let Usual { scalar, lanes } = self.floats.usual(double);
+            if let Some(Normal { smallest, limit }) = scalar {
+                let mut s = self.i();
+                if let Some(smallest) = smallest {
+                    s.i64_const(0x7fe << 53).i64_const(0).local_get(fast).select().local_set(limit);
+                    // An engine must not see that this is a constant.
+                    s.i64_const(-1 << 53).i64_const(0).local_get(fast).select().local_set(smallest);
+                } else {
+                    s.i32_const(0xfe << 24).i32_const(0).local_get(fast).select().local_set(limit);
+                }
             }
             if let Some(Lanes { magnitude, least, most }) = lanes {
                 let [all, smallest, largest] = match double {

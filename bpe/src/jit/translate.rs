@@ -9,7 +9,7 @@ use iced_x86::{ConditionCode, FlowControl, Instruction, Mnemonic as M, OpKind, R
 use super::code::Insn;
 use super::emit::{Emitter, Temp};
 use super::memory::type_of;
-use super::{bmi, branch, vector};
+use super::{bmi, branch, repeat, vector};
 
 /// Whether a region may hold this instruction: all but those that end blocks without being branches of ours.
 pub(crate) fn may_enter(insn: &Instruction) -> bool {
@@ -23,7 +23,7 @@ pub(crate) fn is_translated(insn: &Instruction) -> bool {
 
 /// Whether its translation may stop for another reason than memory.
 pub(crate) fn may_exit(insn: &Instruction) -> bool {
-    matches!(family(insn), Some(Family::Divide))
+    matches!(family(insn), Some(Family::Divide | Family::Repeat))
         || matches!(insn.flow_control(), FlowControl::IndirectBranch | FlowControl::IndirectCall | FlowControl::Return)
         || vector::may_exit(insn)
 }
@@ -122,6 +122,7 @@ enum Family {
     SignExtendRax,
     SignIntoRdx,
     Bmi,
+    Repeat,
 }
 
 fn family(insn: &Instruction) -> Option<Family> {
@@ -157,6 +158,7 @@ fn family(insn: &Instruction) -> Option<Family> {
         M::Bsf | M::Bsr | M::Tzcnt | M::Lzcnt | M::Popcnt if size >= 4 => Family::Count,
         M::Bswap if size >= 4 => Family::Swap,
         _ if bmi::is_translated(insn) => Family::Bmi,
+        _ if repeat::is_translated(insn) => Family::Repeat,
         M::Xchg => Family::Exchange,
         M::Xadd => Family::ExchangeAdd,
         M::Cmpxchg if memory(0) => Family::CompareExchange,
@@ -275,6 +277,7 @@ impl Emitter<'_> {
             Family::SignExtendRax => Self::sign_extend_rax,
             Family::SignIntoRdx => Self::sign_into_rdx,
             Family::Bmi => Self::bmi,
+            Family::Repeat => Self::repeat,
         };
         // A pointer nobody knows is not inlined: in one function with all of them, an engine's optimizer would be busy for as
         // long as with the program that is to be translated, which waits meanwhile.
