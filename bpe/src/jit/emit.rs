@@ -106,6 +106,8 @@ pub(crate) struct Emitter<'a> {
     /// Which accesses of the block share a look at the TLB, and for which that was written.
     pub(crate) plan: Plan,
     pub(crate) groups_open: Vec<bool>,
+    /// For each of those what an offset is modulo 16 if its address is aligned, once that was asked for.
+    pub(crate) aligned: Vec<Option<i64>>,
     group_slots: Vec<u32>,
     /// The header of the loop with few accesses the block is in, or [`NONE`]: each remembers the page it was in.
     pub(crate) small_loop: usize,
@@ -169,6 +171,7 @@ impl<'a> Emitter<'a> {
             index: 0,
             plan: Plan::default(),
             groups_open: Vec::new(),
+            aligned: Vec::new(),
             group_slots: Vec::new(),
             small_loop: NONE,
             far: 0,
@@ -508,13 +511,14 @@ impl<'a> Emitter<'a> {
     }
 
     /// Executes the instruction being written by calling the interpreter. With `aside` the call is on a path that joins
-    /// others: the fuel then ends up as if nothing had been paid.
+    /// others: the fuel then ends up as if nothing had been paid, and as little as can be is different after it, for what an
+    /// engine carries where ways meet it may have to move on all of them.
     pub(crate) fn call_out(&mut self, aside: bool) {
         let set = self.spill();
         self.store_registers(set);
-        let insn = self.function.blocks[self.block].insns.iter().find(|i| i.at() == self.at).map(|i| i.insn);
-        let Some(insn) = insn else { return };
-        let writes = insn_writes(self, self.at);
+        let Some(found) = self.function.blocks[self.block].insns.iter().find(|i| i.at() == self.at) else { return };
+        let (insn, reads) = (found.insn, found.reads);
+        let writes = if found.calls_out { found.writes | found.flags_written() } else { found.writes & !FLAGS };
         let call = CallOut::new(insn);
         let (page, ops) = (call.page, call.address());
         self.call_outs.push(call);
@@ -524,20 +528,26 @@ impl<'a> Emitter<'a> {
         self.i().i64_store(slot).i32_const(core).i32_const(ops as i32);
         let paid = self.pending + 1;
         self.i().local_get(param::FUEL).i64_const(paid).i64_sub();
-        self.i().call(function::CALL_OUT).local_set(param::FUEL);
+        self.i().call(function::CALL_OUT);
+        let left = self.take(ValType::I64);
         let stop = at(self.layout.stop);
         self.i().i32_const(0).i32_load(stop);
         self.open_rare(BlockType::Empty);
-        self.i().i64_const(-1).local_get(param::FUEL).return_();
+        self.i().i64_const(-1).local_get(left.index).return_();
         self.close();
-        if aside {
-            self.i().local_get(param::FUEL).i64_const(paid).i64_add().local_set(param::FUEL);
-        } else {
+        if !aside {
+            self.i().local_get(left.index).local_set(param::FUEL);
             // The caller counts the instruction.
             self.pending = -1;
+        } else if insn.is_string_instruction() {
+            self.i().local_get(left.index).i64_const(paid).i64_add().local_set(param::FUEL);
         }
         self.load_registers(writes);
         self.held |= writes & !FLAGS;
+        if aside && reads & MXCSR != 0 {
+            self.push_fast_float_changed();
+            self.leave_after(&insn);
+        }
         if writes & FLAGS != 0 {
             self.kind = None;
         }
@@ -552,10 +562,4 @@ fn flag_words(function: &Function) -> (bool, bool) {
     let insns = function.blocks.iter().flat_map(|b| &b.insns);
     let words = insns.map(|i| super::translate::flag_words(&i.insn));
     words.fold((false, false), |all, i| (all.0 | i.0, all.1 | i.1))
-}
-
-/// What a call-out may have changed of what has locals.
-fn insn_writes(this: &Emitter<'_>, at: i64) -> Set {
-    let insn = this.function.blocks[this.block].insns.iter().find(|i| i.at() == at);
-    insn.map_or(0, |i| if i.calls_out { i.writes | i.flags_written() } else { i.writes & !FLAGS | i.reads & MXCSR })
 }

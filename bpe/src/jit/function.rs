@@ -492,6 +492,7 @@ impl Emitter<'_> {
         self.small_loop = shape.small.header[node];
         self.far = shape.small.far.get(self.small_loop).copied().unwrap_or(0);
         self.groups_open = vec![false; self.plan.groups.len()];
+        self.aligned = vec![None; self.plan.groups.len()];
         let kept = self.flow.is_in_region(node);
         if kept {
             self.held = self.flow.live_in[node] & !FLAGS;

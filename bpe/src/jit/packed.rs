@@ -95,11 +95,24 @@ impl Emitter<'_> {
         self.floats.fast
     }
 
+    /// Pushes what MXCSR says of that.
+    fn push_fast_float(&mut self) {
+        let from = at(self.layout.mxcsr);
+        self.i().i32_const(0).i32_load(from).i32_const(MXCSR_MASK).i32_and().i32_const(MXCSR_FAST).i32_eq();
+    }
+
+    /// Pushes whether MXCSR says something else than it did.
+    pub(crate) fn push_fast_float_changed(&mut self) {
+        let fast = self.floats.fast;
+        self.push_fast_float();
+        self.i().local_get(fast).i32_ne();
+    }
+
     /// Loads what MXCSR says.
     pub(crate) fn load_fast_float(&mut self) {
-        let (fast, from) = (self.floats.fast, at(self.layout.mxcsr));
-        self.i().i32_const(0).i32_load(from).i32_const(MXCSR_MASK).i32_and();
-        self.i().i32_const(MXCSR_FAST).i32_eq().local_set(fast);
+        let fast = self.floats.fast;
+        self.push_fast_float();
+        self.i().local_set(fast);
         for double in [false, true] {
             let Usual { scalar, lanes } = self.floats.usual(double);
             if let Some(Normal { smallest, limit }) = scalar {

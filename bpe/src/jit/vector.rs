@@ -291,10 +291,17 @@ impl Emitter<'_> {
         self.take(ValType::V128)
     }
 
-    /// Leaves an address that is not aligned to the interpreter, which knows what that ends in.
+    /// Leaves an address that is not aligned to the interpreter, which knows what that ends in. One at a multiple of 16 from
+    /// another that was asked for in the same block is.
     fn check_aligned(&mut self, insn: &Instruction) {
         if is_unaligned(insn) {
             return;
+        }
+        if let Some(member) = self.plan.members.get(self.index).and_then(|m| m[0]) {
+            let within = member.offset & 15;
+            if self.aligned[member.group].replace(within) == Some(within) {
+                return;
+            }
         }
         self.push_operand_address(insn);
         self.i().i32_wrap_i64().i32_const(15).i32_and();

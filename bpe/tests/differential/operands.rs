@@ -278,7 +278,9 @@ pub fn place_strings(r: &mut Random, insn: &Instruction, state: &mut State) {
     }
     if insn.is_string_instruction() || masked {
         state.gpr[6] = data_address(r, 8);
-        state.gpr[7] = if r.one_in(3) { state.gpr[6].wrapping_add(r.below(33)) - 16 } else { data_address(r, 8) };
+        let reach = if r.one_in(2) { 16 } else { 160 };
+        let near = state.gpr[6].wrapping_add(r.below(2 * reach + 1)).wrapping_sub(reach);
+        state.gpr[7] = if r.one_in(3) { near } else { data_address(r, 8) };
         if !masked {
             state.gpr[1] = r.below(20);
         }
