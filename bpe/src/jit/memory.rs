@@ -9,8 +9,8 @@ use aurora_machine::PAGE_SIZE;
 use iced_x86::{Instruction, Mnemonic, Register};
 use wasm_encoder::{BlockType, Lane, MemArg, ValType};
 
-use super::emit::{Emitter, Temp, at, param};
 use super::code::Set;
+use super::emit::{Emitter, Temp, at, param};
 use super::layout::function;
 use super::plan::Address;
 use super::stack::{Page, RSP, StackPage};
