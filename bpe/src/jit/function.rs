@@ -83,7 +83,8 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<
     for node in 0..function.blocks.len() {
         let block = &function.blocks[node];
         let inside = block.insns.is_empty() || block.of_callee;
-        if graph.order[node] != NONE && graph.header[node] == node && !inside && !entries.contains(&node) {
+        let known = entries.iter().any(|&e| function.blocks[e].at == block.at);
+        if graph.order[node] != NONE && graph.header[node] == node && !inside && !known {
             entries.push(node);
         }
     }

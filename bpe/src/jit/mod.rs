@@ -30,6 +30,7 @@ mod lazy;
 mod link;
 mod memory;
 mod module;
+mod nests;
 mod packed;
 mod plan;
 mod repeat;
@@ -279,6 +280,7 @@ impl Jit {
             return Outcome::Later;
         }
         function::settle_first(&mut function);
+        nests::separate(&mut function);
         discovery.take_in_callees(&mut function);
         let mut functions = vec![function];
         self.add_callees(&mut functions, &mut discovery);
