@@ -76,3 +76,43 @@ fn lead(end: &mut End, from: usize, to: usize) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::code::Insn;
+    use super::*;
+
+    fn block(at: i64, taken: usize, next: usize) -> Block {
+        let insn = iced_x86::Instruction::default();
+        let insn = Insn { insn, reads: 0, kills: 0, writes: 0, may_exit: false, calls_out: false };
+        let end = End::Branch { taken: Target::Block(taken), next: Target::Block(next) };
+        Block { at, insns: vec![insn], end, of_callee: false }
+    }
+
+    /// 0 is the first entry and goes back to itself, or on to 1; that to 0, or to 2.
+    fn function(second: i64) -> Function {
+        let mut last = block(20, 2, 2);
+        last.end = End::Return;
+        Function { blocks: vec![block(10, 0, 1), block(second, 0, 2), last], entries: vec![0], roots: 1 }
+    }
+
+    #[test]
+    fn a_loop_entered_before_the_one_around_it_is_a_loop_of_its_own() {
+        let mut function = function(5);
+        separate(&mut function);
+        assert_eq!(
+            function.blocks.iter().map(Block::successors).collect::<Vec<_>>(),
+            [vec![0, 1], vec![3, 2], vec![], vec![0]]
+        );
+        assert_eq!(function.entries, [3]);
+        assert_eq!(function.start(), 10);
+    }
+
+    #[test]
+    fn a_loop_with_two_ways_back_stays_one() {
+        let mut function = function(15);
+        separate(&mut function);
+        assert_eq!(function.blocks.len(), 3);
+        assert_eq!(function.entries, [0]);
+    }
+}
