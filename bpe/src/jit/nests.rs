@@ -4,6 +4,7 @@
 //! graph they are one loop, and what any of them changes is carried around the innermost. A block with nothing in it, to
 //! which the outer ones go back instead, makes them two.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -16,9 +17,10 @@ pub(crate) fn separate(function: &mut Function) {
     successors.push(vec![function.entries[0]]);
     let mut graph = Graph::new(successors);
     graph.structure();
+    let predecessors = graph.predecessors();
     let blocks = function.blocks.len();
     for head in (0..blocks).filter(|&b| graph.header.get(b) == Some(&b)) {
-        let inner = inner_latches(function, &graph, head);
+        let inner = inner_latches(function, &graph, &predecessors, head);
         let moves: Vec<usize> =
             (0..blocks).filter(|b| graph.successors[*b].contains(&head) && !inner.contains(b)).collect();
         let plain = |b: &usize| matches!(function.blocks[*b].end, End::Jump(_) | End::Branch { .. });
@@ -41,24 +43,23 @@ fn is_back(graph: &Graph, from: usize, to: usize) -> bool {
 }
 
 /// The blocks that go back to `head` from loops in which no code is before it; the loops around it have such code.
-fn inner_latches(function: &Function, graph: &Graph, head: usize) -> Vec<usize> {
+fn inner_latches(function: &Function, graph: &Graph, predecessors: &[Vec<usize>], head: usize) -> Vec<usize> {
     let blocks = &function.blocks;
     if blocks[head].insns.is_empty() {
         return Vec::new();
     }
-    let before = |b: usize| !blocks[b].insns.is_empty() && !blocks[b].of_callee && blocks[b].at < blocks[head].at;
-    let latches = (0..blocks.len()).filter(|&b| graph.successors[b].contains(&head) && is_back(graph, b, head));
-    latches.filter(|&latch| !members(graph, head, latch).into_iter().any(before)).collect()
+    let before = |b: &usize| !blocks[*b].insns.is_empty() && !blocks[*b].of_callee && blocks[*b].at < blocks[head].at;
+    let latches = predecessors[head].iter().copied().filter(|&b| is_back(graph, b, head));
+    latches.filter(|&latch| !members(predecessors, head, latch).iter().any(before)).collect()
 }
 
 /// The blocks from which `latch` is reached without going through `head`.
-fn members(graph: &Graph, head: usize, latch: usize) -> Vec<usize> {
-    let mut found = vec![head];
+fn members(predecessors: &[Vec<usize>], head: usize, latch: usize) -> BTreeSet<usize> {
+    let mut found = BTreeSet::from([head]);
     let mut open = vec![latch];
     while let Some(block) = open.pop() {
-        if !found.contains(&block) {
-            found.push(block);
-            open.extend((0..graph.root()).filter(|&b| graph.successors[b].contains(&block)));
+        if found.insert(block) {
+            open.extend(&predecessors[block]);
         }
     }
     found
@@ -106,6 +107,54 @@ mod tests {
         );
         assert_eq!(function.entries, [3]);
         assert_eq!(function.start(), 10);
+    }
+
+    #[test]
+    fn one_function_may_have_many_such_nests() {
+        const NESTS: usize = 4;
+        let mut blocks = Vec::new();
+        for n in 0..NESTS {
+            let first = 2 * n;
+            let at = 100 * first as i64;
+            blocks.extend([block(at + 50, first, first + 1), block(at, first, first + 2)]);
+        }
+        let mut last = block(1000, 0, 0);
+        last.end = End::Return;
+        blocks.push(last);
+        let mut function = Function { blocks, entries: vec![0], roots: 1 };
+        separate(&mut function);
+        let before = 2 * NESTS + 1;
+        assert_eq!(function.blocks.len(), before + NESTS);
+        for n in 0..NESTS {
+            let new = function.blocks[2 * n + 1].successors()[0];
+            assert!(new >= before);
+            assert_eq!(function.blocks[new].successors(), [2 * n]);
+        }
+    }
+
+    #[test]
+    fn whatever_the_function_the_ways_through_it_stay() {
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) as usize % below
+        };
+        let mut separated = 0;
+        for _ in 0..5000 {
+            let count = 1 + random(24);
+            let near = |b: usize, r: usize| (b + r).saturating_sub(3).min(count - 1);
+            let blocks: Vec<Block> =
+                (0..count).map(|b| block(random(100) as i64, near(b, random(5)), near(b, random(7)))).collect();
+            let before: Vec<Vec<usize>> = blocks.iter().map(Block::successors).collect();
+            let mut function = Function { blocks, entries: vec![random(count)], roots: 1 };
+            separate(&mut function);
+            separated += function.blocks.len() - count;
+            for (was, block) in before.iter().zip(&function.blocks) {
+                let through = |&b: &usize| if b < count { b } else { function.blocks[b].successors()[0] };
+                assert_eq!(*was, block.successors().iter().map(through).collect::<Vec<_>>());
+            }
+        }
+        assert!(separated > 1000, "{separated}");
     }
 
     #[test]
