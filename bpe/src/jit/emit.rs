@@ -10,6 +10,7 @@ use core::mem;
 
 use wasm_encoder::{BlockType, BranchHint, InstructionSink, MemArg, MemArgTarget, ValType};
 
+use super::clean::Clean;
 use super::code::{FLAGS, Function, MXCSR, Set};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
@@ -41,14 +42,6 @@ const UNUSED: u32 = u32::MAX;
 
 /// Writes one instruction.
 pub(crate) type Instruction = for<'a, 'b> fn(&'a mut InstructionSink<'b>) -> &'a mut InstructionSink<'b>;
-
-/// What is known of a register's numbers: they are not denormal.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Clean {
-    pub(crate) double: bool,
-    /// In all lanes, not only the lowest.
-    pub(crate) all: bool,
-}
 
 /// A temporary local with its type.
 #[derive(Clone, Copy)]
@@ -90,7 +83,8 @@ pub(crate) struct Emitter<'a> {
     slots: [u32; SLOTS],
     temps: [Vec<u32>; 5],
     temps_used: [usize; 5],
-    pub(crate) clean: [Option<Clean>; 16],
+    /// What is known before the instruction being written.
+    pub(crate) clean: Clean,
     /// Registers that are in locals.
     pub(crate) held: Set,
     pub(crate) floats: FloatLocals,
@@ -161,7 +155,7 @@ impl<'a> Emitter<'a> {
             slots: [UNUSED; SLOTS],
             temps: Default::default(),
             temps_used: [0; 5],
-            clean: [None; 16],
+            clean: Clean::NOTHING,
             held: 0,
             floats,
             depth: 0,
@@ -550,9 +544,6 @@ impl<'a> Emitter<'a> {
         }
         if writes & FLAGS != 0 {
             self.kind = None;
-        }
-        if !aside {
-            self.clean = [None; 16];
         }
     }
 }

@@ -8,7 +8,8 @@
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
-use super::emit::{Clean, Emitter, Temp, at, param};
+use super::clean::Lanes;
+use super::emit::{Emitter, Temp, at, param};
 use super::lazy::{Kind, Setter};
 use super::memory::As;
 use super::packed::Normal;
@@ -94,11 +95,6 @@ pub(super) fn sets_flags(insn: &Instruction) -> bool {
     float_of(insn).is_some_and(|f| f.calculation == Calculation::Compare)
 }
 
-/// Whether a register's low lane is known not to be denormal.
-fn is_clean(clean: &[Option<Clean>; 16], register: Register, double: bool) -> bool {
-    clean[register.number() & 15].is_some_and(|known| known.double == double)
-}
-
 fn type_of(double: bool) -> ValType {
     if double { ValType::F64 } else { ValType::F32 }
 }
@@ -113,6 +109,19 @@ impl Emitter<'_> {
             Calculation::ToInteger => self.integer_of_float(insn, float.double),
             _ => self.scalar(insn, float),
         }
+    }
+
+    /// Whether an operand is a register whose low lane is known not to be denormal.
+    fn is_clean(&self, register: Option<Register>, double: bool) -> bool {
+        register.is_some_and(|r| self.clean.has(r, double, Lanes::Low))
+    }
+
+    /// Pushes whether the low lane of a register is denormal.
+    pub(super) fn push_low_is_denormal(&mut self, register: Register, double: bool) {
+        self.push_low(register, double);
+        let value = self.take(type_of(double));
+        self.push_is_not_denormal(value, double);
+        self.i().i32_eqz();
     }
 
     /// Pushes the low lane of a register.
@@ -171,14 +180,15 @@ impl Emitter<'_> {
         }
     }
 
-    /// Pushes the half of a number that has its exponent.
-    fn push_top(&mut self, value: Temp, double: bool) {
+    /// Pushes whether a number is zero or denormal: it has no exponent. If the engine's arithmetic may not be used it may
+    /// push that of any.
+    fn push_has_no_exponent(&mut self, value: Temp, double: bool) {
         self.get(value);
-        if double {
-            self.i().i64_reinterpret_f64().i64_const(32).i64_shr_u().i32_wrap_i64();
-        } else {
-            self.i().i32_reinterpret_f32();
-        }
+        match self.floats.exponent() {
+            Some(exponent) if double => self.i().i64_reinterpret_f64().local_get(exponent).i64_and().i64_eqz(),
+            _ if double => self.i().i64_reinterpret_f64().i64_const(0x7ff << 52).i64_and().i64_eqz(),
+            _ => self.i().i32_reinterpret_f32().i32_const(0xff << 23).i32_and().i32_eqz(),
+        };
     }
 
     /// Goes to a label unless a number is neither zero, denormal, infinite nor NaN, and the engine's arithmetic may be used.
@@ -205,15 +215,13 @@ impl Emitter<'_> {
     ) {
         let label = self.label(level);
         self.branch_unless_normal(r, to, level);
-        let clean = self.clean;
         let mut known = None;
         for &(value, register) in operands {
-            if known == Some(value.index) || register.is_some_and(|r| is_clean(&clean, r, from)) {
+            if known == Some(value.index) || self.is_clean(register, from) {
                 continue;
             }
             known = Some(value.index);
-            self.push_top(value, from);
-            self.i().i32_const(if from { 0x7ff0_0000 } else { 0x7f80_0000 }).i32_and().i32_eqz();
+            self.push_has_no_exponent(value, from);
             self.branch_rarely(label);
         }
     }
@@ -232,23 +240,12 @@ impl Emitter<'_> {
 
     /// Pushes whether operands may be used, as far as that is not known.
     fn push_operands_are_clean(&mut self, operands: &[(Temp, Option<Register>)], double: bool) {
-        let clean = self.clean;
         let fast = self.fast_float();
         self.i().local_get(fast);
         for &(value, register) in operands {
-            if register.is_none_or(|r| !is_clean(&clean, r, double)) {
+            if !self.is_clean(register, double) {
                 self.push_is_not_denormal(value, double);
                 self.i().i32_and();
-            }
-        }
-    }
-
-    /// From here on these registers' low lanes are known not to be denormal.
-    fn note_clean(&mut self, registers: &[Option<Register>], double: bool) {
-        for register in registers.iter().flatten() {
-            let known = &mut self.clean[register.number() & 15];
-            if known.is_none_or(|k| k.double != double) {
-                *known = Some(Clean { double, all: false });
             }
         }
     }
@@ -267,16 +264,13 @@ impl Emitter<'_> {
         self.call_out(true);
         let mut some = false;
         for &register in registers.iter().flatten() {
-            self.push_low(register, double);
-            let value = self.take(type_of(double));
-            self.push_is_not_denormal(value, double);
+            self.push_low_is_denormal(register, double);
             if some {
-                self.i().i32_and();
+                self.i().i32_or();
             }
             some = true;
         }
         if some {
-            self.i().i32_eqz();
             self.leave_after(insn);
         }
     }
@@ -333,8 +327,6 @@ impl Emitter<'_> {
         self.close();
         self.slowly(insn, &known, double);
         self.close();
-        self.clean[to.number() & 15] = None;
-        self.note_clean(&known, double);
     }
 
     fn push_result_of(&mut self, calculation: Calculation, a: Temp, b: Temp, double: bool) {
@@ -397,12 +389,11 @@ impl Emitter<'_> {
         let (b, source) = self.take_scalar(insn, double);
         self.push_low(first, double);
         let a = self.take(type_of(double));
-        let clean = self.clean;
         let operands = [(a, Some(first)), (b, source)];
         let done = self.open();
         let unusual = self.open();
         for (value, register) in operands {
-            if register.is_some_and(|r| is_clean(&clean, r, double)) {
+            if self.is_clean(register, double) {
                 let label = self.label(unusual);
                 self.push_is_nan(value, double);
                 self.branch_rarely(label);
@@ -416,7 +407,7 @@ impl Emitter<'_> {
         // Zeros and infinities compare as others do.
         for (i, (value, register)) in operands.into_iter().enumerate() {
             self.push_is_nan(value, double);
-            if register.is_none_or(|r| !is_clean(&clean, r, double)) {
+            if !self.is_clean(register, double) {
                 self.push_is_not_denormal(value, double);
                 self.i().i32_eqz().i32_or();
             }
@@ -431,7 +422,6 @@ impl Emitter<'_> {
         self.slowly(insn, &[Some(first), source], double);
         self.flatten_denormals(&[a, b], double);
         self.close();
-        self.note_clean(&[Some(first), source], double);
         let mut bits = [a, b];
         for value in &mut bits {
             self.get(*value);
@@ -487,8 +477,6 @@ impl Emitter<'_> {
         } else {
             self.put_low(to, r, double);
         }
-        self.clean[to.number() & 15] = None;
-        self.note_clean(&[Some(to)], double);
     }
 
     fn integer_of_float(&mut self, insn: &Instruction, double: bool) {

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use wasm_encoder::{BlockType, BranchHint, ValType};
 
+use super::clean::{self, Entered};
 use super::code::{End, FLAGS, Function, Set};
 use super::emit::{Emitter, Exit, Tail, param};
 use super::flow::Flow;
@@ -40,7 +41,7 @@ type Ways = Vec<Vec<(usize, usize)>>;
 
 /// What the structure says of nodes.
 pub(crate) struct Shape {
-    entries: Vec<usize>,
+    pub(super) entries: Vec<usize>,
     ways: Ways,
     /// Needs a label of its own.
     pub(super) merge: Vec<bool>,
@@ -50,6 +51,8 @@ pub(crate) struct Shape {
     children: Vec<Vec<usize>>,
     pub(super) map: Option<Map>,
     small: SmallLoops,
+    /// What numbers registers hold when a loop begins.
+    pub(super) clean: Vec<Entered>,
     /// What is known on all ways to a node so far; nothing before there is one.
     pub(super) known: Vec<Option<Known>>,
 }
@@ -96,6 +99,7 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<
     let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
     let small = SmallLoops::new(function, &graph, emitter.stack.frames());
     let mut shape = shape_of(function, &graph, entries, ways, &cut, small);
+    shape.clean = clean::at_headers(&function.blocks, &graph, &flow, &shape.entries);
     let map = hub_map(function, &cut);
     if let Some((low, bytes)) = &map {
         let number = emitter.local(ValType::I32);
@@ -251,6 +255,7 @@ fn shape_of(
         loop_level: vec![0; n],
         children,
         map: None,
+        clean: Vec::new(),
         known: vec![None; n],
         small,
     }
@@ -348,8 +353,13 @@ impl Emitter<'_> {
     }
 
     fn out_of_fuel(&mut self, offset: i64, set: Set) {
+        self.stop_at(STOP_FUEL, offset, set);
+    }
+
+    /// Stops between instructions.
+    pub(super) fn stop_at(&mut self, stop: u32, offset: i64, set: Set) {
         let rip = self.rip;
-        self.set_stop(STOP_FUEL);
+        self.set_stop(stop);
         self.push_address(offset);
         self.i().local_set(rip);
         self.branch_to_exit(set, Tail::Stop);
@@ -359,6 +369,7 @@ impl Emitter<'_> {
     fn node(&mut self, shape: &mut Shape, node: usize) {
         self.begin_pages(&shape.small.begin[node]);
         if shape.loops[node] {
+            self.ask_who_enters(shape, node);
             shape.loop_level[node] = self.open_loop();
         }
         let mut followers: Vec<usize> = shape.children[node].iter().copied().filter(|&c| shape.merge[c]).collect();
@@ -385,7 +396,7 @@ impl Emitter<'_> {
             return self.dispatch(shape, node);
         }
         if shape.loops[node] {
-            self.set_known(Known::NOTHING);
+            self.set_known(Known::of_numbers(shape.clean[node].known));
             // On the way to an entry inside there is fuel: whoever enters there has looked. The hub's loop is polled where
             // it is entered.
             if !self.function.blocks[node].insns.is_empty() {
@@ -517,6 +528,7 @@ impl Emitter<'_> {
                 self.store_registers(insn.writes & stores[i] & !FLAGS);
             }
             self.held |= insn.writes & !FLAGS;
+            self.clean = self.clean.after(insn);
             self.pending += 1;
         }
         if !ends {

@@ -8,8 +8,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::clean::Clean;
 use super::code::{Block, FLAGS, Set};
-use super::emit::{Clean, Emitter};
+use super::emit::Emitter;
 use super::function::Shape;
 use super::lazy::Kind;
 
@@ -17,24 +18,25 @@ use super::lazy::Kind;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Known {
     kind: Option<Kind>,
-    clean: [Option<Clean>; 16],
+    clean: Clean,
     /// Registers in locals.
     held: Set,
 }
 
 impl Known {
-    pub(super) const NOTHING: Self = Self { kind: None, clean: [None; 16], held: 0 };
+    pub(super) const NOTHING: Self = Self { kind: None, clean: Clean::NOTHING, held: 0 };
+
+    /// Nothing but that.
+    pub(super) fn of_numbers(clean: Clean) -> Self {
+        Self { clean, ..Self::NOTHING }
+    }
 
     fn meet(&mut self, other: &Self) {
         if self.kind != other.kind {
             self.kind = None;
         }
         self.held &= other.held;
-        for (mine, other) in self.clean.iter_mut().zip(&other.clean) {
-            if mine != other {
-                *mine = None;
-            }
-        }
+        self.clean = self.clean.meet(other.clean);
     }
 }
 

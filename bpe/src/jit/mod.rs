@@ -16,6 +16,7 @@ mod arithmetic;
 mod bits;
 mod bmi;
 mod branch;
+mod clean;
 mod code;
 mod emit;
 mod flags;

@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 use iced_x86::{Instruction, Register};
 use wasm_encoder::{BlockType, ValType};
 
+use super::clean;
 use super::code::Function;
-use super::emit::{Clean, Emitter, Temp, at};
+use super::emit::{Emitter, Temp, at};
 use super::float::{Calculation, Float, float_of};
 
 /// What must be so in MXCSR for the engine's arithmetic: all exceptions masked, rounding to nearest, denormals as they
@@ -51,6 +52,8 @@ pub(crate) struct FloatLocals {
     fast: u32,
     single: Usual,
     double: Usual,
+    /// Where doubles have their exponents: a local, as [`Normal::smallest`] is.
+    exponent: Option<u32>,
 }
 
 impl FloatLocals {
@@ -70,11 +73,17 @@ impl FloatLocals {
             }
         };
         let (single, double) = (usual(false), usual(true));
-        Self { fast: local(ValType::I32), single, double }
+        let exponent = floats.iter().any(|f| f.double && !f.packed).then(|| local(ValType::I64));
+        Self { fast: local(ValType::I32), single, double, exponent }
     }
 
     fn usual(&self, double: bool) -> Usual {
         if double { self.double } else { self.single }
+    }
+
+    /// The local with a mask of doubles' exponents, or with zero.
+    pub(super) fn exponent(&self) -> Option<u32> {
+        self.exponent
     }
 
     /// How normal numbers are told.
@@ -113,6 +122,9 @@ impl Emitter<'_> {
         let fast = self.floats.fast;
         self.push_fast_float();
         self.i().local_set(fast);
+        if let Some(exponent) = self.floats.exponent {
+            self.i().i64_const(0x7ff << 52).i64_const(0).local_get(fast).select().local_set(exponent);
+        }
         for double in [false, true] {
             let Usual { scalar, lanes } = self.floats.usual(double);
             if let Some(Normal { smallest, limit }) = scalar {
@@ -182,9 +194,6 @@ impl Emitter<'_> {
         self.leave_after(insn);
         self.close();
         self.close();
-        for register in [Some(to), source].into_iter().flatten() {
-            self.clean[register.number() & 15] = Some(Clean { double, all: true });
-        }
     }
 
     /// Pushes whether in some lane an operand not known to have one has no exponent, or the result is not normal.
@@ -193,10 +202,9 @@ impl Emitter<'_> {
         self.i().local_get(r.index).local_get(magnitude).v128_and();
         let result = self.take(ValType::V128);
         self.get(result);
-        let clean = self.clean;
         let mut before = None;
         for (value, register) in operands {
-            let known = register.is_some_and(|r| clean[r.number() & 15] == Some(Clean { double, all: true }));
+            let known = register.is_some_and(|r| self.clean.has(r, double, clean::Lanes::All));
             // Both may be the same register.
             if known || register.is_some() && before == register {
                 continue;
@@ -217,22 +225,26 @@ impl Emitter<'_> {
     fn push_some_lane_is_denormal(&mut self, to: Register, source: Option<Register>, double: bool) {
         let mut some = false;
         for register in [Some(to), source].into_iter().flatten() {
-            self.push_xmm(register);
-            self.either(double, |s| s.f64x2_abs(), |s| s.f32x4_abs());
-            let magnitude = self.take(ValType::V128);
-            self.get(magnitude);
-            self.splat(if double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() }, double);
-            self.either(double, |s| s.f64x2_lt(), |s| s.f32x4_lt());
-            self.get(magnitude);
-            self.splat(0.0, double);
-            self.either(double, |s| s.f64x2_gt(), |s| s.f32x4_gt());
-            self.i().v128_and();
+            self.push_a_lane_is_denormal(register, double);
             if some {
-                self.i().v128_or();
+                self.i().i32_or();
             }
             some = true;
         }
-        self.i().v128_any_true();
+    }
+
+    /// The same of one.
+    pub(super) fn push_a_lane_is_denormal(&mut self, register: Register, double: bool) {
+        self.push_xmm(register);
+        self.either(double, |s| s.f64x2_abs(), |s| s.f32x4_abs());
+        let magnitude = self.take(ValType::V128);
+        self.get(magnitude);
+        self.splat(if double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() }, double);
+        self.either(double, |s| s.f64x2_lt(), |s| s.f32x4_lt());
+        self.get(magnitude);
+        self.splat(0.0, double);
+        self.either(double, |s| s.f64x2_gt(), |s| s.f32x4_gt());
+        self.i().v128_and().v128_any_true();
     }
 
     fn splat(&mut self, value: f64, double: bool) {

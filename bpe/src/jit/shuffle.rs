@@ -3,7 +3,7 @@
 use iced_x86::{Instruction, Mnemonic as M, OpKind};
 use wasm_encoder::{Lane, ValType};
 
-use super::emit::{Clean, Emitter, Instruction as Write};
+use super::emit::{Emitter, Instruction as Write};
 use super::memory::type_of;
 use super::vector::{immediate_or_zero, writes_whole};
 
@@ -26,13 +26,7 @@ impl Emitter<'_> {
         }
         self.get(b);
         self.i().i8x16_shuffle(lanes);
-        let known = self.clean[to.number() & 15];
         self.pop_vector(to);
-        // The low lane twice is as good as it was.
-        let twice = matches!(insn.mnemonic(), M::Unpcklpd | M::Punpcklqdq | M::Movlhps | M::Movddup);
-        if twice && insn.op1_register() == to && known.is_some_and(|k| k.double) {
-            self.clean[to.number() & 15] = Some(Clean { double: true, all: true });
-        }
     }
 
     pub(super) fn shift_lanes(&mut self, insn: &Instruction, write: Write, bits: u32) {

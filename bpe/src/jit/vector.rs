@@ -179,7 +179,7 @@ fn is_pure(insn: &Instruction) -> bool {
 }
 
 /// Whether the result is zero whatever the register holds, which is why it need not be in its local.
-fn is_zero(insn: &Instruction) -> bool {
+pub(super) fn is_zero(insn: &Instruction) -> bool {
     use M::{Psubb, Psubd, Psubq, Psubw, Pxor, Xorpd, Xorps};
     matches!(insn.mnemonic(), Pxor | Xorps | Xorpd | Psubb | Psubw | Psubd | Psubq)
         && insn.op1_kind() == OpKind::Register
@@ -199,9 +199,6 @@ impl Emitter<'_> {
             Family::Load => {
                 self.push_vector(insn, 1);
                 self.pop_vector(insn.op0_register());
-                if insn.op_kind(1) == OpKind::Register {
-                    self.clean[insn.op0_register().number() & 15] = self.clean[insn.op1_register().number() & 15];
-                }
             }
             Family::Store => self.store_vector(insn),
             Family::Scalar(width) => self.move_scalar(insn, width),
@@ -274,7 +271,6 @@ impl Emitter<'_> {
     pub(super) fn pop_vector(&mut self, register: Register) {
         let local = self.xmm(register.number());
         self.i().local_set(local);
-        self.clean[register.number() & 15] = None;
     }
 
     /// Pushes operand `i`, all 16 bytes of it.

@@ -149,11 +149,14 @@ struct Builder<'a> {
     undefined: u64,
     /// Inside the function, whose return address must stay where it is.
     called: bool,
+    /// Nothing but floats, in few registers: what is known of them then matters.
+    floats: bool,
 }
 
 /// A random sequence of 4 to 64 instructions.
 pub fn random(r: &mut Random, templates: &[Template]) -> Sequence {
-    let state = start(r);
+    let floats = r.one_in(4);
+    let state = start(r, floats);
     let length = 4 + r.below(60);
     let mut b = Builder {
         r,
@@ -163,13 +166,14 @@ pub fn random(r: &mut Random, templates: &[Template]) -> Sequence {
         insns: Vec::new(),
         undefined: 0,
         called: false,
+        floats,
     };
     b.main(length);
     let Builder { bytes, insns, .. } = b;
     Sequence { bytes, state, data: Vec::new(), memory_counts: true, insns, one: None }
 }
 
-fn start(r: &mut Random) -> State {
+fn start(r: &mut Random, floats: bool) -> State {
     let mut state = State::default();
     state.gpr.fill_with(|| r.integer());
     state.gpr[3] = DATA + 1024 + (r.below(2048) & !15);
@@ -180,7 +184,7 @@ fn start(r: &mut Random) -> State {
     state.gpr[15] = 1 + r.below(6);
     state.rflags = 0x20_0202 | r.next() & STATUS;
     state.rip = CODE + ENTRY;
-    let numbers = r.below(3);
+    let numbers = r.below(if floats { 2 } else { 3 });
     state.fx.xmm.fill_with(|| match numbers {
         // Numbers arithmetic is easy with, so that it goes on being so for a while.
         0 => {
@@ -193,6 +197,9 @@ fn start(r: &mut Random) -> State {
         }
         _ => r.vector(),
     });
+    if floats && r.one_in(3) {
+        state.fx.xmm[r.below(4) as usize] = r.vector();
+    }
     state.fx.mxcsr = 0x1f80 | if r.one_in(4) { r.next() as u32 & 0x3f } else { 0x20 };
     if r.one_in(10) {
         state.fx.mxcsr ^= r.pick(&[0x40, 0x8000, 0x2000, 0x6000]);
@@ -389,6 +396,9 @@ impl Builder<'_> {
                 | M::Rdrand
                 | M::Rdseed
         );
+        if self.floats && !is_float(insn) {
+            return false;
+        }
         if self.called && (insn.is_stack_instruction() || insn.memory_base() == Register::RSP) {
             return false;
         }
@@ -412,6 +422,82 @@ impl Builder<'_> {
         })
     }
 }
+
+/// Whether it does something to floats, in the first four registers.
+fn is_float(insn: &Instruction) -> bool {
+    let vectors: Vec<Register> = (0..insn.op_count())
+        .filter(|&i| insn.op_kind(i) == OpKind::Register)
+        .map(|i| insn.op_register(i))
+        .filter(|r| r.is_xmm())
+        .collect();
+    let sse = |f: &CpuidFeature| matches!(f, CpuidFeature::SSE | CpuidFeature::SSE2 | CpuidFeature::SSE3);
+    !vectors.is_empty()
+        && vectors.iter().all(|r| r.number() < 4)
+        && insn.cpuid_features().iter().all(sse)
+        && FLOATS.contains(&insn.mnemonic())
+}
+
+/// What programs do to floats.
+const FLOATS: [M; 58] = [
+    M::Addsd,
+    M::Addss,
+    M::Subsd,
+    M::Subss,
+    M::Mulsd,
+    M::Mulss,
+    M::Divsd,
+    M::Divss,
+    M::Sqrtsd,
+    M::Sqrtss,
+    M::Minsd,
+    M::Maxss,
+    M::Comisd,
+    M::Ucomisd,
+    M::Ucomiss,
+    M::Cvtsd2ss,
+    M::Cvtss2sd,
+    M::Cvtsi2sd,
+    M::Cvtsi2ss,
+    M::Cvttsd2si,
+    M::Cvttss2si,
+    M::Addpd,
+    M::Addps,
+    M::Mulpd,
+    M::Mulps,
+    M::Subpd,
+    M::Subps,
+    M::Movsd,
+    M::Movss,
+    M::Movapd,
+    M::Movaps,
+    M::Movups,
+    M::Movupd,
+    M::Movdqa,
+    M::Movq,
+    M::Movd,
+    M::Movhpd,
+    M::Movlpd,
+    M::Movlps,
+    M::Movhps,
+    M::Movddup,
+    M::Unpcklpd,
+    M::Unpcklps,
+    M::Unpckhpd,
+    M::Movlhps,
+    M::Movhlps,
+    M::Punpcklqdq,
+    M::Pxor,
+    M::Xorps,
+    M::Xorpd,
+    M::Andpd,
+    M::Andps,
+    M::Andnpd,
+    M::Orpd,
+    M::Pshufd,
+    M::Shufpd,
+    M::Psubd,
+    M::Movmskpd,
+];
 
 fn is_shift(insn: &Instruction) -> bool {
     matches!(insn.mnemonic(), M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd)

@@ -1,0 +1,282 @@
+//! Which registers are known to hold no denormal number, so that arithmetic on them need not ask.
+//!
+//! What always holds: what an instruction is said to leave known is so after it whichever way its translation took, for
+//! where it is not, translated code is left. What is known when a loop begins was worked out before anything was written;
+//! whoever enters the function there has asked.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
+use wasm_encoder::BlockType;
+
+use super::code::{Block, End, Insn, Set};
+use super::emit::{Emitter, param};
+use super::float::{Calculation, Float, float_of};
+use super::flow::Flow;
+use super::function::Shape;
+use super::graph::Graph;
+use super::lazy::STOP_INTERPRET;
+use super::vector::is_zero;
+
+/// Facts about registers, a bit each: that no lane is denormal, or the lowest is not, as doubles or as singles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clean(u64);
+
+/// Which lanes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lanes {
+    Low,
+    All,
+}
+
+/// The facts there are of a register.
+const KINDS: [(bool, Lanes); 4] = [(false, Lanes::Low), (true, Lanes::Low), (false, Lanes::All), (true, Lanes::All)];
+
+impl Clean {
+    pub(crate) const NOTHING: Self = Self(0);
+    const EVERYTHING: Self = Self(u64::MAX);
+
+    fn fact(register: Register, double: bool, lanes: Lanes) -> u64 {
+        let kind = usize::from(double) + if lanes == Lanes::All { 2 } else { 0 };
+        1 << (kind * 16 + (register.number() & 15))
+    }
+
+    pub(crate) fn has(self, register: Register, double: bool, lanes: Lanes) -> bool {
+        self.0 & Self::fact(register, double, lanes) != 0
+    }
+
+    /// All lanes are the lowest, too.
+    fn with(self, register: Register, double: bool, lanes: Lanes) -> Self {
+        let low = Self::fact(register, double, Lanes::Low);
+        Self(self.0 | low | Self::fact(register, double, lanes))
+    }
+
+    fn with_if(self, so: bool, register: Register, double: bool, lanes: Lanes) -> Self {
+        if so { self.with(register, double, lanes) } else { self }
+    }
+
+    /// Without what is known of XMM registers in `set`.
+    fn without(self, set: Set) -> Self {
+        let registers = set >> 16 & 0xffff;
+        Self(self.0 & !(registers * 0x0001_0001_0001_0001))
+    }
+
+    /// Of registers in `set` only.
+    fn only(self, set: Set) -> Self {
+        self.meet(Self(!self.without(set).0))
+    }
+
+    pub(crate) fn meet(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// With what is known of `from`, known of `to`.
+    fn with_known(self, known: Self, from: Register, to: Register) -> Self {
+        let add = |all: Self, (double, lanes)| all.with_if(known.has(from, double, lanes), to, double, lanes);
+        KINDS.into_iter().fold(self, add)
+    }
+
+    /// What is known after an instruction.
+    pub(crate) fn after(self, insn: &Insn) -> Self {
+        if insn.calls_out {
+            return Self::NOTHING;
+        }
+        let (insn, rest) = (&insn.insn, self.without(insn.writes));
+        match (float_of(insn), xmm(insn, 0)) {
+            (Some(float), _) => self.after_float(insn, float, rest),
+            (None, Some(to)) => self.after_move(insn, to, rest),
+            (None, None) => rest,
+        }
+    }
+
+    fn after_float(self, insn: &Instruction, float: Float, rest: Self) -> Self {
+        use Calculation as C;
+        let double = float.double;
+        let lanes = if float.packed { Lanes::All } else { Lanes::Low };
+        let Some(to) = xmm(insn, 0) else { return rest };
+        let others = self.has(to, double, Lanes::All);
+        match float.calculation {
+            C::Convert | C::ToInteger => rest,
+            C::FromInteger => rest.with(to, double, Lanes::Low).with_if(others, to, double, Lanes::All),
+            _ => {
+                let own = rest.with(to, double, lanes).with_if(others, to, double, Lanes::All);
+                xmm(insn, 1).map_or(own, |source| own.with(source, double, lanes))
+            }
+        }
+    }
+
+    fn after_move(self, insn: &Instruction, to: Register, rest: Self) -> Self {
+        if is_zero(insn) {
+            return rest.with_known(Self::EVERYTHING, to, to);
+        }
+        let Some(from) = xmm(insn, 1) else { return rest };
+        let low = |double| self.has(from, double, Lanes::Low);
+        match copied(insn) {
+            Some(Copied::Whole) => rest.with_known(self, from, to),
+            Some(Copied::Low(double)) => rest.with_if(low(double), to, double, Lanes::Low).with_if(
+                low(double) && self.has(to, double, Lanes::All),
+                to,
+                double,
+                Lanes::All,
+            ),
+            Some(Copied::Alone) => rest.with_if(low(true), to, true, Lanes::All),
+            Some(Copied::Above) => {
+                let own = self.has(to, true, Lanes::Low);
+                rest.with_if(own, to, true, Lanes::Low).with_if(own && low(true), to, true, Lanes::All)
+            }
+            None => rest,
+        }
+    }
+
+    /// What would save a question if it were known before an instruction, given what would after it.
+    fn wanted_before(self, insn: &Insn) -> Self {
+        if insn.calls_out {
+            return Self::NOTHING;
+        }
+        let (insn, mut wanted) = (&insn.insn, self.without(insn.writes));
+        let operands = [xmm(insn, 0), xmm(insn, 1)];
+        if let Some(float) = float_of(insn) {
+            let lanes = if float.packed { Lanes::All } else { Lanes::Low };
+            let asks = match float.calculation {
+                Calculation::FromInteger | Calculation::ToInteger => [None, None],
+                Calculation::Convert | Calculation::SquareRoot => [None, operands[1]],
+                _ => operands,
+            };
+            for register in asks.into_iter().flatten() {
+                wanted.0 |= Self::fact(register, float.double, lanes);
+            }
+        } else if let ([Some(to), Some(from)], Some(Copied::Whole)) = (operands, copied(insn)) {
+            for (double, lanes) in KINDS.into_iter().filter(|&(double, lanes)| self.has(to, double, lanes)) {
+                wanted.0 |= Self::fact(from, double, lanes);
+            }
+        }
+        wanted
+    }
+}
+
+/// What a move between registers moves.
+enum Copied {
+    Whole,
+    /// A low lane, into what is there.
+    Low(bool),
+    /// The low half, and zeros.
+    Alone,
+    /// The low half, above that.
+    Above,
+}
+
+fn copied(insn: &Instruction) -> Option<Copied> {
+    Some(match insn.mnemonic() {
+        M::Movaps | M::Movapd | M::Movdqa | M::Movups | M::Movupd | M::Movdqu => Copied::Whole,
+        M::Movsd => Copied::Low(true),
+        M::Movss => Copied::Low(false),
+        M::Movq => Copied::Alone,
+        M::Unpcklpd | M::Punpcklqdq | M::Movlhps => Copied::Above,
+        _ => return None,
+    })
+}
+
+fn xmm(insn: &Instruction, operand: u32) -> Option<Register> {
+    let is = operand < insn.op_count() && insn.op_kind(operand) == OpKind::Register;
+    is.then(|| insn.op_register(operand)).filter(|r| r.is_xmm())
+}
+
+/// What is known when a loop begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Entered {
+    pub(crate) known: Clean,
+    /// As much of it is so already wherever the loop is come to from other blocks.
+    already: Clean,
+}
+
+/// For each block that is the header of a loop in a region what is known there: as much as would save a question, and is so
+/// whenever the loop goes round, for the rest is asked for before it begins.
+pub(crate) fn at_headers(blocks: &[Block], graph: &Graph, flow: &Flow, entries: &[usize]) -> Vec<Entered> {
+    let nothing = Entered { known: Clean::NOTHING, already: Clean::NOTHING };
+    let mut found = vec![nothing; blocks.len()];
+    if !blocks.iter().flat_map(|b| &b.insns).any(|i| float_of(&i.insn).is_some()) {
+        return found;
+    }
+    let nodes: Vec<usize> = graph.sequence.iter().copied().filter(|&b| b < blocks.len()).collect();
+    let wanted = wanted(blocks, graph, &nodes);
+    let is_header = |b: usize| graph.header[b] == b && flow.is_in_region(b);
+    for &b in &nodes {
+        let known = match (is_header(b), entries.contains(&b)) {
+            (true, _) => wanted[b].only(flow.live_in[b]),
+            (false, true) => Clean::NOTHING,
+            (false, false) => Clean::EVERYTHING,
+        };
+        found[b] = Entered { known, already: Clean::EVERYTHING };
+    }
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for &b in &nodes {
+            let after = match blocks[b].end {
+                End::Call { .. } | End::Rest { .. } | End::Enter { likely: Some(_), .. } => Clean::NOTHING,
+                _ => blocks[b].insns.iter().fold(found[b].known, Clean::after),
+            };
+            for &to in graph.successors[b].iter().filter(|&&to| to < blocks.len()) {
+                let from_outside = is_header(to) && graph.order[b] < graph.order[to];
+                let Entered { known, already } = &mut found[to];
+                let met = if from_outside { already } else { known };
+                changed |= met.meet(after) != *met;
+                *met = met.meet(after);
+            }
+        }
+    }
+    found.iter().enumerate().map(|(b, &entered)| if is_header(b) { entered } else { nothing }).collect()
+}
+
+fn wanted(blocks: &[Block], graph: &Graph, nodes: &[usize]) -> Vec<Clean> {
+    let mut wanted = vec![Clean::NOTHING; blocks.len()];
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for &b in nodes.iter().rev() {
+            let inside = graph.successors[b].iter().filter(|&&to| to < blocks.len());
+            let after = inside.fold(Clean::NOTHING, |all, &to| Clean(all.0 | wanted[to].0));
+            let before = blocks[b].insns.iter().rev().fold(after, Clean::wanted_before);
+            changed |= before != wanted[b];
+            wanted[b] = before;
+        }
+    }
+    wanted
+}
+
+impl Emitter<'_> {
+    /// Asks for what is to be known in a loop, which begins next: whoever comes from other blocks for what they do not know
+    /// already, and whoever enters the function there for all.
+    pub(super) fn ask_who_enters(&mut self, shape: &Shape, header: usize) {
+        let Some(&Entered { known, already }) = shape.clean.get(header) else { return };
+        let number = shape.entries.iter().position(|&e| e == header);
+        let unknown = if number == Some(0) { known } else { Clean(known.0 & !already.0) };
+        let others = number.filter(|&n| n > 0).map(|n| (n, known));
+        for (number, asked) in [(0, unknown)].into_iter().chain(others).filter(|(_, asked)| *asked != Clean::NOTHING) {
+            self.release_temps();
+            self.i().local_get(param::ENTRY).i32_const(number as i32).i32_eq();
+            self.open_if(BlockType::Empty);
+            self.push_some_are_denormal(asked);
+            self.open_rare(BlockType::Empty);
+            let offset = self.function.blocks[header].at;
+            self.stop_at(STOP_INTERPRET, offset, self.flow.dirty_in[header]);
+            self.close();
+            self.close();
+        }
+    }
+
+    /// Pushes whether what should be known is not so.
+    fn push_some_are_denormal(&mut self, known: Clean) {
+        self.i().i32_const(0);
+        for register in (0..16).map(|n| Register::XMM0 + n) {
+            for (double, lanes) in KINDS.into_iter().filter(|&(double, lanes)| known.has(register, double, lanes)) {
+                match lanes {
+                    Lanes::All => self.push_a_lane_is_denormal(register, double),
+                    Lanes::Low => self.push_low_is_denormal(register, double),
+                }
+                self.i().i32_or();
+            }
+        }
+    }
+}
