@@ -61,7 +61,7 @@ impl Emitter<'_> {
             Target::Out(offset) => self.out(offset, true),
         }
         // What follows was not reached from here.
-        (self.block, self.index) = (node, index);
+        (self.block, self.index, self.late) = (node, index, 0);
     }
 
     /// Leaves for a known place: through the jump table, or for the interpreter.
@@ -347,7 +347,7 @@ impl Emitter<'_> {
             self.close();
             self.branch(shape, node, hub);
             self.close();
-            (self.block, self.at, self.index) = (node, at, index);
+            (self.block, self.at, self.index, self.late) = (node, at, index, 0);
             self.pending = pending;
             self.set_known(known);
         }

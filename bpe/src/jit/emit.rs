@@ -87,6 +87,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) clean: Clean,
     /// Registers that are in locals.
     pub(crate) held: Set,
+    /// Those that must be stored where the instruction being written leaves, besides what [`Self::spill`] says.
+    pub(crate) late: Set,
     pub(crate) floats: FloatLocals,
     /// Open blocks, loops and conditionals.
     pub(crate) depth: u32,
@@ -157,6 +159,7 @@ impl<'a> Emitter<'a> {
             temps_used: [0; 5],
             clean: Clean::NOTHING,
             held: 0,
+            late: 0,
             floats,
             depth: 0,
             exits: Vec::new(),
@@ -468,6 +471,7 @@ impl<'a> Emitter<'a> {
     /// Leaves with RIP at the instruction being written, `stop` having been said.
     pub(crate) fn leave(&mut self) {
         let set = self.spill();
+        self.store_registers(self.late);
         let (offset, rip, pending) = (self.at, self.rip, self.pending);
         self.push_address(offset);
         self.i().local_set(rip);
@@ -508,7 +512,7 @@ impl<'a> Emitter<'a> {
     /// others: the fuel then ends up as if nothing had been paid, and as little as can be is different after it, for what an
     /// engine carries where ways meet it may have to move on all of them.
     pub(crate) fn call_out(&mut self, aside: bool) {
-        let set = self.spill();
+        let set = self.spill() | self.late;
         self.store_registers(set);
         let Some(found) = self.function.blocks[self.block].insns.iter().find(|i| i.at() == self.at) else { return };
         let (insn, reads) = (found.insn, found.reads);

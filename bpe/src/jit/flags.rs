@@ -129,7 +129,7 @@ impl Emitter<'_> {
     /// Asks us about the flags: a condition's number, or [`ALL`].
     fn ask(&mut self, what: i32) {
         // They may refer to registers.
-        let registers = self.spill() & 0xffff;
+        let registers = (self.spill() | self.late) & 0xffff;
         self.store_registers(registers);
         self.store_flags();
         let core = self.layout.core as i32;

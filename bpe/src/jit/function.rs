@@ -261,6 +261,11 @@ fn shape_of(
     }
 }
 
+/// Whether the function is entered only once, and its ways to entries part at the root: calls then go straight on.
+fn is_entered_where_dispatched(shape: &Shape, root: usize) -> bool {
+    shape.ways[root].len() > 1 && !shape.loops[root]
+}
+
 impl Emitter<'_> {
     fn function_body(&mut self, shape: &mut Shape) {
         let root = self.graph.root();
@@ -268,7 +273,9 @@ impl Emitter<'_> {
             let level = self.open();
             self.exits.push(Exit { set, tail, level });
         }
-        self.enter(shape);
+        if !is_entered_where_dispatched(shape, root) {
+            self.enter(shape);
+        }
         self.node(shape, root);
         self.i().unreachable();
         self.kind = None;
@@ -332,24 +339,32 @@ impl Emitter<'_> {
 
     /// Looks at the fuel and loads the registers the entry needs.
     fn enter(&mut self, shape: &Shape) {
-        let first = shape.entries[0];
-        let live = self.flow.live_in[first];
-        let others = shape.entries[1..].iter().fold(0, |all, &e| all | self.flow.live_in[e]);
-        if shape.entries.len() > 1 {
-            self.i().local_get(param::ENTRY);
-            self.open_rare(BlockType::Empty);
-            self.load_registers(others);
-            self.or_else();
+        if shape.entries.len() == 1 {
+            return self.enter_first(shape);
         }
+        self.i().local_get(param::ENTRY);
+        self.open_rare(BlockType::Empty);
+        self.load_for_others(shape);
+        self.or_else();
+        self.enter_first(shape);
+        self.close();
+    }
+
+    /// The same at the first entry, where calls enter.
+    fn enter_first(&mut self, shape: &Shape) {
+        let first = shape.entries[0];
         self.is_out_of_fuel();
         self.open_rare(BlockType::Empty);
         let offset = self.function.blocks[first].at;
         self.out_of_fuel(offset, 0);
         self.close();
-        self.load_registers(live);
-        if shape.entries.len() > 1 {
-            self.close();
-        }
+        self.load_registers(self.flow.live_in[first]);
+    }
+
+    /// Loads the registers the others need.
+    fn load_for_others(&mut self, shape: &Shape) {
+        let others = shape.entries[1..].iter().fold(0, |all, &e| all | self.flow.live_in[e]);
+        self.load_registers(others);
     }
 
     fn out_of_fuel(&mut self, offset: i64, set: Set) {
@@ -447,6 +462,17 @@ impl Emitter<'_> {
             labels.push(self.label(level));
         }
         let default = labels[0];
+        if root && is_entered_where_dispatched(shape, node) {
+            self.i().local_get(param::ENTRY);
+            self.open_rare(BlockType::Empty);
+            self.load_for_others(shape);
+            let inside = labels.into_iter().map(|label| label + 1);
+            self.i().local_get(param::ENTRY).br_table(inside.collect::<Vec<_>>(), default + 1);
+            self.close();
+            self.enter_first(shape);
+            self.i().br(default);
+            return;
+        }
         self.i().local_get(param::ENTRY).br_table(labels, default);
         if normal.is_some() {
             self.close();
@@ -520,19 +546,20 @@ impl Emitter<'_> {
             if !kept {
                 self.hold(insn.reads & !FLAGS);
             }
+            self.late = if kept { 0 } else { stores[i].late };
             if i == last && ends {
                 break;
             }
             self.instruction(insn);
             if !kept && !insn.calls_out {
-                self.store_registers(insn.writes & stores[i] & !FLAGS);
+                self.store_registers(insn.writes & stores[i].after & !FLAGS);
             }
             self.held |= insn.writes & !FLAGS;
             self.clean = self.clean.after(insn);
             self.pending += 1;
         }
         if !ends {
-            self.index = block.insns.len();
+            (self.index, self.late) = (block.insns.len(), 0);
         }
         self.release_temps();
         self.terminator(shape, node);

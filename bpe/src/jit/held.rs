@@ -1,18 +1,22 @@
 //! What is known from block to block, and where registers are on the way.
 //!
-//! What always holds: outside regions ([`Flow`](super::flow::Flow)) a register's value is in the processor's state after each
-//! instruction that wrote it, and in its local, too, if it is among those held. So nothing has to be loaded before it is
-//! read, nothing is stored at calls and exits, and where ways meet a register may be forgotten. Flags are different: they
-//! are in locals everywhere, as registers are in regions.
+//! What always holds: outside regions ([`Flow`](super::flow::Flow)) a register's value is in the processor's state after the
+//! last instruction of a block that wrote it, and in its local, too, if it is among those held. So nothing has to be loaded
+//! before it is read, nothing is stored at calls, and where ways meet a register may be forgotten. Between two instructions
+//! of a block that write a register it is late: what leaves there, which hardly ever happens, stores it. Flags are
+//! different: they are in locals everywhere, as registers are in regions.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
+use iced_x86::FlowControl;
+
 use super::clean::Clean;
-use super::code::{Block, FLAGS, Set};
+use super::code::{Block, End, FLAGS, Set};
 use super::emit::Emitter;
 use super::function::Shape;
 use super::lazy::Kind;
+use super::stack::RSP;
 
 /// What is known where control flow meets.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,15 +79,35 @@ impl Emitter<'_> {
     }
 }
 
-/// For each instruction of a block the registers it must store if they are kept in memory: all but those that are written
-/// again before anything can look.
-pub(super) fn stores(block: &Block) -> Vec<Set> {
-    let mut seen = Set::MAX;
-    let mut all = vec![seen; block.insns.len()];
+/// What of registers an instruction stores if they are kept in memory, and what is late when it begins.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Stores {
+    /// The registers to store after it, among those it writes: all but what is written again before the block ends.
+    pub(super) after: Set,
+    /// The registers that were not: whoever leaves stores them.
+    pub(super) late: Set,
+}
+
+/// The same for each of a block's.
+pub(super) fn stores(block: &Block) -> Vec<Stores> {
+    let mut all = vec![Stores::default(); block.insns.len()];
+    let mut wanted = Set::MAX;
     for (i, insn) in block.insns.iter().enumerate().rev() {
-        all[i] = seen;
-        let looks = insn.may_exit || insn.reads & FLAGS != 0 || insn.writes & !insn.kills & FLAGS != 0;
-        seen = if looks { Set::MAX } else { seen & !insn.writes };
+        all[i].after = wanted;
+        let ends = insn.insn.flow_control() != FlowControl::Next;
+        let looks = insn.calls_out || insn.reads & FLAGS != 0 || insn.writes & !insn.kills & FLAGS != 0;
+        // Calls and returns are sure to write RSP, and store it.
+        let written = match block.end {
+            End::Call { .. } | End::Enter { .. } | End::Return | End::Back { .. } if ends => RSP,
+            _ if ends => 0,
+            _ => insn.writes,
+        };
+        wanted = if looks { Set::MAX } else { wanted & !written };
+    }
+    let mut late = 0;
+    for (insn, stores) in block.insns.iter().zip(&mut all) {
+        stores.late = late & !FLAGS;
+        late = late & !insn.writes | insn.writes & !stores.after;
     }
     all
 }
