@@ -280,3 +280,59 @@ impl Emitter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::{Decoder, DecoderOptions};
+
+    use super::*;
+
+    const ADDSD_0_1: &[u8] = &[0xf2, 0x0f, 0x58, 0xc1];
+    const MOVAPD_2_0: &[u8] = &[0x66, 0x0f, 0x28, 0xd0];
+    const MOVSD_0_MEMORY: &[u8] = &[0xf2, 0x0f, 0x10, 0x00];
+    const UNPCKLPD_0_0: &[u8] = &[0x66, 0x0f, 0x14, 0xc0];
+    const XORPS_0_0: &[u8] = &[0x0f, 0x57, 0xc0];
+
+    /// An instruction that writes that vector register.
+    fn insn(bytes: &[u8], register: usize) -> Insn {
+        let insn = Decoder::new(64, bytes, DecoderOptions::NONE).decode();
+        Insn { insn, reads: 0, kills: 0, writes: 1 << (16 + register), may_exit: true, calls_out: false }
+    }
+
+    fn after(all: &[(&[u8], usize)]) -> Clean {
+        all.iter().fold(Clean::NOTHING, |known, &(bytes, register)| known.after(&insn(bytes, register)))
+    }
+
+    #[test]
+    fn a_sum_and_what_it_was_made_of_and_its_copies_are_known() {
+        let known = after(&[(ADDSD_0_1, 0), (MOVAPD_2_0, 2)]);
+        for register in [Register::XMM0, Register::XMM1, Register::XMM2] {
+            assert!(known.has(register, true, Lanes::Low));
+            assert!(!known.has(register, true, Lanes::All) && !known.has(register, false, Lanes::Low));
+        }
+    }
+
+    #[test]
+    fn what_is_loaded_is_not_known_and_twice_the_same_is_as_good_as_once() {
+        let known = after(&[(ADDSD_0_1, 0), (MOVSD_0_MEMORY, 0)]);
+        assert!(!known.has(Register::XMM0, true, Lanes::Low) && known.has(Register::XMM1, true, Lanes::Low));
+        let known = after(&[(ADDSD_0_1, 0), (UNPCKLPD_0_0, 0)]);
+        assert!(known.has(Register::XMM0, true, Lanes::All));
+    }
+
+    #[test]
+    fn zero_is_never_denormal_and_what_calls_out_may_leave_anything() {
+        let known = after(&[(XORPS_0_0, 0)]);
+        assert!(KINDS.iter().all(|&(double, lanes)| known.has(Register::XMM0, double, lanes)));
+        let out = Insn { calls_out: true, ..insn(XORPS_0_0, 0) };
+        assert_eq!(known.after(&out), Clean::NOTHING);
+    }
+
+    #[test]
+    fn operands_are_wanted_until_they_are_written() {
+        let wanted = Clean::NOTHING.wanted_before(&insn(ADDSD_0_1, 0));
+        assert!(wanted.has(Register::XMM0, true, Lanes::Low) && wanted.has(Register::XMM1, true, Lanes::Low));
+        let before = wanted.wanted_before(&insn(MOVSD_0_MEMORY, 0));
+        assert!(!before.has(Register::XMM0, true, Lanes::Low) && before.has(Register::XMM1, true, Lanes::Low));
+    }
+}

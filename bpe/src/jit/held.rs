@@ -111,3 +111,44 @@ pub(super) fn stores(block: &Block) -> Vec<Stores> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use iced_x86::{Decoder, DecoderOptions};
+
+    use super::super::code::Insn;
+    use super::*;
+
+    const RAX: Set = 1;
+
+    fn insn(bytes: &[u8], reads: Set, writes: Set) -> Insn {
+        let insn = Decoder::new(64, bytes, DecoderOptions::NONE).decode();
+        Insn { insn, reads, kills: 0, writes, may_exit: true, calls_out: false }
+    }
+
+    fn block(middle: Insn) -> Block {
+        let push = || insn(&[0x50], RSP | RAX, RSP);
+        let insns = vec![push(), middle, push(), insn(&[0xc3], RSP, RSP)];
+        Block { at: 0, insns, end: End::Return, of_callee: false }
+    }
+
+    #[test]
+    fn a_register_is_stored_by_the_last_that_writes_it_and_late_before() {
+        let mov = insn(&[0x48, 0x8b, 0x00], RAX, RAX);
+        let all = stores(&block(mov));
+        assert_eq!(all.iter().map(|s| s.after & RSP != 0).collect::<Vec<_>>(), [false, false, false, true]);
+        assert_eq!(all.iter().map(|s| s.late).collect::<Vec<_>>(), [0, RSP, RSP, RSP]);
+        assert_ne!(all[1].after & RAX, 0);
+    }
+
+    #[test]
+    fn what_looks_at_all_registers_finds_them_stored() {
+        let mut other = insn(&[0x0f, 0xa2], RAX, RAX);
+        other.calls_out = true;
+        let all = stores(&block(other));
+        assert_ne!(all[0].after & RSP, 0);
+        assert_eq!(all[1].late, 0);
+    }
+}
