@@ -1,7 +1,8 @@
 //! `aurora bench cpu`: the same static programs on the host, in Aurora's machines, in QEMU, and built for 32 bits in v86.
 //!
-//! What always holds: columns take turns, a test at a time, so that whatever else the host does hits all of them; the
-//! median of the rounds counts; and every column must come to the result the same file has on the host.
+//! What always holds: columns take turns, a test at a time, so that whatever else the host does hits all of them; each
+//! round's rates are compared with that round's native ones, and the median of these ratios counts; the first round is the
+//! cold pass, and counts for that alone; and every column must come to the result the same file has on the host.
 
 mod programs;
 mod report;
@@ -21,8 +22,10 @@ use crate::{image, project, setup, ui};
 
 use programs::{Programs, Row};
 
-/// How often each test runs in each column. The first time in a machine is its cold pass.
-const ROUNDS: usize = 3;
+/// How often each test runs in each column: cold, and then as often as the median of a noisy host's figures needs.
+const ROUNDS: usize = 1 + 5;
+/// In how many fresh machines a short program runs for the first time.
+const FIRST_RUNS: usize = 3;
 /// The longest a test may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -109,7 +112,7 @@ fn columns(programs: &Programs, archive: &[u8]) -> Result<Vec<Column>> {
 /// The first run of a program of some 50 ms, each in a machine that has run nothing yet.
 fn first_runs(programs: &Programs, archive: &[u8]) -> Result<Vec<(&'static str, Vec<Duration>)>> {
     let mut all = vec![("native", Vec::new()), ("Chromium", Vec::new()), ("Node", Vec::new())];
-    for _ in 0..ROUNDS {
+    for _ in 0..FIRST_RUNS {
         for (at, kind) in [None, Some(Kind::Browser), Some(Kind::Node)].into_iter().enumerate() {
             let fresh = kind.map(|kind| machine(kind, archive)).transpose()?;
             let start = Instant::now();

@@ -13,7 +13,7 @@ use crate::{build, setup};
 pub(super) fn write(rows: &[Row], columns: &[Column], figures: &Figures) -> Result<String> {
     let mut text = String::from(
         "# Processor-bound programs\n\nWritten by `aurora bench cpu`: slowdown against native (bigger is slower), the \
-         median of the rounds; in brackets the machine's first, cold pass. Native is the x86-64 program in every column; \
+         median of the rounds after the first; in brackets the first, cold pass. Native is the x86-64 program in every column; \
          v86 runs the same source built for 32 bits with SSE2.\n\n",
     );
     for line in versions() {
@@ -36,7 +36,7 @@ fn table(rows: &[Row], columns: &[Column], figures: &Figures) -> Result<String> 
     }
     write!(text, "| **geometric mean** | |")?;
     for mean in &means[1..] {
-        write!(text, " **{:.1}** ({:.1}) |", mean.of(mean.warm), mean.of(mean.cold))?;
+        write!(text, " **{:.2}** ({:.2}) |", mean.of(mean.warm), mean.of(mean.cold))?;
     }
     writeln!(text)?;
     for (at, row) in others {
@@ -71,20 +71,26 @@ fn line(
     mut means: Option<&mut Vec<Mean>>,
 ) -> Result<()> {
     let of = |column: usize| figures.rates.get(&(at, column)).map_or(&[][..], |r| r);
-    let native = median(of(0));
+    let native = median(of(0).get(1..).unwrap_or_default());
     write!(text, "| {} | {} |", row.name, short(native))?;
     for column in 1..columns.len() {
         let Some(&first) = of(column).first() else {
             write!(text, " |")?;
             continue;
         };
-        let (warm, cold) = (native / median(of(column)), native / first);
+        let (warm, cold) = (times(of(0), of(column)), native / first);
         if let Some(means) = &mut means {
             means[column].add(warm, cold);
         }
         write!(text, " {warm:.1} ({cold:.1}) |")?;
     }
     Ok(writeln!(text)?)
+}
+
+/// How many times as fast the one is as the other: the median of the rounds after the first, the cold one.
+fn times(one: &[f64], other: &[f64]) -> f64 {
+    let rounds: Vec<f64> = one.iter().zip(other).skip(1).map(|(one, other)| one / other).collect();
+    median(&rounds)
 }
 
 /// How much faster each column is than v86, on the rows both have.
@@ -95,7 +101,7 @@ fn against_v86(rows: &[Row], columns: &[Column], figures: &Figures) -> Result<St
         let mut mean = Mean::default();
         for row in rows.iter().enumerate().filter(|(_, row)| row.counts).map(|(row, _)| row) {
             if let (Some(ours), Some(theirs)) = (figures.rates.get(&(row, at)), figures.rates.get(&(row, rival))) {
-                mean.add(median(ours) / median(theirs), 1.0);
+                mean.add(times(ours, theirs), 1.0);
             }
         }
         let separator = if text.is_empty() { "\nTimes v86's speed, on the rows it has:" } else { "," };
