@@ -64,6 +64,22 @@ impl Processor {
         place
     }
 
+    /// An access that faulted is about to be tried again. A block that begins there, in the middle of another, does not get
+    /// hotter by that: a way into the middle of a loop, from which hardly anything is done, makes the loop slower.
+    pub(crate) fn try_again(&mut self) {
+        if self.jit.is_none() || self.eager || self.stress.is_some() {
+            return;
+        }
+        // Whatever is wrong with the address is found out when it is executed.
+        let Ok(block) = self.lookup() else { return };
+        // SAFETY: lookups give blocks that `self.blocks` owns, and nothing was dropped since.
+        let block = unsafe { &*block };
+        let patience = block.patience.get();
+        if patience != FOREVER {
+            block.patience.set(patience.saturating_add(1).min(FOREVER - 1));
+        }
+    }
+
     /// Puts off the translation of a block, each time for longer.
     fn wait(&mut self, block: &Block) {
         let waited = block.waited.get();

@@ -36,6 +36,8 @@ struct Space {
     stamp: u64,
     /// Pages such ways lead through, and perhaps others.
     pages: BTreeSet<u64>,
+    /// Where an access faulted that has not been tried again.
+    faulted: Option<u64>,
 }
 
 /// One virtual processor, with its caches.
@@ -129,7 +131,14 @@ impl Processor {
         self.core.load_context(cpu);
         self.core.fuel = given;
         self.stepping = false;
+        let known = self.spaces.get_mut(&space.id);
+        if known.is_some_and(|known| known.faulted.take() == Some(self.core.rip)) {
+            self.try_again();
+        }
         let trap = self.execute(env);
+        if let (Trap::PageFault(_), Some(known)) = (&trap, self.spaces.get_mut(&space.id)) {
+            known.faulted = Some(self.core.rip);
+        }
         self.core.store_context(cpu);
         let used = given - self.core.fuel;
         self.statistics.retired += used;
@@ -200,7 +209,7 @@ impl Processor {
             self.next_asid = 1;
         }
         let known = self.spaces.entry(space.id).or_insert_with(|| {
-            let new = Space { asid: self.next_asid, stamp: self.next_stamp, pages: BTreeSet::new() };
+            let new = Space { asid: self.next_asid, stamp: self.next_stamp, pages: BTreeSet::new(), faulted: None };
             self.next_asid += 1;
             self.next_stamp += 1;
             new
@@ -430,7 +439,7 @@ impl Processor {
     }
 
     /// The block at RIP, decoded if need be.
-    fn lookup(&mut self) -> Result<*const Block, Trap> {
+    pub(crate) fn lookup(&mut self) -> Result<*const Block, Trap> {
         let rip = self.core.rip;
         self.core.set(slot::PAGE, rip & !(PAGE_SIZE - 1));
         if let Some(block) = self.blocks.jump(rip, self.stamp) {

@@ -348,6 +348,7 @@ impl Jit {
                     && !functions.iter().any(|f| f.start() == target)
                     && let Some(mut function) = discovery.function(&[target])
                 {
+                    nests::separate(&mut function);
                     discovery.take_in_callees(&mut function);
                     functions.push(function);
                 }
