@@ -36,8 +36,6 @@ struct Space {
     stamp: u64,
     /// Pages such ways lead through, and perhaps others.
     pages: BTreeSet<u64>,
-    /// Where an access faulted that has not been tried again.
-    faulted: Option<u64>,
 }
 
 /// One virtual processor, with its caches.
@@ -52,6 +50,8 @@ pub struct Processor {
     next_stamp: u64,
     /// All spaces get new stamps when these are used up.
     last_stamp: u64,
+    /// Where an access faulted last, until it is tried again.
+    faulted: Option<(SpaceId, u64)>,
     /// `PhysMemory::code_writes` when blocks were last known to be right.
     code_writes: u64,
     pub(crate) statistics: Statistics,
@@ -83,6 +83,7 @@ impl Processor {
             next_asid: 1,
             next_stamp: 1,
             last_stamp: STAMPS,
+            faulted: None,
             statistics: Statistics::default(),
             stepping: false,
             jit: None,
@@ -131,13 +132,13 @@ impl Processor {
         self.core.load_context(cpu);
         self.core.fuel = given;
         self.stepping = false;
-        let known = self.spaces.get_mut(&space.id);
-        if known.is_some_and(|known| known.faulted.take() == Some(self.core.rip)) {
+        if self.faulted == Some((space.id, self.core.rip)) {
+            self.faulted = None;
             self.try_again();
         }
         let trap = self.execute(env);
-        if let (Trap::PageFault(_), Some(known)) = (&trap, self.spaces.get_mut(&space.id)) {
-            known.faulted = Some(self.core.rip);
+        if matches!(trap, Trap::PageFault(_)) {
+            self.faulted = Some((space.id, self.core.rip));
         }
         self.core.store_context(cpu);
         let used = given - self.core.fuel;
@@ -209,7 +210,7 @@ impl Processor {
             self.next_asid = 1;
         }
         let known = self.spaces.entry(space.id).or_insert_with(|| {
-            let new = Space { asid: self.next_asid, stamp: self.next_stamp, pages: BTreeSet::new(), faulted: None };
+            let new = Space { asid: self.next_asid, stamp: self.next_stamp, pages: BTreeSet::new() };
             self.next_asid += 1;
             self.next_stamp += 1;
             new

@@ -30,6 +30,12 @@ pub(crate) enum Lanes {
     All,
 }
 
+impl Lanes {
+    fn all_if(so: bool) -> Self {
+        if so { Self::All } else { Self::Low }
+    }
+}
+
 /// The facts there are of a register.
 const KINDS: [(bool, Lanes); 4] = [(false, Lanes::Low), (true, Lanes::Low), (false, Lanes::All), (true, Lanes::All)];
 
@@ -92,17 +98,13 @@ impl Clean {
 
     fn after_float(self, insn: &Instruction, float: Float, rest: Self) -> Self {
         use Calculation as C;
-        let double = float.double;
-        let lanes = if float.packed { Lanes::All } else { Lanes::Low };
+        let Float { double, packed, .. } = float;
         let Some(to) = xmm(insn, 0) else { return rest };
-        let others = self.has(to, double, Lanes::All);
-        match float.calculation {
-            C::Convert | C::ToInteger => rest,
-            C::FromInteger => rest.with(to, double, Lanes::Low).with_if(others, to, double, Lanes::All),
-            _ => {
-                let own = rest.with(to, double, lanes).with_if(others, to, double, Lanes::All);
-                xmm(insn, 1).map_or(own, |source| own.with(source, double, lanes))
-            }
+        let own = rest.with(to, double, Lanes::all_if(packed || self.has(to, double, Lanes::All)));
+        match (float.calculation, xmm(insn, 1)) {
+            (C::Convert | C::ToInteger, _) => rest,
+            (C::FromInteger, _) | (_, None) => own,
+            (_, Some(source)) => own.with(source, double, Lanes::all_if(packed)),
         }
     }
 
@@ -114,17 +116,11 @@ impl Clean {
         let low = |double| self.has(from, double, Lanes::Low);
         match copied(insn) {
             Some(Copied::Whole) => rest.with_known(self, from, to),
-            Some(Copied::Low(double)) => rest.with_if(low(double), to, double, Lanes::Low).with_if(
-                low(double) && self.has(to, double, Lanes::All),
-                to,
-                double,
-                Lanes::All,
-            ),
-            Some(Copied::Alone) => rest.with_if(low(true), to, true, Lanes::All),
-            Some(Copied::Above) => {
-                let own = self.has(to, true, Lanes::Low);
-                rest.with_if(own, to, true, Lanes::Low).with_if(own && low(true), to, true, Lanes::All)
+            Some(Copied::Low(double)) => {
+                rest.with_if(low(double), to, double, Lanes::all_if(self.has(to, double, Lanes::All)))
             }
+            Some(Copied::Alone) => rest.with_if(low(true), to, true, Lanes::All),
+            Some(Copied::Above) => rest.with_if(self.has(to, true, Lanes::Low), to, true, Lanes::all_if(low(true))),
             None => rest,
         }
     }
@@ -137,7 +133,7 @@ impl Clean {
         let (insn, mut wanted) = (&insn.insn, self.without(insn.writes));
         let operands = [xmm(insn, 0), xmm(insn, 1)];
         if let Some(float) = float_of(insn) {
-            let lanes = if float.packed { Lanes::All } else { Lanes::Low };
+            let lanes = Lanes::all_if(float.packed);
             let asks = match float.calculation {
                 Calculation::FromInteger | Calculation::ToInteger => [None, None],
                 Calculation::Convert | Calculation::SquareRoot => [None, operands[1]],
