@@ -4,6 +4,7 @@
 //! round's rates are compared with that round's native ones, and the median of these ratios counts; the first round is the
 //! cold pass, and counts for that alone; and every column must come to the result the same file has on the host.
 
+mod first;
 mod programs;
 mod report;
 
@@ -24,8 +25,6 @@ use programs::{Programs, Row};
 
 /// How often each test runs in each column: cold, and then as often as the median of a noisy host's figures needs.
 const ROUNDS: usize = 1 + 5;
-/// In how many fresh machines a short program runs for the first time.
-const FIRST_RUNS: usize = 3;
 /// The longest a test may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -55,8 +54,8 @@ struct Said {
 struct Figures {
     /// Rates by row and column, a round after the other.
     rates: BTreeMap<(usize, usize), Vec<f64>>,
-    /// How long the first run of a short program took: on the host, and in fresh machines.
-    first: Vec<(&'static str, Vec<Duration>)>,
+    /// What the first runs of short programs took.
+    first: Vec<first::Took>,
 }
 
 /// Measures and writes the report.
@@ -80,7 +79,8 @@ pub fn run() -> Result<()> {
         }
         ui::say(&format!("round {} of {ROUNDS}", round + 1));
     }
-    let figures = Figures { rates, first: first_runs(&programs, &archive)? };
+    let first = first::measure(&programs, &archive, &rows)?;
+    let figures = Figures { rates, first };
     let report = report::write(&rows, &columns, &figures)?;
     let path = project::root().join("bench/RESULTS.md");
     project::write_whole(&path, report.as_bytes())?;
@@ -107,23 +107,6 @@ fn columns(programs: &Programs, archive: &[u8]) -> Result<Vec<Column>> {
         Column { name: "qemu-x86_64", place: Place::Qemu(setup::qemu_user()?), scale: 0.2 },
         Column { name: "v86", place: Place::V86(Box::new(RefCell::new(v86))), scale: 0.1 },
     ])
-}
-
-/// The first run of a program of some 50 ms, each in a machine that has run nothing yet.
-fn first_runs(programs: &Programs, archive: &[u8]) -> Result<Vec<(&'static str, Vec<Duration>)>> {
-    let mut all = vec![("native", Vec::new()), ("Chromium", Vec::new()), ("Node", Vec::new())];
-    for _ in 0..FIRST_RUNS {
-        for (at, kind) in [None, Some(Kind::Browser), Some(Kind::Node)].into_iter().enumerate() {
-            let fresh = kind.map(|kind| machine(kind, archive)).transpose()?;
-            let start = Instant::now();
-            match &fresh {
-                None => programs.short_natively()?,
-                Some(machine) => drop(in_machine(machine, &Programs::short())?),
-            }
-            all[at].1.push(start.elapsed());
-        }
-    }
-    Ok(all)
 }
 
 /// What a program in a machine says.

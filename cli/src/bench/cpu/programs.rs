@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::{Said, image, project, setup, ui};
 use crate::bench::v86;
@@ -40,8 +40,6 @@ const SCRIPTS: [(&str, &str, f64, bool); 3] = [
 
 /// Tests of `bench.c` that measure kernels.
 const KERNEL: [&str; 7] = ["getppid", "write1", "pipe", "fork", "exec", "open", "mmap"];
-/// What a person may run first: many things, each briefly.
-const SHORT: [&str; 9] = ["/bench", "-s", "0.04", "interp", "sha256", "qsort", "strings", "nbody", "core"];
 
 /// Where the programs are on the host. Inside they are in the root, and busybox in `/bin`.
 pub(super) struct Programs {
@@ -144,16 +142,9 @@ impl Programs {
         row.parse(scale, &out.stdout, start.elapsed())
     }
 
-    /// A program of some 50 ms.
-    pub(super) fn short() -> Vec<String> {
-        SHORT.map(str::to_owned).to_vec()
-    }
-
-    /// The same on the host.
-    pub(super) fn short_natively(&self) -> Result<()> {
-        let status = Command::new(self.wide.join("bench")).args(&SHORT[1..]).output()?.status;
-        ensure!(status.success(), "the program failed: {status}");
-        Ok(())
+    /// Where one of our programs is on the host.
+    pub(super) fn path(&self, program: &str) -> String {
+        self.wide.join(program).to_string_lossy().into_owned()
     }
 }
 

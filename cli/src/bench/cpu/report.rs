@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{Column, Figures, Row};
+use super::{Column, Figures, Row, first};
 use crate::bench::report::{median, short, versions};
 use crate::{build, setup};
 
@@ -20,8 +20,8 @@ pub(super) fn write(rows: &[Row], columns: &[Column], figures: &Figures) -> Resu
         writeln!(text, "- {line}")?;
     }
     text.push_str(&table(rows, columns, figures)?);
-    writeln!(text, "\n{}", first_runs(figures))?;
     writeln!(text, "\n{}", size()?)?;
+    write!(text, "\n{}", first::table(&figures.first)?)?;
     Ok(text)
 }
 
@@ -109,18 +109,6 @@ fn against_v86(rows: &[Row], columns: &[Column], figures: &Figures) -> Result<St
     }
     writeln!(text, ".")?;
     Ok(text)
-}
-
-fn first_runs(figures: &Figures) -> String {
-    let each: Vec<String> = figures
-        .first
-        .iter()
-        .map(|(name, times)| {
-            let milliseconds: Vec<f64> = times.iter().map(|t| t.as_secs_f64() * 1000.0).collect();
-            format!("{name} {:.0} ms", median(&milliseconds))
-        })
-        .collect();
-    format!("The first run, in a fresh machine, of a program of many parts that takes some 50 ms: {}.", each.join(", "))
 }
 
 /// What a page has to load of us.
