@@ -10,6 +10,9 @@ use crate::core::Core;
 use crate::op::{Op, Stop};
 use crate::width::{Plain, Width};
 
+/// Bytes of the largest plain type, a YMM register.
+const LARGEST: usize = 32;
+
 /// A range of guest memory found in the host's: one or two pieces.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
@@ -60,9 +63,9 @@ impl Core {
     #[inline(never)]
     fn load_slow<T: Plain>(&mut self, op: &Op, addr: u64) -> Result<T, Stop> {
         let span = self.span(op, addr, size_of::<T>(), Access::Read)?;
-        let mut bytes = [0u8; 16];
+        let mut bytes = [0u8; LARGEST];
         span.read(&mut bytes[..size_of::<T>()]);
-        // SAFETY: `T` is plain and at most 16 bytes.
+        // SAFETY: `T` is plain and at most this large.
         Ok(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
     }
 
@@ -83,8 +86,8 @@ impl Core {
     #[inline(never)]
     fn store_slow<T: Plain>(&mut self, op: &Op, addr: u64, value: T) -> Result<(), Stop> {
         let span = self.span(op, addr, size_of::<T>(), Access::Write)?;
-        let mut bytes = [0u8; 16];
-        // SAFETY: `T` is plain and at most 16 bytes.
+        let mut bytes = [0u8; LARGEST];
+        // SAFETY: `T` is plain and at most this large.
         unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
         span.write(&bytes[..size_of::<T>()]);
         Ok(())

@@ -31,13 +31,14 @@ struct State {
     rip: u64,
     rflags: u64,
     fx: FxState,
+    ymm_high: [u128; 16],
 }
 
 impl State {
     fn of(core: &Core) -> Self {
         let mut gpr = [0; 16];
         gpr.copy_from_slice(&core.regs[..16]);
-        Self { gpr, rip: core.rip, rflags: core.rflags(), fx: core.fx.clone() }
+        Self { gpr, rip: core.rip, rflags: core.rflags(), fx: core.fx.clone(), ymm_high: core.ymm_high }
     }
 
     fn restore(&self, core: &mut Core) {
@@ -45,6 +46,7 @@ impl State {
         core.rip = self.rip;
         core.set_rflags(self.rflags);
         core.fx.clone_from(&self.fx);
+        core.ymm_high = self.ymm_high;
     }
 
     /// The first difference from what is right, flags that are `undefined` aside.
@@ -61,6 +63,11 @@ impl State {
         for (n, (have, right)) in self.fx.xmm.iter().zip(&right.fx.xmm).enumerate() {
             if have != right {
                 return Some(format!("XMM{n} is {have:x}, not {right:x}"));
+            }
+        }
+        for (n, (have, right)) in self.ymm_high.iter().zip(&right.ymm_high).enumerate() {
+            if have != right {
+                return Some(format!("the upper half of YMM{n} is {have:x}, not {right:x}"));
             }
         }
         (self.fx != right.fx).then(|| format!("x87 state or MXCSR is {:?}, not {:?}", self.fx, right.fx))

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use aurora_machine::{Exception, FxState, PhysAddr, PhysMemory, Trap, UserContext};
+use aurora_machine::{Exception, ExtendedState, FxState, PhysAddr, PhysMemory, Trap, UserContext};
 
 use crate::check::Journal;
 use crate::flags::{Flags, STATUS};
@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) request: Request,
     /// x87, MMX and SSE registers, the x87 ones in physical order.
     pub(crate) fx: FxState,
+    /// The upper halves of the YMM registers.
+    pub(crate) ymm_high: [u128; 16],
     /// Cached translations.
     pub(crate) tlb: Tlb,
     /// Physical memory.
@@ -73,6 +75,7 @@ impl Core {
             code_frame: PhysAddr(0),
             request: Request::Tsc,
             fx: FxState::new(),
+            ymm_high: [0; 16],
             tlb: Tlb::new(),
             memory,
             exchange: Exchange::new(),
@@ -88,6 +91,8 @@ impl Core {
         self.rip = cpu.rip;
         self.set_rflags(cpu.rflags);
         self.set_fx_image(&cpu.fx);
+        let in_use = cpu.extended.header[0] & ExtendedState::AVX != 0;
+        self.ymm_high = if in_use { cpu.extended.ymm_high } else { [0; 16] };
     }
 
     /// Gives them back.
@@ -98,6 +103,11 @@ impl Core {
         cpu.rip = self.rip;
         cpu.rflags = self.rflags();
         cpu.fx = self.fx_image();
+        cpu.extended = ExtendedState::new();
+        if self.ymm_high != [0; 16] {
+            cpu.extended.header[0] = ExtendedState::X87_SSE | ExtendedState::AVX;
+            cpu.extended.ymm_high = self.ymm_high;
+        }
     }
 
     /// The x87 and SSE state as `FXSAVE` has it: the x87 registers in stack order.

@@ -1,6 +1,6 @@
 //! What `CPUID` says. Only what works is announced.
 
-use crate::vector::xsave::{AREA, COMPONENTS};
+use crate::vector::xsave::{AREA, COMPONENTS, HALVES, HALVES_AT};
 
 /// The brand string.
 pub(crate) const BRAND: &str = "Aurora BPE/U";
@@ -61,6 +61,7 @@ pub(crate) fn leaf(leaf: u32, subleaf: u32) -> [u32; 4] {
         (7, 0) => [0, STRUCTURED_EBX, 0, 0],
         (0xd, 0) => [COMPONENTS as u32, AREA as u32, AREA as u32, 0],
         (0xd, 1) => [XSAVE_EAX, AREA as u32, 0, 0],
+        (0xd, 2) => [HALVES as u32, HALVES_AT as u32, 0, 0],
         (0x8000_0000, _) => [HIGHEST_EXTENDED, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
         (0x8000_0001, _) => [SIGNATURE, 0, EXTENDED_ECX, EXTENDED_EDX],
         (0x8000_0002..=0x8000_0004, _) => {

@@ -17,6 +17,7 @@ use crate::ops::system;
 use crate::statistics::Statistics;
 use crate::stress::{Drop, Stress};
 use crate::tlb::ASIDS;
+use crate::vector::xsave;
 
 /// What a processor takes from the machine around it.
 pub trait Environment {
@@ -193,6 +194,9 @@ impl Processor {
         let (modules, bytes) = self.jit.as_ref().map_or((0, 0), Jit::size);
         Statistics { modules, bytes, ..self.statistics }
     }
+
+    /// The components of extended state there are, as `XCR0` has them.
+    pub const EXTENDED_FEATURES: u64 = xsave::COMPONENTS;
 
     /// The processor's name, the same as `CPUID` gives.
     pub fn name() -> &'static str {

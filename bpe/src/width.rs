@@ -54,3 +54,5 @@ unsafe impl Plain for u32 {}
 unsafe impl Plain for u64 {}
 // SAFETY: as above.
 unsafe impl Plain for u128 {}
+// SAFETY: as above.
+unsafe impl Plain for [u128; 2] {}

@@ -29,6 +29,10 @@ impl Env {
             }
             _ => self.operands(a, b),
         }
+        self.add_finite_or_zero(format, a, b)
+    }
+
+    fn add_finite_or_zero(&mut self, format: Format, a: Float, b: Float) -> Float {
         match (a.class, b.class) {
             (Class::Zero, Class::Zero) if a.sign == b.sign => a,
             (Class::Zero, Class::Zero) => Float::zero(self.rounding == Rounding::Down),
@@ -78,6 +82,60 @@ impl Env {
                 self.normalise(format, sign, a.exponent + b.exponent + 1, product)
             }
         }
+    }
+
+    /// `a * b + c`, or `- c`, rounded once; with `negates` the product is negated. What there is of each must fit 53 bits.
+    pub(crate) fn multiply_add(
+        &mut self,
+        format: Format,
+        [a, b, c]: [Float; 3],
+        negates: bool,
+        subtracts: bool,
+    ) -> Float {
+        if let Some(nan) = self.nan_of_three(a, b, c) {
+            return nan;
+        }
+        let sign = (a.sign != b.sign) != negates;
+        let c = if subtracts { c.negated() } else { c };
+        let infinite = |v: Float| v.class == Class::Infinity;
+        let product_is_infinite = infinite(a) || infinite(b);
+        if product_is_infinite && (a.is_zero() || b.is_zero() || infinite(c) && c.sign != sign) {
+            return self.invalid();
+        }
+        self.operands(a, b);
+        self.operands(c, c);
+        match c.class {
+            _ if product_is_infinite => Float::infinity(sign),
+            Class::Infinity => c,
+            _ if a.is_zero() || b.is_zero() => self.add_finite_or_zero(format, Float::zero(sign), c),
+            _ => {
+                let product = u128::from(a.significand) * u128::from(b.significand);
+                self.add_to_product(format, sign, a.exponent + b.exponent + 1, product, c)
+            }
+        }
+    }
+
+    /// `product / 2^127 * 2^exponent + c`, where the product has at most 106 bits, from bit 126 or 127 down.
+    fn add_to_product(&mut self, format: Format, sign: bool, exponent: i32, product: u128, c: Float) -> Float {
+        if c.is_zero() {
+            return self.normalise(format, sign, exponent, product);
+        }
+        let shift = product.leading_zeros();
+        let (product, exponent) = (product << shift, exponent - shift as i32);
+        let addend = u128::from(c.significand) << 64;
+        let larger = (exponent, product) > (c.exponent, addend);
+        let (large, small) = if larger { (product, addend) } else { (addend, product) };
+        let (top, top_sign) = if larger { (exponent, sign) } else { (c.exponent, c.sign) };
+        // One bit on top for the carry.
+        let high = large >> 1;
+        let low = shift_right_sticky(small >> 1, exponent.abs_diff(c.exponent));
+        if sign == c.sign {
+            return self.normalise(format, top_sign, top + 1, high + low);
+        }
+        if high == low {
+            return Float::zero(self.rounding == Rounding::Down);
+        }
+        self.normalise(format, top_sign, top + 1, high - low)
     }
 
     pub(crate) fn divide(&mut self, format: Format, a: Float, b: Float) -> Float {

@@ -1,4 +1,4 @@
-//! The three formats, read and written.
+//! The formats, read and written.
 
 use super::{Class, Env, Float};
 
@@ -13,11 +13,12 @@ pub(crate) struct Format {
     pub(crate) greatest: i32,
 }
 
+pub(crate) const F16: Format = Format { precision: 11, least: -14, greatest: 15 };
 pub(crate) const F32: Format = Format { precision: 24, least: -126, greatest: 127 };
 pub(crate) const F64: Format = Format { precision: 53, least: -1022, greatest: 1023 };
 pub(crate) const F80: Format = Format { precision: 64, least: -16382, greatest: 16383 };
 
-/// The bits of a single- or double-precision number.
+/// The bits of a half-, single- or double-precision number.
 pub(crate) trait Packed: Copy + PartialEq + 'static {
     const FORMAT: Format;
     /// Bits of the stored fraction.
@@ -26,6 +27,17 @@ pub(crate) trait Packed: Copy + PartialEq + 'static {
     const BITS: u32;
     fn bits(self) -> u64;
     fn from_bits(bits: u64) -> Self;
+}
+
+impl Packed for u16 {
+    const FORMAT: Format = F16;
+    const BITS: u32 = 16;
+    fn bits(self) -> u64 {
+        self.into()
+    }
+    fn from_bits(bits: u64) -> Self {
+        bits as u16
+    }
 }
 
 impl Packed for u32 {

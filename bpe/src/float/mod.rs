@@ -9,7 +9,7 @@ mod format;
 mod integer;
 
 pub(crate) use arithmetic::partial_remainder;
-pub(crate) use format::{F32, F64, F80, Format, Packed, pack, pack80, unpack, unpack80};
+pub(crate) use format::{F16, F32, F64, F80, Format, Packed, pack, pack80, unpack, unpack80};
 
 /// Invalid operation.
 pub(crate) const INVALID: u8 = 1;
@@ -261,6 +261,15 @@ impl Env {
             (true, _) => a,
             _ => b,
         };
+        Some(first.quieted())
+    }
+
+    /// The same of three operands, of which the first two are multiplied.
+    pub(crate) fn nan_of_three(&mut self, a: Float, b: Float, c: Float) -> Option<Float> {
+        let first = [a, b, c].into_iter().find(Float::is_nan)?;
+        if [a, b, c].iter().any(Float::is_signaling) {
+            self.raise(INVALID);
+        }
         Some(first.quieted())
     }
 

@@ -7,7 +7,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic as M, Register};
 use wasm_encoder::BlockType;
 
 use super::code::{Block, End, Insn, Set};
@@ -17,11 +17,14 @@ use super::flow::Flow;
 use super::function::Shape;
 use super::graph::Graph;
 use super::lazy::STOP_INTERPRET;
+use super::operands::{halves, upper_of};
 use super::vector::is_zero;
+use crate::lower::legacy::legacy;
+use crate::lower::vex::is_vex;
 
 /// Facts about registers, a bit each: that no lane is denormal, or the lowest is not, as doubles or as singles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Clean(u64);
+pub(crate) struct Clean(u128);
 
 /// Which lanes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,11 +44,11 @@ const KINDS: [(bool, Lanes); 4] = [(false, Lanes::Low), (true, Lanes::Low), (fal
 
 impl Clean {
     pub(crate) const NOTHING: Self = Self(0);
-    const EVERYTHING: Self = Self(u64::MAX);
+    const EVERYTHING: Self = Self(u128::MAX);
 
-    fn fact(register: Register, double: bool, lanes: Lanes) -> u64 {
+    fn fact(register: Register, double: bool, lanes: Lanes) -> u128 {
         let kind = usize::from(double) + if lanes == Lanes::All { 2 } else { 0 };
-        1 << (kind * 16 + (register.number() & 15))
+        1 << (kind * 32 + (register.number() & 31))
     }
 
     pub(crate) fn has(self, register: Register, double: bool, lanes: Lanes) -> bool {
@@ -62,10 +65,10 @@ impl Clean {
         if so { self.with(register, double, lanes) } else { self }
     }
 
-    /// Without what is known of XMM registers in `set`.
+    /// Without what is known of vector registers in `set`.
     fn without(self, set: Set) -> Self {
-        let registers = set >> 16 & 0xffff;
-        Self(self.0 & !(registers * 0x0001_0001_0001_0001))
+        let registers = u128::from(set >> 16 & 0xffff_ffff);
+        Self(self.0 & !(registers | registers << 32 | registers << 64 | registers << 96))
     }
 
     /// Of registers in `set` only.
@@ -89,38 +92,50 @@ impl Clean {
             return Self::NOTHING;
         }
         let (insn, rest) = (&insn.insn, self.without(insn.writes));
-        match (float_of(insn), xmm(insn, 0)) {
-            (Some(float), _) => self.after_float(insn, float, rest),
-            (None, Some(to)) => self.after_move(insn, to, rest),
-            (None, None) => rest,
+        let mut known = match float_of(insn) {
+            Some(float) => halves(insn).fold(rest, |known, half| self.after_float(float, half, known)),
+            None => halves(insn).fold(rest, |known, half| self.after_move(insn, half, known)),
+        };
+        // What VEX leaves above a lower half are zeros.
+        if is_vex(insn)
+            && halves(insn).count() == 1
+            && let Some([Some(to), ..]) = halves(insn).next()
+        {
+            known = known.with_known(Self::EVERYTHING, to, upper_of(to));
         }
+        known
     }
 
-    fn after_float(self, insn: &Instruction, float: Float, rest: Self) -> Self {
+    fn after_float(self, float: Float, [to, first, last]: [Option<Register>; 3], known: Self) -> Self {
         use Calculation as C;
         let Float { double, packed, .. } = float;
-        let Some(to) = xmm(insn, 0) else { return rest };
-        let own = rest.with(to, double, Lanes::all_if(packed || self.has(to, double, Lanes::All)));
-        match (float.calculation, xmm(insn, 1)) {
-            (C::Convert | C::ToInteger, _) => rest,
-            (C::FromInteger, _) | (_, None) => own,
-            (_, Some(source)) => own.with(source, double, Lanes::all_if(packed)),
+        let (Some(to), Some(first)) = (to, first) else { return known };
+        let own = Lanes::all_if(packed || self.has(first, double, Lanes::All));
+        match (float.calculation, last) {
+            (C::Convert | C::ToInteger, _) => known,
+            (C::FromInteger, _) => known.with(to, double, own),
+            (calculation, last) => {
+                let operands = [last, Some(first).filter(|_| calculation != C::SquareRoot)];
+                let add = |all: Self, register| all.with(register, double, Lanes::all_if(packed));
+                operands.into_iter().flatten().fold(known.with(to, double, own), add)
+            }
         }
     }
 
-    fn after_move(self, insn: &Instruction, to: Register, rest: Self) -> Self {
+    fn after_move(self, insn: &Instruction, [to, first, last]: [Option<Register>; 3], rest: Self) -> Self {
+        let Some(to) = to else { return rest };
         if is_zero(insn) {
             return rest.with_known(Self::EVERYTHING, to, to);
         }
-        let Some(from) = xmm(insn, 1) else { return rest };
+        let (Some(first), Some(from)) = (first, last) else { return rest };
         let low = |double| self.has(from, double, Lanes::Low);
         match copied(insn) {
             Some(Copied::Whole) => rest.with_known(self, from, to),
             Some(Copied::Low(double)) => {
-                rest.with_if(low(double), to, double, Lanes::all_if(self.has(to, double, Lanes::All)))
+                rest.with_if(low(double), to, double, Lanes::all_if(self.has(first, double, Lanes::All)))
             }
             Some(Copied::Alone) => rest.with_if(low(true), to, true, Lanes::All),
-            Some(Copied::Above) => rest.with_if(self.has(to, true, Lanes::Low), to, true, Lanes::all_if(low(true))),
+            Some(Copied::Above) => rest.with_if(self.has(first, true, Lanes::Low), to, true, Lanes::all_if(low(true))),
             None => rest,
         }
     }
@@ -131,20 +146,21 @@ impl Clean {
             return Self::NOTHING;
         }
         let (insn, mut wanted) = (&insn.insn, self.without(insn.writes));
-        let operands = [xmm(insn, 0), xmm(insn, 1)];
-        if let Some(float) = float_of(insn) {
-            let lanes = Lanes::all_if(float.packed);
-            let asks = match float.calculation {
-                Calculation::FromInteger | Calculation::ToInteger => [None, None],
-                Calculation::Convert | Calculation::SquareRoot => [None, operands[1]],
-                _ => operands,
-            };
-            for register in asks.into_iter().flatten() {
-                wanted.0 |= Self::fact(register, float.double, lanes);
-            }
-        } else if let ([Some(to), Some(from)], Some(Copied::Whole)) = (operands, copied(insn)) {
-            for (double, lanes) in KINDS.into_iter().filter(|&(double, lanes)| self.has(to, double, lanes)) {
-                wanted.0 |= Self::fact(from, double, lanes);
+        for [to, first, last] in halves(insn) {
+            if let Some(float) = float_of(insn) {
+                let lanes = Lanes::all_if(float.packed);
+                let asks = match float.calculation {
+                    Calculation::FromInteger | Calculation::ToInteger => [None, None],
+                    Calculation::Convert | Calculation::SquareRoot => [None, last],
+                    _ => [first, last],
+                };
+                for register in asks.into_iter().flatten() {
+                    wanted.0 |= Self::fact(register, float.double, lanes);
+                }
+            } else if let (Some(to), Some(from), Some(Copied::Whole)) = (to, last, copied(insn)) {
+                for (double, lanes) in KINDS.into_iter().filter(|&(double, lanes)| self.has(to, double, lanes)) {
+                    wanted.0 |= Self::fact(from, double, lanes);
+                }
             }
         }
         wanted
@@ -163,7 +179,7 @@ enum Copied {
 }
 
 fn copied(insn: &Instruction) -> Option<Copied> {
-    Some(match insn.mnemonic() {
+    Some(match legacy(insn.mnemonic()) {
         M::Movaps | M::Movapd | M::Movdqa | M::Movups | M::Movupd | M::Movdqu => Copied::Whole,
         M::Movsd => Copied::Low(true),
         M::Movss => Copied::Low(false),
@@ -171,11 +187,6 @@ fn copied(insn: &Instruction) -> Option<Copied> {
         M::Unpcklpd | M::Punpcklqdq | M::Movlhps => Copied::Above,
         _ => return None,
     })
-}
-
-fn xmm(insn: &Instruction, operand: u32) -> Option<Register> {
-    let is = operand < insn.op_count() && insn.op_kind(operand) == OpKind::Register;
-    is.then(|| insn.op_register(operand)).filter(|r| r.is_xmm())
 }
 
 /// What is known when a loop begins.
@@ -265,7 +276,7 @@ impl Emitter<'_> {
     /// Pushes whether what should be known is not so.
     fn push_some_are_denormal(&mut self, known: Clean) {
         self.i().i32_const(0);
-        for register in (0..16).map(|n| Register::XMM0 + n) {
+        for register in (0..32).map(|n| Register::XMM0 + n) {
             for (double, lanes) in KINDS.into_iter().filter(|&(double, lanes)| known.has(register, double, lanes)) {
                 match lanes {
                     Lanes::All => self.push_a_lane_is_denormal(register, double),

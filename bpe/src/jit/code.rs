@@ -21,13 +21,15 @@ const MOST: usize = 2000;
 /// Most places indirect jumps go to inside a function: a byte numbers them.
 const MOST_TARGETS: usize = 255;
 
-/// Sets of registers: general-purpose ones from bit 0, XMM from 16, and the flags.
+/// Sets of registers: general-purpose ones from bit 0, XMM from 16, the upper halves of YMM from 32, and the flags. Where an
+/// upper half is meant, its [`Register`] is XMM16 and so on.
 pub(crate) type Set = u64;
 /// The status flags as a member of a [`Set`].
-pub(crate) const FLAGS: Set = 1 << 32;
-
+pub(crate) const FLAGS: Set = 1 << 48;
 /// Whether the engine's arithmetic may be used, likewise: what MXCSR says.
-pub(crate) const MXCSR: Set = 1 << 33;
+pub(crate) const MXCSR: Set = 1 << 49;
+/// All upper halves.
+const UPPER: Set = 0xffff << 32;
 
 /// An instruction with what the analyses need.
 #[derive(Clone)]
@@ -415,6 +417,9 @@ impl Discovery<'_> {
                 }
             }
         }
+        if insn.mnemonic() == Mnemonic::Vzeroupper {
+            (reads, writes, kills) = (0, UPPER, UPPER);
+        }
         let memory = (0..insn.op_count()).any(|i| insn.op_kind(i) == OpKind::Memory)
             && insn.mnemonic() != Mnemonic::Lea
             && insn.mnemonic() != Mnemonic::Nop;
@@ -476,8 +481,10 @@ pub(crate) fn member(register: Register) -> (Set, bool) {
     if register.is_gpr() {
         return (1 << register.full_register().number(), register.size() >= 4);
     }
-    if register.is_xmm() {
-        return (1 << (16 + register.number()), false);
+    if register.is_vector_register() {
+        // What VEX writes is said to be all of a register as wide as there are; SSE leaves upper halves alone.
+        let halves = if register.is_xmm() { 1 } else { 1 << 16 | 1 };
+        return (halves << (16 + register.number()), !register.is_xmm());
     }
     (0, true)
 }

@@ -36,8 +36,8 @@ pub(crate) mod param {
 }
 
 /// Registers that have locals: the members of a [`Set`], with the flags' five words at the end.
-const SLOTS: usize = 37;
-const KIND: usize = 32;
+const SLOTS: usize = 53;
+const KIND: usize = 48;
 const UNUSED: u32 = u32::MAX;
 
 /// Writes one instruction.
@@ -211,7 +211,7 @@ impl<'a> Emitter<'a> {
         if self.slots[n] == UNUSED {
             self.slots[n] = self.local(match n {
                 0..16 => ValType::I64,
-                16..32 => ValType::V128,
+                16..KIND => ValType::V128,
                 _ => ValType::I64,
             });
         }
@@ -223,9 +223,9 @@ impl<'a> Emitter<'a> {
         self.slot(n & 15)
     }
 
-    /// The local of XMM register `n`.
+    /// The local of XMM register `n`, or from 16 on of the upper half of a YMM register.
     pub(crate) fn xmm(&mut self, n: usize) -> u32 {
-        self.slot(16 + (n & 15))
+        self.slot(16 + (n & 31))
     }
 
     /// The locals of the flags: kind, a, b, c, o.
@@ -338,11 +338,15 @@ impl<'a> Emitter<'a> {
     }
 
     fn each(set: Set) -> impl Iterator<Item = usize> {
-        (0..34).filter(move |n| set >> n & 1 != 0)
+        (0..50).filter(move |n| set >> n & 1 != 0)
     }
 
     pub(crate) fn register_address(&self, n: usize) -> u32 {
-        if n < 16 { self.layout.regs + n as u32 * 8 } else { self.layout.xmm + (n as u32 - 16) * 16 }
+        match n as u32 {
+            n @ 0..16 => self.layout.regs + n * 8,
+            n @ 16..32 => self.layout.xmm + (n - 16) * 16,
+            n => self.layout.ymm_high + (n - 32) * 16,
+        }
     }
 
     /// Loads registers from the processor's state.

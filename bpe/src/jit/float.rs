@@ -5,7 +5,7 @@
 //! denormal is asked once: a register known not to be stays so until it changes, and where one is after all, translated
 //! code is left.
 
-use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
+use iced_x86::{EncodingKind, Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
 use super::clean::Lanes;
@@ -13,6 +13,8 @@ use super::emit::{Emitter, Temp, at, param};
 use super::lazy::{Kind, Setter};
 use super::memory::As;
 use super::packed::Normal;
+use crate::lower::legacy::legacy;
+use crate::lower::vex::{is_vex, last_source};
 
 /// What an instruction calculates.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,10 @@ pub(super) fn float_of(insn: &Instruction) -> Option<Float> {
     use Calculation as C;
     let scalar = |calculation, double| Some(Float { calculation, double, packed: false });
     let packed = |calculation, double| Some(Float { calculation, double, packed: true });
-    match insn.mnemonic() {
+    if !matches!(insn.encoding(), EncodingKind::Legacy) && !is_vex(insn) {
+        return None;
+    }
+    match legacy(insn.mnemonic()) {
         M::Addsd => scalar(C::Add, true),
         M::Addss => scalar(C::Add, false),
         M::Addpd => packed(C::Add, true),
@@ -99,15 +104,23 @@ fn type_of(double: bool) -> ValType {
     if double { ValType::F64 } else { ValType::F32 }
 }
 
+/// The first source: where SSE has its result, too.
+fn first_source(insn: &Instruction) -> Register {
+    if is_vex(insn) { insn.op1_register() } else { insn.op0_register() }
+}
+
 impl Emitter<'_> {
     pub(super) fn float(&mut self, insn: &Instruction) {
         let Some(float) = float_of(insn) else { return };
         match float.calculation {
             _ if float.packed => self.packed(insn, float),
-            Calculation::Compare => self.compare_floats(insn, float.double),
+            Calculation::Compare => return self.compare_floats(insn, float.double),
+            Calculation::ToInteger => return self.integer_of_float(insn, float.double),
             Calculation::FromInteger => self.float_of_integer(insn, float.double),
-            Calculation::ToInteger => self.integer_of_float(insn, float.double),
             _ => self.scalar(insn, float),
+        }
+        if is_vex(insn) && !float.packed {
+            self.clear_upper(insn.op0_register());
         }
     }
 
@@ -130,11 +143,13 @@ impl Emitter<'_> {
         self.either(double, |s| s.f64x2_extract_lane(0), |s| s.f32x4_extract_lane(0));
     }
 
-    /// The second operand, and its register if it is one.
+    /// The last source, and its register if it is one.
     fn take_scalar(&mut self, insn: &Instruction, double: bool) -> (Temp, Option<Register>) {
-        if insn.op_kind(1) == OpKind::Register {
-            self.push_low(insn.op1_register(), double);
-            return (self.take(type_of(double)), Some(insn.op1_register()));
+        let last = last_source(insn);
+        if insn.op_kind(last) == OpKind::Register {
+            let register = insn.op_register(last);
+            self.push_low(register, double);
+            return (self.take(type_of(double)), Some(register));
         }
         self.load_operand_as(insn, if double { 3 } else { 2 }, As::Float);
         (self.take(type_of(double)), None)
@@ -250,12 +265,12 @@ impl Emitter<'_> {
         }
     }
 
-    fn put_low(&mut self, register: Register, value: Temp, double: bool) {
-        self.push_xmm(register);
+    /// Makes the result a value, and above it what is there in the first source.
+    fn put_low(&mut self, insn: &Instruction, value: Temp, double: bool) {
+        self.push_xmm(first_source(insn));
         self.get(value);
         self.either(double, |s| s.f64x2_replace_lane(0), |s| s.f32x4_replace_lane(0));
-        let local = self.xmm(register.number());
-        self.i().local_set(local);
+        self.pop_vector(insn.op0_register());
     }
 
     /// The interpreter executes the instruction. Then, where one of these registers is denormal, what follows must not
@@ -287,15 +302,15 @@ impl Emitter<'_> {
     /// An operation on low lanes.
     fn scalar(&mut self, insn: &Instruction, float: Float) {
         use Calculation as C;
-        let (double, to) = (float.double, insn.op0_register());
+        let (double, to, first) = (float.double, insn.op0_register(), first_source(insn));
         let (b, source) = self.take_scalar(insn, double);
         let one = matches!(float.calculation, C::SquareRoot | C::Convert);
         let target = if float.calculation == C::Convert { !double } else { double };
         let mut operands = [(b, source), (b, source)];
         let mut count = 1;
         if !one {
-            self.push_low(to, double);
-            operands[1] = (self.take(type_of(double)), Some(to));
+            self.push_low(first, double);
+            operands[1] = (self.take(type_of(double)), Some(first));
             count = 2;
         }
         let a = operands[1].0;
@@ -312,16 +327,20 @@ impl Emitter<'_> {
                 self.branch_rarely(label);
             }
         }
-        self.put_low(to, r, target);
+        self.put_low(insn, r, target);
         let label = self.label(done);
         self.i().br(label);
         self.close();
-        let known = if float.calculation == C::Convert { [None, None] } else { [Some(to), source] };
+        let known = match float.calculation {
+            C::Convert => [None; 3],
+            C::SquareRoot => [Some(to), source, None],
+            _ => [Some(to), source, Some(first)],
+        };
         self.push_operands_are_clean(&operands[..count], double);
         self.push_result_is_plain(float.calculation, a, b, r, (double, target));
         self.i().i32_and();
         self.open_if(BlockType::Empty);
-        self.put_low(to, r, target);
+        self.put_low(insn, r, target);
         let label = self.label(done);
         self.i().br(label);
         self.close();
@@ -455,9 +474,9 @@ impl Emitter<'_> {
     }
 
     fn float_of_integer(&mut self, insn: &Instruction, double: bool) {
-        let width = super::translate::width(insn, 1);
-        let to = insn.op0_register();
-        self.push_operand(insn, 1, width);
+        let source = last_source(insn);
+        let width = super::translate::width(insn, source);
+        self.push_operand(insn, source, width);
         match (width == 3, double) {
             (true, true) => self.i().f64_convert_i64_s(),
             (true, false) => self.i().f32_convert_i64_s(),
@@ -470,12 +489,12 @@ impl Emitter<'_> {
             let fast = self.fast_float();
             self.i().local_get(fast);
             self.open_usual(BlockType::Empty);
-            self.put_low(to, r, double);
+            self.put_low(insn, r, double);
             self.or_else();
             self.call_out(true);
             self.close();
         } else {
-            self.put_low(to, r, double);
+            self.put_low(insn, r, double);
         }
     }
 

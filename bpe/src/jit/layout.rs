@@ -70,6 +70,7 @@ pub(crate) struct Layout {
     pub(crate) fs: u32,
     pub(crate) gs: u32,
     pub(crate) xmm: u32,
+    pub(crate) ymm_high: u32,
     pub(crate) mxcsr: u32,
     pub(crate) wide: u32,
     pub(crate) operands: u32,

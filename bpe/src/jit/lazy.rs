@@ -283,7 +283,7 @@ fn order<W: Width>(a: u64, b: u64) -> u64 {
 #[repr(C, align(16))]
 pub(crate) struct Exchange {
     /// A 16-byte operand on its way.
-    pub(crate) wide: [u8; 16],
+    pub(crate) wide: [u8; super::WIDEST],
     /// Operands of a [`crate::vector::Pure`].
     pub(crate) operands: [u128; 3],
     pub(crate) lazy: Lazy,
@@ -304,7 +304,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) const fn new() -> Self {
         Self {
-            wide: [0; 16],
+            wide: [0; super::WIDEST],
             operands: [0; 3],
             lazy: Lazy { a: 1, b: 0, c: 0, o: 0, kind: 0 },
             rip: 0,

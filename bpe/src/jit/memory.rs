@@ -81,6 +81,8 @@ impl As {
 
 /// The width of a vector: log2 of 16 bytes.
 pub(crate) const VECTOR: u8 = 4;
+/// That of two.
+const WIDE: u8 = 5;
 
 pub(crate) fn type_of(width: u8) -> ValType {
     match width {
@@ -446,6 +448,44 @@ impl Emitter<'_> {
             self.i().drop();
         }
         self.close();
+    }
+
+    /// Where 32 bytes are.
+    pub(super) fn wide_place<'a>(&mut self, insn: &'a Instruction, writes: bool) -> Place<'a> {
+        self.place(Address::Operand(insn), WIDE, writes, false)
+    }
+
+    pub(super) fn push_hit(&mut self, place: Place<'_>) {
+        self.i().local_get(place.hit);
+    }
+
+    pub(super) fn push_host(&mut self, place: Place<'_>) {
+        self.i().local_get(place.host);
+    }
+
+    /// So many bytes on from there.
+    pub(super) fn further(place: Place<'_>, bytes: u32) -> MemArg {
+        at(place.offset + bytes)
+    }
+
+    /// Where slow accesses have what they loaded or are to store.
+    pub(super) fn exchanged(&self, bytes: u32) -> MemArg {
+        at(self.layout.wide + bytes)
+    }
+
+    /// Loads what is wide into the exchange.
+    pub(super) fn load_slowly(&mut self, place: Place<'_>) {
+        self.push_slow_address(place);
+        self.i().i32_const(place.spec).call(function::LOAD);
+        self.leave_if_stopped();
+        self.i().drop();
+    }
+
+    /// Stores what is there.
+    pub(super) fn store_slowly(&mut self, place: Place<'_>) {
+        self.push_slow_address(place);
+        self.i().i64_const(0).i32_const(place.spec).call(function::STORE);
+        self.leave_if_stopped();
     }
 
     /// Pushes the memory operand, which will be changed.

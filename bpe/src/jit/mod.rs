@@ -32,6 +32,7 @@ mod link;
 mod memory;
 mod module;
 mod nests;
+mod operands;
 mod packed;
 mod plan;
 mod repeat;
@@ -42,6 +43,7 @@ mod stack;
 mod transfer;
 mod translate;
 mod vector;
+mod vex;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -86,6 +88,8 @@ const MOST_BYTES: usize = 24 << 20;
 const MOST_CLUSTERS: usize = 1500;
 /// Slots asked for at a time.
 const SLOTS: u32 = 64;
+/// Bytes of the largest memory operand translated code reaches.
+pub(crate) const WIDEST: usize = 32;
 /// How often a function is translated anew because more of it has become hot.
 const MOST_VERSIONS: u8 = 6;
 
@@ -544,6 +548,7 @@ fn layout(core: &Core, jumps: &[Jump]) -> Layout {
         fs: regs + u32::from(slot::FS),
         gs: regs + u32::from(slot::GS),
         xmm: fx + offset_of!(FxState, xmm) as u32,
+        ymm_high: at + offset_of!(Core, ymm_high) as u32,
         mxcsr: fx + offset_of!(FxState, mxcsr) as u32,
         wide: exchange + offset_of!(Exchange, wide) as u32,
         operands: exchange + offset_of!(Exchange, operands) as u32,

@@ -12,6 +12,8 @@ use super::clean;
 use super::code::Function;
 use super::emit::{Emitter, Temp, at};
 use super::float::{Calculation, Float, float_of};
+use super::operands::{Half, Last};
+use crate::lower::vex::is_vex;
 
 /// What must be so in MXCSR for the engine's arithmetic: all exceptions masked, rounding to nearest, denormals as they
 /// are, and inexactness noted already.
@@ -44,6 +46,14 @@ struct Lanes {
     least: u32,
     /// The largest finite one.
     most: u32,
+}
+
+/// Half of a packed operation that has been tried.
+#[derive(Clone, Copy)]
+struct Calculated {
+    to: Register,
+    operands: [(Temp, Option<Register>); 2],
+    result: Temp,
 }
 
 /// The locals arithmetic needs; loaded with MXCSR.
@@ -150,14 +160,72 @@ impl Emitter<'_> {
         }
     }
 
-    /// An operation on all lanes.
+    /// An operation on all lanes: of one half, or of both at once, since both are done or neither.
     pub(super) fn packed(&mut self, insn: &Instruction, float: Float) {
+        let (low, high) = if is_vex(insn) { self.vex_halves(insn) } else { (Half::of_sse(insn), None) };
+        let low = self.calculate_half(insn, float, low);
+        let high = high.map(|half| self.calculate_half(insn, float, half));
+        let halves = || [Some(low), high].into_iter().flatten();
+        let fast = self.fast_float();
+        let sum = matches!(float.calculation, Calculation::Add | Calculation::Subtract);
+        let double = float.double;
+        let done = self.open();
+        let unusual = self.open();
+        for (i, half) in halves().enumerate() {
+            self.push_some_lane_is_unusual(half.operands, half.result, double);
+            if i > 0 {
+                self.i().i32_or();
+            }
+        }
+        let label = self.label(unusual);
+        self.branch_rarely(label);
+        halves().for_each(|half| self.put_calculated(half));
+        let label = self.label(done);
+        self.i().br(label);
+        self.close();
+        for (i, half) in halves().enumerate() {
+            self.push_lanes_are_normal(half.result, double, sum);
+            for (operand, _) in half.operands {
+                self.push_lanes_are_normal(operand, double, true);
+                self.i().v128_and();
+            }
+            if i > 0 {
+                self.i().v128_and();
+            }
+        }
+        self.either(double, |s| s.i64x2_all_true(), |s| s.i32x4_all_true());
+        self.i().local_get(fast).i32_and();
+        self.open_usual(BlockType::Empty);
+        halves().for_each(|half| self.put_calculated(half));
+        self.or_else();
+        self.call_out(true);
+        self.i().i32_const(0);
+        for half in halves() {
+            for register in [Some(half.to)].into_iter().chain(half.operands.map(|o| o.1)).flatten() {
+                self.push_a_lane_is_denormal(register, double);
+                self.i().i32_or();
+            }
+        }
+        self.leave_after(insn);
+        self.close();
+        self.close();
+        if is_vex(insn) && high.is_none() {
+            self.clear_upper(low.to);
+        }
+    }
+
+    fn put_calculated(&mut self, half: Calculated) {
+        self.get(half.result);
+        self.pop_vector(half.to);
+    }
+
+    /// What the engine makes of half of an instruction.
+    fn calculate_half(&mut self, insn: &Instruction, float: Float, half: Half) -> Calculated {
         use Calculation as C;
-        let (double, to) = (float.double, insn.op0_register());
-        let local = self.xmm(to.number());
-        let source = Some(insn.op1_register()).filter(|r| r.is_xmm());
-        let b = self.take_vector(insn, 1);
-        self.push_xmm(to);
+        let double = float.double;
+        let source = if let Last::Register(register) = half.last { Some(register) } else { None };
+        let b = self.take_last(insn, &half);
+        self.push_xmm(half.first);
         let a = self.take(ValType::V128);
         self.get(a);
         self.get(b);
@@ -167,33 +235,8 @@ impl Emitter<'_> {
             C::Multiply => self.either(double, |s| s.f64x2_mul(), |s| s.f32x4_mul()),
             _ => self.either(double, |s| s.f64x2_div(), |s| s.f32x4_div()),
         }
-        let r = self.take(ValType::V128);
-        let fast = self.fast_float();
-        let sum = matches!(float.calculation, C::Add | C::Subtract);
-        let done = self.open();
-        let unusual = self.open();
-        self.push_some_lane_is_unusual([(a, Some(to)), (b, source)], r, double);
-        let label = self.label(unusual);
-        self.branch_rarely(label);
-        self.i().local_get(r.index).local_set(local);
-        let label = self.label(done);
-        self.i().br(label);
-        self.close();
-        self.push_lanes_are_normal(r, double, sum);
-        for operand in [a, b] {
-            self.push_lanes_are_normal(operand, double, true);
-            self.i().v128_and();
-        }
-        self.either(double, |s| s.i64x2_all_true(), |s| s.i32x4_all_true());
-        self.i().local_get(fast).i32_and();
-        self.open_usual(BlockType::Empty);
-        self.i().local_get(r.index).local_set(local);
-        self.or_else();
-        self.call_out(true);
-        self.push_some_lane_is_denormal(to, source, double);
-        self.leave_after(insn);
-        self.close();
-        self.close();
+        let result = self.take(ValType::V128);
+        Calculated { to: half.to, operands: [(a, Some(half.first)), (b, source)], result }
     }
 
     /// Pushes whether in some lane an operand not known to have one has no exponent, or the result is not normal.
@@ -221,19 +264,7 @@ impl Emitter<'_> {
         self.either(double, |s| s.i64x2_bitmask(), |s| s.i32x4_bitmask());
     }
 
-    /// Pushes whether one of two registers holds a denormal number in some lane.
-    fn push_some_lane_is_denormal(&mut self, to: Register, source: Option<Register>, double: bool) {
-        let mut some = false;
-        for register in [Some(to), source].into_iter().flatten() {
-            self.push_a_lane_is_denormal(register, double);
-            if some {
-                self.i().i32_or();
-            }
-            some = true;
-        }
-    }
-
-    /// The same of one.
+    /// Pushes whether a register holds a denormal number in some lane.
     pub(super) fn push_a_lane_is_denormal(&mut self, register: Register, double: bool) {
         self.push_xmm(register);
         self.either(double, |s| s.f64x2_abs(), |s| s.f32x4_abs());

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 
+use super::WIDEST;
 use super::code::{Block, Insn, Set};
 
 /// Most bytes a group spans.
@@ -134,7 +135,7 @@ impl Tracker {
     }
 
     fn add(&mut self, key: Key, offset: i64, bytes: i64, writes: bool) -> Option<Member> {
-        if !(1..=16).contains(&bytes) {
+        if !(1..=WIDEST as i64).contains(&bytes) {
             return None;
         }
         if let Some(&at) = self.open.get(&key) {

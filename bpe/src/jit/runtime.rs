@@ -5,6 +5,7 @@
 
 use super::flags::ALL;
 use super::layout::CallOut;
+use super::WIDEST;
 use super::lazy::{STOP_CODE_WRITE, STOP_FAULT, STOP_OP};
 use super::memory::{STACK, WRITE};
 use crate::core::Core;
@@ -24,16 +25,16 @@ fn note(core: &mut Core, stop: Stop) {
     core.exchange.stop = if stop == Stop::CodeWrite { STOP_CODE_WRITE } else { STOP_FAULT };
 }
 
-/// Loads from `addr` what the TLB did not have: the value, or for 16 bytes into the exchange. With [`WRITE`] the place must
+/// Loads from `addr` what the TLB did not have: the value, or what is wider into the exchange. With [`WRITE`] the place must
 /// be writable.
 pub(crate) extern "C" fn load(core: *mut Core, addr: u64, spec: u32) -> u64 {
     // SAFETY: see the module's documentation.
     let core = unsafe { &mut *core };
     let (op, bytes) = (stand_in(spec), (spec & 0xff) as usize);
     let access = if spec & WRITE as u32 != 0 { Access::Write } else { Access::Read };
-    let mut buffer = [0u8; 16];
+    let mut buffer = [0u8; WIDEST];
     match core.span(&op, addr, bytes, access) {
-        Ok(span) => span.read(&mut buffer[..bytes.min(16)]),
+        Ok(span) => span.read(&mut buffer[..bytes.min(WIDEST)]),
         Err(stop) => note(core, stop),
     }
     core.remember(addr);
@@ -42,13 +43,13 @@ pub(crate) extern "C" fn load(core: *mut Core, addr: u64, spec: u32) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// Stores `value`, or 16 bytes from the exchange, likewise.
+/// Stores `value`, or what is wider from the exchange, likewise.
 pub(crate) extern "C" fn store(core: *mut Core, addr: u64, value: u64, spec: u32) {
     // SAFETY: see the module's documentation.
     let core = unsafe { &mut *core };
     let (op, bytes) = (stand_in(spec), (spec & 0xff) as usize);
     match core.span(&op, addr, bytes, Access::Write) {
-        Ok(span) if bytes == 16 => span.write(&core.exchange.wide),
+        Ok(span) if bytes > 8 => span.write(&core.exchange.wide[..bytes.min(WIDEST)]),
         Ok(span) => span.write(&value.to_le_bytes()[..bytes.min(8)]),
         Err(stop) => note(core, stop),
     }

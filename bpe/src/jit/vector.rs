@@ -1,23 +1,27 @@
-//! SSE in WebAssembly: moves and integers. Shuffles are in [`super::shuffle`], floating-point arithmetic in [`super::float`].
+//! SSE in WebAssembly, and what AVX has of it for each half: moves and integers. Shuffles are in [`super::shuffle`],
+//! floating-point arithmetic in [`super::float`], what only AVX has in [`super::vex`].
 //!
 //! What always holds: only XMM registers are dealt with here; MMX is the interpreter's.
 
-use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
+use iced_x86::{EncodingKind, Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{Ieee64, Lane, ValType};
 
 use super::emit::{Emitter, Instruction as Write, Temp, at};
-use super::float;
 use super::layout::function as callee;
 use super::lazy::{Kind, Setter};
 use super::memory::{As, VECTOR};
+use super::operands::{Half, Last};
 use super::translate::width;
+use super::{float, vex};
+use crate::lower::legacy::legacy;
 use crate::lower::vector::{is_hash, pure};
+use crate::lower::vex::{is_vex, last_source};
 use crate::vector::Pure;
 
 /// Whether there is a translation.
 pub(super) fn is_translated(insn: &Instruction) -> bool {
     let mmx = (0..insn.op_count()).any(|i| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_mm());
-    !mmx && (family(insn).is_some() || float::is_translated(insn))
+    !mmx && (vex::is_translated(insn) || family(insn).is_some() || float::is_translated(insn))
 }
 
 /// Whether it may stop for another reason than memory.
@@ -30,7 +34,7 @@ pub(super) fn writes_whole(insn: &Instruction) -> bool {
     match family(insn) {
         Some(Family::Load | Family::Extend(..) | Family::Narrow(_)) => true,
         Some(Family::Scalar(_)) => insn.op_kind(1) == OpKind::Memory,
-        Some(Family::Shuffle) => matches!(insn.mnemonic(), M::Pshufd | M::Pshuflw | M::Pshufhw | M::Movddup),
+        Some(Family::Shuffle) => looks_at_last_only(insn),
         Some(Family::Binary(_)) => insn.op_kind(1) == OpKind::Register && insn.op0_register() == insn.op1_register(),
         _ => false,
     }
@@ -38,11 +42,11 @@ pub(super) fn writes_whole(insn: &Instruction) -> bool {
 
 /// Whether it sets all status flags.
 pub(super) fn sets_flags(insn: &Instruction) -> bool {
-    is_translated(insn) && (matches!(family(insn), Some(Family::Test)) || float::sets_flags(insn))
+    is_translated(insn) && (matches!(legacy(insn.mnemonic()), M::Ptest) || float::sets_flags(insn))
 }
 
 #[derive(Clone, Copy)]
-enum Family {
+pub(super) enum Family {
     /// All of a register from a register or memory.
     Load,
     /// All of one to memory.
@@ -61,6 +65,8 @@ enum Family {
     Unary(Write),
     AndNot,
     Shuffle,
+    /// By the signs of a third vector's lanes of so many bits.
+    Blend(Write, u32),
     Swizzle,
     /// By an immediate: the instruction and the bits of a lane.
     Shift(Write, u32),
@@ -106,17 +112,22 @@ fn binary(mnemonic: M) -> Option<Family> {
     }
 }
 
-fn family(insn: &Instruction) -> Option<Family> {
+pub(super) fn family(insn: &Instruction) -> Option<Family> {
     let memory = |i: u32| i < insn.op_count() && insn.op_kind(i) == OpKind::Memory;
     let register = |i: u32| i < insn.op_count() && insn.op_kind(i) == OpKind::Register;
     let xmm = |i: u32| register(i) && insn.op_register(i).is_xmm();
     let gpr = |i: u32| register(i) && insn.op_register(i).is_gpr();
-    let immediate = insn.op_count() > 1 && !memory(1) && !register(1);
-    if let Some(found) = binary(insn.mnemonic()) {
+    let counted_by = insn.op_count().saturating_sub(1);
+    let immediate = counted_by > 0 && !memory(counted_by) && !register(counted_by);
+    if !matches!(insn.encoding(), EncodingKind::Legacy) && !is_vex(insn) {
+        return None;
+    }
+    let mnemonic = legacy(insn.mnemonic());
+    if let Some(found) = binary(mnemonic) {
         return Some(found);
     }
     let load = if memory(0) { Family::Store } else { Family::Load };
-    Some(match insn.mnemonic() {
+    Some(match mnemonic {
         M::Movups | M::Movupd | M::Movdqu | M::Lddqu | M::Movaps | M::Movapd | M::Movdqa | M::Movntdqa => load,
         M::Movntps | M::Movntpd | M::Movntdq => load,
         M::Movss => Family::Scalar(2),
@@ -125,7 +136,7 @@ fn family(insn: &Instruction) -> Option<Family> {
         M::Movq if xmm(0) => Family::Narrow(3),
         M::Movd => Family::Extract(2),
         M::Movq => Family::Extract(3),
-        M::Movlps | M::Movlpd if memory(0) || memory(1) => Family::Half(0),
+        M::Movlps | M::Movlpd if (0..insn.op_count()).any(memory) => Family::Half(0),
         M::Movhps | M::Movhpd => Family::Half(1),
         M::Pandn | M::Andnps | M::Andnpd => Family::AndNot,
         M::Pabsb => Family::Unary(|s| s.i8x16_abs()),
@@ -134,7 +145,15 @@ fn family(insn: &Instruction) -> Option<Family> {
         M::Pshufd | M::Pshuflw | M::Pshufhw | M::Shufps | M::Shufpd => Family::Shuffle,
         M::Palignr if insn.immediate8() <= 16 => Family::Shuffle,
         M::Movhlps | M::Movlhps => Family::Shuffle,
-        M::Movddup => Family::Shuffle,
+        M::Movddup | M::Movshdup | M::Movsldup => Family::Shuffle,
+        M::Blendps | M::Blendpd | M::Pblendw | M::Vpblendd => Family::Shuffle,
+        M::Vbroadcastss | M::Vbroadcastsd => Family::Shuffle,
+        M::Vpbroadcastb | M::Vpbroadcastw | M::Vpbroadcastd | M::Vpbroadcastq => Family::Shuffle,
+        M::Vbroadcastf128 | M::Vbroadcasti128 => Family::Load,
+        M::Vpermilps | M::Vpermilpd if immediate => Family::Shuffle,
+        M::Pblendvb => Family::Blend(|s| s.i8x16_shr_s(), 8),
+        M::Blendvps => Family::Blend(|s| s.i32x4_shr_s(), 32),
+        M::Blendvpd => Family::Blend(|s| s.i64x2_shr_s(), 64),
         M::Punpcklbw | M::Punpcklwd | M::Punpckldq | M::Punpcklqdq | M::Unpcklps | M::Unpcklpd => Family::Shuffle,
         M::Punpckhbw | M::Punpckhwd | M::Punpckhdq | M::Punpckhqdq | M::Unpckhps | M::Unpckhpd => Family::Shuffle,
         M::Pshufb => Family::Swizzle,
@@ -173,6 +192,9 @@ fn family(insn: &Instruction) -> Option<Family> {
 
 /// Whether a function of ours could have its operands: one XMM register, and another or memory we can load into one.
 fn is_pure(insn: &Instruction) -> bool {
+    if is_vex(insn) {
+        return true;
+    }
     let xmm = |i: u32| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_xmm();
     let memory = insn.op_count() > 1 && insn.op_kind(1) == OpKind::Memory;
     insn.op_count() > 1 && xmm(0) && (xmm(1) || memory && matches!(insn.memory_size().size(), 4 | 8 | 16))
@@ -181,62 +203,51 @@ fn is_pure(insn: &Instruction) -> bool {
 /// Whether the result is zero whatever the register holds, which is why it need not be in its local.
 pub(super) fn is_zero(insn: &Instruction) -> bool {
     use M::{Psubb, Psubd, Psubq, Psubw, Pxor, Xorpd, Xorps};
-    matches!(insn.mnemonic(), Pxor | Xorps | Xorpd | Psubb | Psubw | Psubd | Psubq)
-        && insn.op1_kind() == OpKind::Register
-        && insn.op0_register() == insn.op1_register()
+    let (first, last) = if is_vex(insn) { (1, 2) } else { (0, 1) };
+    matches!(legacy(insn.mnemonic()), Pxor | Xorps | Xorpd | Psubb | Psubw | Psubd | Psubq)
+        && insn.op_kind(last) == OpKind::Register
+        && insn.op_register(first) == insn.op_register(last)
+}
+
+/// Whether what it gives depends on the last source alone.
+pub(super) fn looks_at_last_only(insn: &Instruction) -> bool {
+    use M::{Movddup, Movshdup, Movsldup, Pshufd, Pshufhw, Pshuflw};
+    matches!(legacy(insn.mnemonic()), Pshufd | Pshuflw | Pshufhw | Movddup | Movshdup | Movsldup)
+        || is_vex(insn) && last_source(insn) == 1
 }
 
 /// Whether a 16-byte memory operand may be anywhere.
 fn is_unaligned(insn: &Instruction) -> bool {
-    matches!(insn.mnemonic(), M::Movups | M::Movupd | M::Movdqu | M::Lddqu) || is_hash(insn)
+    use M::{Movapd, Movaps, Movdqa, Movntdq, Movntdqa, Movntpd, Movntps};
+    let mnemonic = legacy(insn.mnemonic());
+    if is_vex(insn) {
+        return !matches!(mnemonic, Movaps | Movapd | Movdqa | Movntdqa | Movntps | Movntpd | Movntdq);
+    }
+    matches!(mnemonic, M::Movups | M::Movupd | M::Movdqu | M::Lddqu) || is_hash(insn)
 }
 
 impl Emitter<'_> {
     #[inline(never)]
     pub(super) fn vector(&mut self, insn: &Instruction) {
-        let Some(family) = family(insn) else { return self.float(insn) };
+        if is_vex(insn) {
+            return self.vex(insn);
+        }
+        match family(insn) {
+            Some(Family::Test) => self.test_vector(insn),
+            Some(family) if !self.out_of_vector(insn, family) => self.half(insn, family, Half::of_sse(insn)),
+            Some(_) => {}
+            None => self.float(insn),
+        }
+    }
+
+    /// What has no vector as its result; whether that was so.
+    pub(super) fn out_of_vector(&mut self, insn: &Instruction, family: Family) -> bool {
+        let to_memory = insn.op_kind(0) == OpKind::Memory;
         match family {
-            Family::Load => {
-                self.push_vector(insn, 1);
-                self.pop_vector(insn.op0_register());
-            }
             Family::Store => self.store_vector(insn),
-            Family::Scalar(width) => self.move_scalar(insn, width),
-            Family::Narrow(width) => self.narrow(insn, width),
+            Family::Scalar(width) if to_memory => self.store_lane(insn, width, 0),
             Family::Extract(width) => self.extract_word(insn, width),
-            Family::Half(half) => self.move_half(insn, half),
-            Family::Binary(_) if is_zero(insn) => {
-                self.i().v128_const(0);
-                self.pop_vector(insn.op0_register());
-            }
-            Family::Binary(write) => {
-                let b = self.take_vector(insn, 1);
-                self.push_xmm(insn.op0_register());
-                self.get(b);
-                self.write(write);
-                self.pop_vector(insn.op0_register());
-            }
-            Family::Unary(write) => {
-                self.push_vector(insn, 1);
-                self.write(write);
-                self.pop_vector(insn.op0_register());
-            }
-            Family::AndNot => {
-                self.push_vector(insn, 1);
-                self.push_xmm(insn.op0_register());
-                self.i().v128_andnot();
-                self.pop_vector(insn.op0_register());
-            }
-            Family::Shuffle => self.shuffle(insn),
-            Family::Swizzle => {
-                let b = self.take_vector(insn, 1);
-                self.push_xmm(insn.op0_register());
-                self.get(b);
-                self.i().v128_const(i128::from_le_bytes([0x8f; 16])).v128_and().i8x16_swizzle();
-                self.pop_vector(insn.op0_register());
-            }
-            Family::Shift(write, bits) => self.shift_lanes(insn, write, bits),
-            Family::ShiftBytes => self.shift_bytes(insn),
+            Family::Half(half) if to_memory => self.store_lane(insn, 3, half),
             Family::Mask(write) => {
                 self.push_xmm(insn.op1_register());
                 self.write(write);
@@ -245,18 +256,64 @@ impl Emitter<'_> {
                 }
                 self.pop_register(insn.op0_register());
             }
-            Family::Extend(steps, width) => {
-                self.push_narrow_vector(insn, width);
-                steps.iter().for_each(|&step| self.write(step));
-                self.pop_vector(insn.op0_register());
-            }
-            Family::Multiply(signed) => self.multiply_even(insn, signed),
-            Family::MultiplyHigh(signed) => self.multiply_high(insn, signed),
-            Family::Insert => self.insert_lane(insn),
             Family::PickLane => self.pick_lane(insn),
-            Family::Test => self.test_vector(insn),
-            Family::Pure(function) => self.pure(insn, function),
+            _ => return false,
         }
+        true
+    }
+
+    /// What is a function of vectors: all of an instruction of SSE's, or half of one of VEX's.
+    #[inline(never)]
+    pub(super) fn half(&mut self, insn: &Instruction, family: Family, half: Half) {
+        match family {
+            Family::Load => self.push_last(insn, &half, VECTOR),
+            Family::Scalar(width) => self.move_scalar(insn, width, &half),
+            Family::Narrow(width) => self.narrow(insn, width, &half),
+            Family::Half(place) => self.move_half(insn, place, &half),
+            Family::Binary(_) if is_zero(insn) => _ = self.i().v128_const(0),
+            Family::Binary(write) => {
+                let b = self.take_last(insn, &half);
+                self.push_xmm(half.first);
+                self.get(b);
+                self.write(write);
+            }
+            Family::Unary(write) => {
+                self.push_last(insn, &half, VECTOR);
+                self.write(write);
+            }
+            Family::AndNot => {
+                self.push_last(insn, &half, VECTOR);
+                self.push_xmm(half.first);
+                self.i().v128_andnot();
+            }
+            Family::Shuffle => self.shuffle(insn, &half),
+            Family::Blend(write, bits) => {
+                self.push_last(insn, &half, VECTOR);
+                self.push_xmm(half.first);
+                self.push_xmm(half.third);
+                self.i().i32_const(bits as i32 - 1);
+                self.write(write);
+                self.i().v128_bitselect();
+            }
+            Family::Swizzle => {
+                let b = self.take_last(insn, &half);
+                self.push_xmm(half.first);
+                self.get(b);
+                self.i().v128_const(i128::from_le_bytes([0x8f; 16])).v128_and().i8x16_swizzle();
+            }
+            Family::Shift(write, bits) => self.shift_lanes(insn, write, bits, &half),
+            Family::ShiftBytes => self.shift_bytes(insn, &half),
+            Family::Extend(steps, width) => {
+                self.push_last(insn, &half, width);
+                steps.iter().for_each(|&step| self.write(step));
+            }
+            Family::Multiply(signed) => self.multiply_even(insn, signed, &half),
+            Family::MultiplyHigh(signed) => self.multiply_high(insn, signed, &half),
+            Family::Insert => self.insert_lane(insn, &half),
+            Family::Pure(function) => self.pure(insn, function, &half),
+            Family::Store | Family::Extract(_) | Family::Mask(_) | Family::PickLane | Family::Test => return,
+        }
+        self.pop_vector(half.to);
     }
 
     pub(super) fn write(&mut self, write: Write) {
@@ -289,18 +346,21 @@ impl Emitter<'_> {
 
     /// Leaves an address that is not aligned to the interpreter, which knows what that ends in. One at a multiple of 16 from
     /// another that was asked for in the same block is.
-    fn check_aligned(&mut self, insn: &Instruction) {
+    pub(super) fn check_aligned(&mut self, insn: &Instruction) {
         if is_unaligned(insn) {
             return;
         }
-        if let Some(member) = self.plan.members.get(self.index).and_then(|m| m[0]) {
+        let mask = insn.memory_size().size() as i32 - 1;
+        if mask == 15
+            && let Some(member) = self.plan.members.get(self.index).and_then(|m| m[0])
+        {
             let within = member.offset & 15;
             if self.aligned[member.group].replace(within) == Some(within) {
                 return;
             }
         }
         self.push_operand_address(insn);
-        self.i().i32_wrap_i64().i32_const(15).i32_and();
+        self.i().i32_wrap_i64().i32_const(mask).i32_and();
         self.open_rare(wasm_encoder::BlockType::Empty);
         self.interpret();
         self.close();
@@ -336,7 +396,7 @@ impl Emitter<'_> {
     }
 
     /// Makes the integer on the stack the low lane of a vector of zeros.
-    fn widen(&mut self, width: u8) {
+    pub(super) fn widen(&mut self, width: u8) {
         if width < 3 {
             self.i().i64_extend_i32_u();
         }
@@ -358,38 +418,29 @@ impl Emitter<'_> {
         }
     }
 
-    fn move_scalar(&mut self, insn: &Instruction, width: u8) {
-        if insn.op_kind(0) == OpKind::Memory {
-            return self.store_lane(insn, width, 0);
-        }
-        let to = insn.op0_register();
-        if insn.op_kind(1) == OpKind::Memory {
-            self.push_narrow_vector(insn, width);
-            return self.pop_vector(to);
-        }
-        self.push_xmm(to);
-        self.push_xmm(insn.op1_register());
+    fn move_scalar(&mut self, insn: &Instruction, width: u8, half: &Half) {
+        let Last::Register(from) = half.last else { return self.push_last(insn, half, width) };
+        self.push_xmm(half.first);
+        self.push_xmm(from);
         let lanes: [Lane; 16] = match width {
             2 => [16, 17, 18, 19, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
             _ => [16, 17, 18, 19, 20, 21, 22, 23, 8, 9, 10, 11, 12, 13, 14, 15],
         };
         self.i().i8x16_shuffle(lanes);
-        self.pop_vector(to);
     }
 
-    fn narrow(&mut self, insn: &Instruction, width: u8) {
-        match insn.op_kind(1) {
-            OpKind::Memory => self.push_narrow_vector(insn, width),
-            _ if insn.op1_register().is_gpr() => {
-                self.push_register(insn.op1_register());
+    fn narrow(&mut self, insn: &Instruction, width: u8, half: &Half) {
+        match half.last {
+            Last::Register(from) if from.is_gpr() => {
+                self.push_register(from);
                 self.widen(width);
             }
-            _ => {
-                self.push_lane(insn.op1_register(), 3, 0);
+            Last::Register(from) => {
+                self.push_lane(from, 3, 0);
                 self.widen(3);
             }
+            _ => self.push_last(insn, half, width),
         }
-        self.pop_vector(insn.op0_register());
     }
 
     fn extract_word(&mut self, insn: &Instruction, width: u8) {
@@ -400,66 +451,67 @@ impl Emitter<'_> {
         self.pop_register(insn.op0_register());
     }
 
-    fn move_half(&mut self, insn: &Instruction, half: Lane) {
-        if insn.op_kind(0) == OpKind::Memory {
-            return self.store_lane(insn, 3, half);
+    fn move_half(&mut self, insn: &Instruction, place: Lane, half: &Half) {
+        match half.last {
+            Last::Memory => self.load_operand(insn, 3),
+            _ => {
+                self.push_last(insn, half, 3);
+                self.extract_lane(3, 0);
+            }
         }
-        self.load_operand(insn, 3);
         let value = self.take(ValType::I64);
-        self.push_xmm(insn.op0_register());
-        self.i().local_get(value.index).i64x2_replace_lane(half);
-        self.pop_vector(insn.op0_register());
+        self.push_xmm(half.first);
+        self.i().local_get(value.index).i64x2_replace_lane(place);
     }
 
     /// Products of the even 32-bit lanes.
-    fn multiply_even(&mut self, insn: &Instruction, signed: bool) {
+    fn multiply_even(&mut self, insn: &Instruction, signed: bool, half: &Half) {
         const EVEN: [Lane; 16] = [0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11];
-        let b = self.take_vector(insn, 1);
-        self.push_xmm(insn.op0_register());
-        self.push_xmm(insn.op0_register());
+        let b = self.take_last(insn, half);
+        self.push_xmm(half.first);
+        self.push_xmm(half.first);
         self.i().i8x16_shuffle(EVEN);
         self.i().local_get(b.index).local_get(b.index).i8x16_shuffle(EVEN);
         self.either(signed, |s| s.i64x2_extmul_low_i32x4_s(), |s| s.i64x2_extmul_low_i32x4_u());
-        self.pop_vector(insn.op0_register());
     }
 
     /// Upper halves of the products of 16-bit lanes.
-    fn multiply_high(&mut self, insn: &Instruction, signed: bool) {
-        let b = self.take_vector(insn, 1);
-        let to = insn.op0_register();
-        self.push_xmm(to);
+    fn multiply_high(&mut self, insn: &Instruction, signed: bool, half: &Half) {
+        let b = self.take_last(insn, half);
+        self.push_xmm(half.first);
         self.get(b);
         self.either(signed, |s| s.i32x4_extmul_low_i16x8_s(), |s| s.i32x4_extmul_low_i16x8_u());
-        self.push_xmm(to);
+        self.push_xmm(half.first);
         self.get(b);
         self.either(signed, |s| s.i32x4_extmul_high_i16x8_s(), |s| s.i32x4_extmul_high_i16x8_u());
         self.i().i8x16_shuffle([2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31]);
-        self.pop_vector(to);
     }
 
     /// Calls a function of ours, which is slower than an instruction of the engine's and much faster than the interpreter.
-    fn pure(&mut self, insn: &Instruction, function: Pure) {
+    fn pure(&mut self, insn: &Instruction, function: Pure, half: &Half) {
         match insn.op_kind(1) {
-            OpKind::Memory if insn.memory_size().size() < 16 => self.push_narrow_vector(insn, width(insn, 1)),
-            _ => self.push_vector(insn, 1),
+            OpKind::Memory if insn.memory_size().size() < 16 => self.push_last(insn, half, width(insn, 1)),
+            _ => self.push_last(insn, half, VECTOR),
         }
         let source = self.take(ValType::V128);
-        let to = insn.op0_register();
         let place = self.layout.operands;
         self.i().i32_const(0);
-        self.push_xmm(to);
+        if looks_at_last_only(insn) {
+            self.get(source);
+        } else {
+            self.push_xmm(half.first);
+        }
         self.i().v128_store(at(place)).i32_const(0);
         self.get(source);
         self.i().v128_store(at(place + 16));
-        if reads_first(insn) {
+        if insn.mnemonic() == M::Sha256rnds2 {
             self.i().i32_const(0);
-            self.push_xmm(Register::XMM0);
+            self.push_xmm(half.third);
             self.i().v128_store(at(place + 32));
         }
-        self.i().i32_const(place as i32).i32_const(i32::from(immediate_or_zero(insn)));
+        self.i().i32_const(place as i32).i32_const(i32::from(half.imm));
         self.i().i32_const(function as usize as i32).call(callee::PURE);
         self.i().i32_const(0).v128_load(at(place));
-        self.pop_vector(to);
     }
 
     fn test_vector(&mut self, insn: &Instruction) {
@@ -485,18 +537,5 @@ impl Emitter<'_> {
         } else {
             self.i().f32_const((value as f32).into());
         }
-    }
-}
-
-/// Whether XMM0 is an operand nobody names.
-fn reads_first(insn: &Instruction) -> bool {
-    matches!(insn.mnemonic(), M::Sha256rnds2 | M::Pblendvb | M::Blendvps | M::Blendvpd)
-}
-
-/// The last operand, if it is an immediate.
-pub(super) fn immediate_or_zero(insn: &Instruction) -> u8 {
-    match insn.op_count().checked_sub(1).map(|i| insn.op_kind(i)) {
-        Some(OpKind::Immediate8) => insn.immediate8(),
-        _ => 0,
     }
 }

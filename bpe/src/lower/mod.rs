@@ -2,7 +2,9 @@
 
 mod bmi;
 mod integer;
+pub(crate) mod legacy;
 pub(crate) mod vector;
+pub(crate) mod vex;
 mod x87;
 
 use alloc::vec::Vec;
@@ -67,7 +69,7 @@ pub(crate) fn instruction(
     let op = Op { ip: insn.ip() as u16, len: insn.len() as u8, count, ..blank(system::invalid) };
     let mut lowering = Lowering { insn, op, ops, previous };
     lowering.operands();
-    let lowered = lowering.integer().or_else(|| lowering.x87()).or_else(|| lowering.vector());
+    let lowered = lowering.integer().or_else(|| lowering.x87()).or_else(|| lowering.vex()).or_else(|| lowering.vector());
     if let Some(run) = lowered {
         lowering.op.run = run;
     }
@@ -103,6 +105,7 @@ impl Lowering<'_> {
                         self.op.src = at
                     }
                 }
+                OpKind::Memory if self.insn.is_vsib() => self.gathered_memory(),
                 OpKind::Memory => self.memory(),
                 OpKind::NearBranch64 | OpKind::NearBranch32 | OpKind::NearBranch16 => {
                     self.op.imm = self.insn.near_branch_target();
@@ -150,10 +153,7 @@ impl Lowering<'_> {
             return;
         }
         op.base = register_or_zero(base);
-        let stack = matches!(base, Register::RSP | Register::RBP | Register::ESP | Register::EBP);
-        if stack && segment == slot::ZERO && insn.segment_prefix() != Register::DS {
-            op.attributes |= Op::STACK;
-        }
+        self.op.attributes |= self.stack_attribute();
         let narrow = base.size() == 4
             || insn.memory_index().size() == 4
             || insn.memory_displ_size() == 4 && self.is_absolute_narrow();
@@ -180,6 +180,14 @@ impl Lowering<'_> {
                 self.partial(partial);
             }
         }
+    }
+
+    /// Whether an address that is not canonical is a stack fault.
+    fn stack_attribute(&self) -> u8 {
+        let base = self.insn.memory_base();
+        let stack = matches!(base, Register::RSP | Register::RBP | Register::ESP | Register::EBP);
+        let other = matches!(self.insn.memory_segment(), Register::FS | Register::GS);
+        if stack && !other && self.insn.segment_prefix() != Register::DS { Op::STACK } else { 0 }
     }
 
     /// What `POP` has added to RSP before it works out an address that builds upon it; a partial address comes before that.

@@ -1,18 +1,23 @@
 //! Lowering of MMX and SSE.
 
-use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
+use iced_x86::{EncodingKind, Instruction, Mnemonic as M, OpKind, Register};
 
 use super::Lowering;
+use super::legacy::legacy;
 use crate::op::{Op, Run, slot};
 use crate::vector::arithmetic::*;
+use crate::vector::calculate::{self, AddSubtract, Approximate, Compare, Horizontal, Round};
 use crate::vector::crypto::{self, *};
 use crate::vector::float::{self, Shape, arithmetic_handler};
-use crate::vector::shuffle::{self, *};
+use crate::vector::shuffle::*;
 use crate::vector::{Forms, Kind, Pure, forms, handler, moves, state, strings, xsave};
 
 impl Lowering<'_> {
     /// The handler, with what it needs filled in; `None` if the instruction is not of this family.
     pub(super) fn vector(&mut self) -> Option<Run> {
+        if self.insn.encoding() != EncodingKind::Legacy {
+            return None;
+        }
         if self.insn.op_count() > 1 && self.is_memory(1) {
             self.op.aux = self.size(1) as u16;
         }
@@ -33,7 +38,7 @@ impl Lowering<'_> {
     fn is_mmx(&self, i: u32) -> bool {
         i < self.insn.op_count() && self.insn.op_kind(i) == OpKind::Register && self.insn.op_register(i).is_mm()
     }
-    fn is_gpr(&self, i: u32) -> bool {
+    pub(super) fn is_gpr(&self, i: u32) -> bool {
         i < self.insn.op_count() && self.insn.op_kind(i) == OpKind::Register && self.insn.op_register(i).is_gpr()
     }
 
@@ -55,7 +60,7 @@ impl Lowering<'_> {
         })
     }
 
-    fn vector_move(&mut self) -> Option<Run> {
+    pub(super) fn vector_move(&mut self) -> Option<Run> {
         let (to_memory, from_memory) = (self.is_memory(0), self.insn.op_count() > 1 && self.is_memory(1));
         let pick = |load: Run, store: Run, copy: Run| {
             if to_memory {
@@ -66,7 +71,7 @@ impl Lowering<'_> {
                 copy
             }
         };
-        Some(match self.insn.mnemonic() {
+        Some(match legacy(self.insn.mnemonic()) {
             M::Movups | M::Movupd | M::Movdqu | M::Lddqu => {
                 pick(moves::load_unaligned, moves::store_unaligned, moves::copy)
             }
@@ -114,14 +119,19 @@ impl Lowering<'_> {
         })
     }
 
-    fn vector_float(&mut self) -> Option<Run> {
+    pub(super) fn vector_float(&mut self) -> Option<Run> {
         let memory = self.insn.op_count() > 1 && self.is_memory(1);
+        let mnemonic = legacy(self.insn.mnemonic());
+        if matches!(mnemonic, M::Cmpps | M::Cmppd | M::Cmpss | M::Cmpsd) {
+            // There are 8 predicates.
+            self.op.imm &= 7;
+        }
         macro_rules! shaped {
             ($o:ident, $shape:ident) => {
                 arithmetic_handler::<float::$o>(Shape::$shape, memory)
             };
         }
-        Some(match self.insn.mnemonic() {
+        Some(match mnemonic {
             M::Addps => shaped!(Add, Ps),
             M::Addpd => shaped!(Add, Pd),
             M::Addss => shaped!(Add, Ss),
@@ -150,40 +160,40 @@ impl Lowering<'_> {
             M::Sqrtpd => shaped!(SquareRoot, Pd),
             M::Sqrtss => shaped!(SquareRoot, Ss),
             M::Sqrtsd => shaped!(SquareRoot, Sd),
-            M::Cmpps => float::compare_packed_any::<u32>,
-            M::Cmppd => float::compare_packed_any::<u64>,
-            M::Cmpss => float::compare_scalar::<u32>,
-            M::Cmpsd if self.is_xmm(0) => float::compare_scalar::<u64>,
+            M::Cmpps => calculate::sse::<Compare<u32, false>>,
+            M::Cmppd => calculate::sse::<Compare<u64, false>>,
+            M::Cmpss => calculate::sse::<Compare<u32, true>>,
+            M::Cmpsd if self.is_xmm(0) => calculate::sse::<Compare<u64, true>>,
             M::Comiss => float::compare_flags::<u32, false>,
             M::Comisd => float::compare_flags::<u64, false>,
             M::Ucomiss => float::compare_flags::<u32, true>,
             M::Ucomisd => float::compare_flags::<u64, true>,
-            M::Haddps => float::horizontal::<u32, false>,
-            M::Haddpd => float::horizontal::<u64, false>,
-            M::Hsubps => float::horizontal::<u32, true>,
-            M::Hsubpd => float::horizontal::<u64, true>,
-            M::Addsubps => float::add_subtract::<u32>,
-            M::Addsubpd => float::add_subtract::<u64>,
-            M::Dpps => float::dot_product::<u32>,
-            M::Dppd => float::dot_product::<u64>,
-            M::Roundps => float::round::<u32, false>,
-            M::Roundpd => float::round::<u64, false>,
-            M::Roundss => float::round::<u32, true>,
-            M::Roundsd => float::round::<u64, true>,
-            M::Rcpps => float::approximation::<false, false>,
-            M::Rcpss => float::approximation::<false, true>,
-            M::Rsqrtps => float::approximation::<true, false>,
-            M::Rsqrtss => float::approximation::<true, true>,
+            M::Haddps => calculate::sse::<Horizontal<u32, false>>,
+            M::Haddpd => calculate::sse::<Horizontal<u64, false>>,
+            M::Hsubps => calculate::sse::<Horizontal<u32, true>>,
+            M::Hsubpd => calculate::sse::<Horizontal<u64, true>>,
+            M::Addsubps => calculate::sse::<AddSubtract<u32>>,
+            M::Addsubpd => calculate::sse::<AddSubtract<u64>>,
+            M::Dpps => calculate::dot_product::<u32>,
+            M::Dppd => calculate::dot_product::<u64>,
+            M::Roundps => calculate::sse::<Round<u32, false>>,
+            M::Roundpd => calculate::sse::<Round<u64, false>>,
+            M::Roundss => calculate::sse::<Round<u32, true>>,
+            M::Roundsd => calculate::sse::<Round<u64, true>>,
+            M::Rcpps => calculate::sse::<Approximate<false, false>>,
+            M::Rcpss => calculate::sse::<Approximate<false, true>>,
+            M::Rsqrtps => calculate::sse::<Approximate<true, false>>,
+            M::Rsqrtss => calculate::sse::<Approximate<true, true>>,
             _ => return None,
         })
     }
 
-    fn vector_convert(&mut self) -> Option<Run> {
+    pub(super) fn vector_convert(&mut self) -> Option<Run> {
         use crate::vector::convert::*;
         let memory = self.insn.op_count() > 1 && self.is_memory(1);
         let wide = self.size(1) == 8;
         let wide_result = self.size(0) == 8;
-        Some(match self.insn.mnemonic() {
+        Some(match legacy(self.insn.mnemonic()) {
             M::Cvtsi2ss => match (memory, wide) {
                 (false, false) => integer_to_scalar::<u32, u32>,
                 (false, true) => integer_to_scalar::<u64, u32>,
@@ -204,16 +214,16 @@ impl Lowering<'_> {
             M::Cvttss2si => scalar_to_integer::<u32, u32, true>,
             M::Cvttsd2si if wide_result => scalar_to_integer::<u64, u64, true>,
             M::Cvttsd2si => scalar_to_integer::<u64, u32, true>,
-            M::Cvtss2sd => scalar_to_scalar::<u32, u64>,
-            M::Cvtsd2ss => scalar_to_scalar::<u64, u32>,
-            M::Cvtdq2ps => dq_to_ps,
-            M::Cvtdq2pd => dq_to_pd,
-            M::Cvtps2dq => ps_to_dq::<false>,
-            M::Cvttps2dq => ps_to_dq::<true>,
-            M::Cvtpd2dq => pd_to_dq::<false>,
-            M::Cvttpd2dq => pd_to_dq::<true>,
-            M::Cvtps2pd => ps_to_pd,
-            M::Cvtpd2ps => pd_to_ps,
+            M::Cvtss2sd => calculate::sse::<ScalarToScalar<u32, u64>>,
+            M::Cvtsd2ss => calculate::sse::<ScalarToScalar<u64, u32>>,
+            M::Cvtdq2ps => calculate::sse::<DqToPs>,
+            M::Cvtdq2pd => calculate::sse::<DqToPd>,
+            M::Cvtps2dq => calculate::sse::<ToDq<u32, false>>,
+            M::Cvttps2dq => calculate::sse::<ToDq<u32, true>>,
+            M::Cvtpd2dq => calculate::sse::<ToDq<u64, false>>,
+            M::Cvttpd2dq => calculate::sse::<ToDq<u64, true>>,
+            M::Cvtps2pd => calculate::sse::<PsToPd>,
+            M::Cvtpd2ps => calculate::sse::<PdToPs>,
             M::Cvtpi2ps => pi_to_ps,
             M::Cvtpi2pd => pi_to_pd,
             M::Cvtps2pi => to_pi::<u32, false>,
@@ -225,10 +235,10 @@ impl Lowering<'_> {
     }
 
     /// Between vector and general-purpose registers, and what else has no vector result.
-    fn vector_extract(&mut self) -> Option<Run> {
+    pub(super) fn vector_extract(&mut self) -> Option<Run> {
         let (to_memory, from_memory) = (self.is_memory(0), self.insn.op_count() > 1 && self.is_memory(1));
         let mmx = self.is_mmx(1);
-        Some(match self.insn.mnemonic() {
+        Some(match legacy(self.insn.mnemonic()) {
             M::Pmovmskb if mmx => moves::mmx_byte_mask,
             M::Pmovmskb => moves::byte_mask,
             M::Movmskps => self.with_aux(4, moves::move_mask),
@@ -265,12 +275,12 @@ impl Lowering<'_> {
         })
     }
 
-    fn with_aux(&mut self, aux: u16, run: Run) -> Run {
+    pub(super) fn with_aux(&mut self, aux: u16, run: Run) -> Run {
         self.op.aux = aux;
         run
     }
 
-    fn with_wide_lengths(&mut self, run: Run) -> Run {
+    pub(super) fn with_wide_lengths(&mut self, run: Run) -> Run {
         self.op.attributes |= Op::WIDE;
         run
     }
@@ -295,8 +305,8 @@ impl Lowering<'_> {
         self.with_aux(bytes | if narrow { 32 } else { 0 }, moves::masked_store)
     }
 
-    fn vector_state(&mut self) -> Option<Run> {
-        Some(match self.insn.mnemonic() {
+    pub(super) fn vector_state(&mut self) -> Option<Run> {
+        Some(match legacy(self.insn.mnemonic()) {
             M::Ldmxcsr => state::ldmxcsr,
             M::Stmxcsr => state::stmxcsr,
             M::Fxsave | M::Fxsave64 => state::fxsave,
@@ -322,19 +332,18 @@ macro_rules! table {
 }
 
 /// What `insn` does to two vectors, if that is all it does.
-fn operation(mnemonic: M, from_register: bool) -> Option<Forms> {
+pub(super) fn operation(mnemonic: M, from_register: bool) -> Option<Forms> {
     integer(mnemonic).or_else(|| rearrangement(mnemonic, from_register)).or_else(|| cipher(mnemonic))
 }
 
-/// The same for translated code, XMM0 being a third operand of some.
+/// The same for translated code, XMM0 being a third operand of one.
 pub(crate) fn pure(insn: &Instruction) -> Option<Pure> {
-    Some(match insn.mnemonic() {
-        M::Sha256rnds2 => crypto::sha256_rounds_pure,
-        M::Pblendvb => shuffle::blend_pure::<1>,
-        M::Blendvps => shuffle::blend_pure::<4>,
-        M::Blendvpd => shuffle::blend_pure::<8>,
-        mnemonic => operation(mnemonic, insn.op_kind(1) == OpKind::Register)?.pure,
-    })
+    if insn.mnemonic() == M::Sha256rnds2 {
+        return Some(crypto::sha256_rounds_pure);
+    }
+    let found = super::vex::lanewise(insn);
+    let found = found.or_else(|| operation(legacy(insn.mnemonic()), insn.op_kind(1) == OpKind::Register));
+    Some(found?.pure)
 }
 
 /// Operands of SHA-NI need not be aligned on AMD's processors.

@@ -1,7 +1,10 @@
 //! Conversions between floating-point formats and integers.
 
+use core::marker::PhantomData;
+
+use super::calculate::{Calculate, Calculator};
 use super::float::{Native, source};
-use super::lanes::{build, lane, with_lane};
+use super::lanes::{Lane, build, lane, with_lane};
 use crate::core::Core;
 use crate::float::{Env, Float, Rounding, pack, unpack};
 use crate::op::{Flow, Op, Stop};
@@ -63,54 +66,54 @@ pub(crate) fn scalar_to_integer<P: Native, W: Width, const TRUNCATE: bool>(core:
 }
 
 /// `CVTSS2SD` and `CVTSD2SS`.
-pub(crate) fn scalar_to_scalar<P: Native, Q: Native>(core: &mut Core, op: &Op) -> Flow {
-    let b = source(core, op)?;
-    let mut env = core.sse_env();
-    let value: Q = between::<P, Q>(&mut env, lane(b, 0));
-    core.sse_raise(&env)?;
-    core.set_xmm(op.dst, with_lane(core.xmm(op.dst), 0, value));
-    Ok(())
+pub(crate) struct ScalarToScalar<P, Q>(PhantomData<(P, Q)>);
+impl<P: Native, Q: Native> Calculate for ScalarToScalar<P, Q> {
+    fn calculate(Calculator { env, .. }: &mut Calculator, [a, b, _]: [u128; 3], _: u8) -> u128 {
+        let value: Q = between::<P, Q>(env, lane(b, 0));
+        with_lane(a, 0, value)
+    }
 }
 
-/// A packed conversion: what it makes of its source.
-fn packed(core: &mut Core, op: &Op, convert: impl FnOnce(&mut Env, u128) -> u128) -> Flow {
-    let b = source(core, op)?;
-    let mut env = core.sse_env();
-    let value = convert(&mut env, b);
-    core.sse_raise(&env)?;
-    core.set_xmm(op.dst, value);
-    Ok(())
+/// `VCVTSI2SS` and `VCVTSI2SD`.
+pub(crate) struct IntegerToScalar<I, P>(PhantomData<(I, P)>);
+impl<I: Lane + Into<i64>, P: Native> Calculate for IntegerToScalar<I, P> {
+    fn calculate(Calculator { env, .. }: &mut Calculator, [a, b, _]: [u128; 3], _: u8) -> u128 {
+        let value: P = from_integer(env, lane::<I>(b, 0).into());
+        with_lane(a, 0, value)
+    }
 }
 
-/// `CVTDQ2PS`.
-pub(crate) fn dq_to_ps(core: &mut Core, op: &Op) -> Flow {
-    packed(core, op, |env, b| build::<u32, 16>(|i| from_integer(env, lane::<i32>(b, i).into())))
+macro_rules! packed {
+    ($($(#[$doc:meta])* $name:ident($env:ident, $b:ident) $body:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+        impl Calculate for $name {
+            fn calculate(Calculator { env: $env, .. }: &mut Calculator, [_, $b, _]: [u128; 3], _: u8) -> u128 {
+                $body
+            }
+        }
+    )*};
 }
-/// `CVTDQ2PD`.
-pub(crate) fn dq_to_pd(core: &mut Core, op: &Op) -> Flow {
-    packed(core, op, |env, b| build::<u64, 16>(|i| from_integer(env, lane::<i32>(b, i).into())))
+
+packed! {
+    /// `CVTDQ2PS`.
+    DqToPs(env, b) build::<u32, 16>(|i| from_integer(env, lane::<i32>(b, i).into()));
+    /// `CVTDQ2PD`.
+    DqToPd(env, b) build::<u64, 16>(|i| from_integer(env, lane::<i32>(b, i).into()));
+    /// `CVTPS2PD`.
+    PsToPd(env, b) build::<u64, 16>(|i| between::<u32, u64>(env, lane(b, i)));
+    /// `CVTPD2PS`.
+    PdToPs(env, b) build::<u32, 8>(|i| between::<u64, u32>(env, lane(b, i)));
 }
-/// `CVTPS2DQ` and `CVTTPS2DQ`.
-pub(crate) fn ps_to_dq<const TRUNCATE: bool>(core: &mut Core, op: &Op) -> Flow {
-    packed(core, op, |env, b| {
+
+/// `CVTPS2DQ` and `CVTPD2DQ`, and the truncating ones.
+pub(crate) struct ToDq<P, const TRUNCATE: bool>(PhantomData<P>);
+impl<P: Native, const TRUNCATE: bool> Calculate for ToDq<P, TRUNCATE> {
+    fn calculate(Calculator { env, .. }: &mut Calculator, [_, b, _]: [u128; 3], _: u8) -> u128 {
         truncating(env, TRUNCATE);
-        build::<u32, 16>(|i| to_integer::<u32>(env, lane(b, i), 32) as u32)
-    })
-}
-/// `CVTPD2DQ` and `CVTTPD2DQ`.
-pub(crate) fn pd_to_dq<const TRUNCATE: bool>(core: &mut Core, op: &Op) -> Flow {
-    packed(core, op, |env, b| {
-        truncating(env, TRUNCATE);
-        build::<u32, 8>(|i| to_integer::<u64>(env, lane(b, i), 32) as u32)
-    })
-}
-/// `CVTPS2PD`.
-pub(crate) fn ps_to_pd(core: &mut Core, op: &Op) -> Flow {
-    packed(core, op, |env, b| build::<u64, 16>(|i| between::<u32, u64>(env, lane(b, i))))
-}
-/// `CVTPD2PS`.
-pub(crate) fn pd_to_ps(core: &mut Core, op: &Op) -> Flow {
-    packed(core, op, |env, b| build::<u32, 8>(|i| between::<u64, u32>(env, lane(b, i))))
+        let integer = |i| to_integer::<P>(env, lane(b, i), 32) as u32;
+        if P::BYTES == 4 { build::<u32, 16>(integer) } else { build::<u32, 8>(integer) }
+    }
 }
 
 /// The MMX source of a conversion, in a register or memory. Memory does not touch the x87 state.

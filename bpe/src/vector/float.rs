@@ -6,7 +6,7 @@
 
 use super::lanes::{lane, with_lane};
 use crate::core::Core;
-use crate::float::{BEFORE, DENORMAL, Env, F32, F64, Float, Packed, Rounding, pack, unpack};
+use crate::float::{BEFORE, Env, Float, Packed, Rounding, pack, unpack};
 use crate::op::{Flow, Op, Run, Stop};
 use aurora_machine::Exception;
 use core::cmp::Ordering;
@@ -48,7 +48,7 @@ impl Core {
     }
 
     #[inline(always)]
-    fn is_fast(&self) -> bool {
+    pub(super) fn is_fast(&self) -> bool {
         self.fx.mxcsr & FAST_MASK == FAST
     }
 }
@@ -255,49 +255,6 @@ pub(crate) fn arithmetic_handler<O: Arithmetic>(shape: Shape, memory: bool) -> R
     }
 }
 
-/// What a comparison of predicate `imm` says of an order; `None` is unordered.
-fn holds(predicate: u8, order: Option<Ordering>) -> bool {
-    let found = match predicate & 3 {
-        0 => order == Some(Ordering::Equal),
-        1 => order == Some(Ordering::Less),
-        2 => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-        _ => order.is_none(),
-    };
-    found != (predicate & 4 != 0)
-}
-
-fn compare_lane<P: Native>(env: &mut Env, a: P, b: P, predicate: u8) -> P {
-    let quiet = matches!(predicate & 3, 0 | 3);
-    let (a, b) = (unpack(env, a), unpack(env, b));
-    let order = env.compare(a, b, quiet);
-    P::from_bits(if holds(predicate & 7, order) { u64::MAX } else { 0 })
-}
-
-fn compare_packed<P: Native>(core: &mut Core, op: &Op, b: u128) -> Flow {
-    let (a, mut env) = (core.xmm(op.dst), core.sse_env());
-    let predicate = op.imm as u8;
-    let value = super::lanes::build::<P, 16>(|i| compare_lane::<P>(&mut env, lane(a, i), lane(b, i), predicate));
-    core.sse_raise(&env)?;
-    core.set_xmm(op.dst, value);
-    Ok(())
-}
-
-/// `CMPPS` and `CMPPD`.
-pub(crate) fn compare_packed_any<P: Native>(core: &mut Core, op: &Op) -> Flow {
-    let b = if op.aux == 0 { core.xmm(op.src) } else { core.load_aligned(op)? };
-    compare_packed::<P>(core, op, b)
-}
-
-/// `CMPSS` and `CMPSD`.
-pub(crate) fn compare_scalar<P: Native>(core: &mut Core, op: &Op) -> Flow {
-    let b = if op.aux == 0 { core.xmm(op.src) } else { core.load_narrow(op)? };
-    let (a, mut env) = (core.xmm(op.dst), core.sse_env());
-    let r = compare_lane::<P>(&mut env, lane(a, 0), lane(b, 0), op.imm as u8);
-    core.sse_raise(&env)?;
-    core.set_xmm(op.dst, with_lane(a, 0, r));
-    Ok(())
-}
-
 /// `COMISx` and `UCOMISx` (`QUIET`): the order into ZF, PF and CF.
 pub(crate) fn compare_flags<P: Native, const QUIET: bool>(core: &mut Core, op: &Op) -> Flow {
     use crate::flags::{CF, Flags, PF, ZF};
@@ -322,131 +279,4 @@ pub(super) fn source(core: &mut Core, op: &Op) -> Result<u128, Stop> {
         16 => core.load_aligned(op),
         _ => core.load_narrow(op),
     }
-}
-
-/// `HADDPx` (`SUBTRACT` false) and `HSUBPx`.
-pub(crate) fn horizontal<P: Native, const SUBTRACT: bool>(core: &mut Core, op: &Op) -> Flow {
-    let b = source(core, op)?;
-    let (a, mut env) = (core.xmm(op.dst), core.sse_env());
-    let half = 8 / P::BYTES;
-    let value = super::lanes::build::<P, 16>(|i| {
-        let (from, i) = if i < half { (a, i) } else { (b, i - half) };
-        let (x, y) = (unpack(&env, lane::<P>(from, 2 * i)), unpack(&env, lane::<P>(from, 2 * i + 1)));
-        pack(if SUBTRACT { env.subtract(P::FORMAT, x, y) } else { env.add(P::FORMAT, x, y) })
-    });
-    core.sse_raise(&env)?;
-    core.set_xmm(op.dst, value);
-    Ok(())
-}
-
-/// `ADDSUBPx`: even lanes subtract.
-pub(crate) fn add_subtract<P: Native>(core: &mut Core, op: &Op) -> Flow {
-    let b = source(core, op)?;
-    let (a, mut env) = (core.xmm(op.dst), core.sse_env());
-    let value = super::lanes::build::<P, 16>(|i| {
-        let (x, y) = (unpack(&env, lane::<P>(a, i)), unpack(&env, lane::<P>(b, i)));
-        pack(if i % 2 == 0 { env.subtract(P::FORMAT, x, y) } else { env.add(P::FORMAT, x, y) })
-    });
-    core.sse_raise(&env)?;
-    core.set_xmm(op.dst, value);
-    Ok(())
-}
-
-/// `DPPS` and `DPPD`: products of the lanes chosen by the upper half of the immediate, summed pairwise into the lanes
-/// chosen by the lower.
-pub(crate) fn dot_product<P: Native>(core: &mut Core, op: &Op) -> Flow {
-    let b = source(core, op)?;
-    let (a, mut env) = (core.xmm(op.dst), core.sse_env());
-    let imm = op.imm as u8;
-    let mut product = |i: usize| {
-        if imm >> (4 + i) & 1 == 0 {
-            return P::from_bits(0);
-        }
-        let (x, y) = (unpack(&env, lane::<P>(a, i)), unpack(&env, lane::<P>(b, i)));
-        pack(env.multiply(P::FORMAT, x, y))
-    };
-    let products: [P; 4] = match P::BYTES {
-        4 => [product(0), product(1), product(2), product(3)],
-        _ => [product(0), product(1), P::from_bits(0), P::from_bits(0)],
-    };
-    // Exceptions of the products come before the sums are made.
-    core.sse_raise(&env)?;
-    let mut plus = |x: P, y: P| {
-        let (x, y) = (unpack(&env, x), unpack(&env, y));
-        pack(env.add(P::FORMAT, x, y))
-    };
-    let low = plus(products[0], products[1]);
-    let sum = if P::BYTES == 4 {
-        let high = plus(products[2], products[3]);
-        plus(low, high)
-    } else {
-        low
-    };
-    core.sse_raise(&env)?;
-    let value = super::lanes::build::<P, 16>(|i| if imm >> i & 1 != 0 { sum } else { P::from_bits(0) });
-    core.set_xmm(op.dst, value);
-    Ok(())
-}
-
-fn round_lane<P: Native>(env: &mut Env, imm: u8, value: P) -> P {
-    if imm & 4 == 0 {
-        env.rounding = Rounding::from_bits(imm.into());
-    }
-    let value = unpack(env, value);
-    // Rounding to an integral value does not look for denormals.
-    let before = env.raised & DENORMAL;
-    let rounded = env.round_to_integral(value, imm & 8 == 0);
-    env.raised = env.raised & !DENORMAL | before;
-    pack(rounded)
-}
-
-/// `ROUNDPx` (`SCALAR` false) and `ROUNDSx`.
-pub(crate) fn round<P: Native, const SCALAR: bool>(core: &mut Core, op: &Op) -> Flow {
-    let b = source(core, op)?;
-    let (a, mut env) = (core.xmm(op.dst), core.sse_env());
-    let imm = op.imm as u8;
-    let value = match SCALAR {
-        true => with_lane(a, 0, round_lane::<P>(&mut env, imm, lane(b, 0))),
-        false => super::lanes::build::<P, 16>(|i| round_lane::<P>(&mut env, imm, lane(b, i))),
-    };
-    core.sse_raise(&env)?;
-    core.set_xmm(op.dst, value);
-    Ok(())
-}
-
-/// The reciprocal, or that of the square root, as an approximation may be: within 1.5 · 2⁻¹² of exact, denormals taken
-/// and given as zero, no exception ever.
-fn approximate(bits: u32, of_root: bool) -> u32 {
-    let mut env = Env {
-        rounding: Rounding::Nearest,
-        masked: 0x3f,
-        raised: 0,
-        flush: true,
-        denormals_are_zero: true,
-        x87: false,
-        rounded_up: false,
-    };
-    let value = unpack(&env, bits);
-    if value.is_nan() {
-        return pack(value.quieted());
-    }
-    let divisor = match of_root {
-        true if value.sign && !value.is_zero() => return pack(Float::INDEFINITE),
-        true => env.square_root(F64, value),
-        false => value,
-    };
-    let one = Float::finite(false, 0, 1 << 63);
-    pack(env.divide(F32, one, divisor))
-}
-
-/// `RCPxS` and `RSQRTxS` (`ROOT`), packed or scalar.
-pub(crate) fn approximation<const ROOT: bool, const SCALAR: bool>(core: &mut Core, op: &Op) -> Flow {
-    let b = source(core, op)?;
-    let a = core.xmm(op.dst);
-    let value = match SCALAR {
-        true => with_lane(a, 0, approximate(lane(b, 0), ROOT)),
-        false => super::lanes::build::<u32, 16>(|i| approximate(lane(b, i), ROOT)),
-    };
-    core.set_xmm(op.dst, value);
-    Ok(())
 }

@@ -4,14 +4,19 @@
 //! 16-byte memory operand must be aligned unless the instruction is one of the unaligned moves.
 
 pub(crate) mod arithmetic;
+pub(crate) mod calculate;
 pub(crate) mod convert;
 pub(crate) mod crypto;
 pub(crate) mod float;
+pub(crate) mod fused;
 pub(crate) mod lanes;
+pub(crate) mod masked;
 pub(crate) mod moves;
+pub(crate) mod permute;
 pub(crate) mod shuffle;
 pub(crate) mod state;
 pub(crate) mod strings;
+pub(crate) mod vex;
 pub(crate) mod xsave;
 
 use crate::core::Core;
@@ -165,12 +170,13 @@ extern "C" fn pure<O: Vector>(operands: *mut [u128; 3], imm: u32) {
 /// What there is of an operation.
 pub(crate) struct Forms {
     pub(crate) handler: fn(Kind) -> Run,
+    pub(crate) vex: Run,
     pub(crate) pure: Pure,
 }
 
 /// All of `O`.
 pub(crate) fn forms<O: Vector>() -> Forms {
-    Forms { handler: handler::<O>, pure: pure::<O> }
+    Forms { handler: handler::<O>, vex: vex::vector::<O>, pure: pure::<O> }
 }
 
 /// The handler of `O` with its source where `kind` says.

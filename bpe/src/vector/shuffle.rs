@@ -80,6 +80,7 @@ vectors! {
     // MOVSS and MOVSD between registers.
     MergeLow4(a, b, _imm, N) a & !0xffff_ffff | b & 0xffff_ffff;
     Copy(_a, b, _imm, N) b;
+    CopyLow4(_a, b, _imm, N) b & 0xffff_ffff;
     CopyLow8(_a, b, _imm, N) u128::from(b as u64);
     Pinsrb(a, b, imm, N) with_lane::<u8>(a, usize::from(imm) % N, b as u8);
     Pinsrw(a, b, imm, N) with_lane::<u16>(a, usize::from(imm) % (N / 2), b as u16);

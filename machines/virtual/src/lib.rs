@@ -248,6 +248,10 @@ impl<H: Host> Machine for VirtualMachine<H> {
         self.host.entropy(buffer);
     }
 
+    fn extended_features(&self) -> u64 {
+        Processor::EXTENDED_FEATURES
+    }
+
     fn disks(&self) -> &[Arc<dyn BlockDevice>] {
         &self.disks
     }
