@@ -25,6 +25,8 @@ mod random;
 mod sequence;
 #[path = "../../bpe/tests/differential/state.rs"]
 mod state;
+#[path = "../../bpe/tests/differential/vectors.rs"]
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -261,6 +263,9 @@ fn check_many(
 #[test]
 fn forms_and_sequences_do_translated_what_the_real_processor_does_however_translations_come_stop_and_go() {
     let host = Host::new();
+    for feature in generate::lacking() {
+        eprintln!("{feature:?} is not tried: this processor is without it");
+    }
     check(&host, kept(&host), How::Translated, "kept");
     check(&host, kept(&host), How::Stressed, "kept-stressed");
     check_many(&host, setting("AURORA_CASES", 30_000), How::Translated, "instructions", |r, templates| {
