@@ -25,6 +25,8 @@ mod operands;
 mod random;
 #[path = "differential/state.rs"]
 mod state;
+#[path = "differential/vectors.rs"]
+mod vectors;
 
 use std::collections::BTreeMap;
 
@@ -177,6 +179,9 @@ fn every_instruction_does_what_the_real_processor_does() {
     let (cases, seed) = (setting("AURORA_CASES", 2_000_000), setting("AURORA_SEED", 1));
     let started = std::time::Instant::now();
     let templates = generate::templates();
+    for feature in generate::lacking() {
+        eprintln!("{feature:?} is not tried: this processor is without it");
+    }
     let mut both = Both { host: host::Host::new(), bpe: guest::Bpe::new() };
     let mut failures: BTreeMap<String, (u64, String)> = BTreeMap::new();
     for (name, kept) in kept::all(KIND) {

@@ -2,8 +2,9 @@
 //! with translations that come, stop and go at random ([`Processor::stress`]).
 //!
 //! A case is: length of the code (u32), the code, the seed of memory's contents (u64), the state, and the number of writes
-//! (u32) with address (u64), length (u32) and bytes each. A state is the 16 registers, RIP and flags (u64 each) and the 512
-//! bytes of `FXSAVE`. An answer is a state, the vector, error code and address (u64 each), and a sum of memory (u64).
+//! (u32) with address (u64), length (u32) and bytes each. A state is the 16 registers, RIP and flags (u64 each), the 512
+//! bytes of `FXSAVE`, and the upper halves of YMM0 to YMM15. An answer is a state, the vector, error code and address (u64
+//! each), and a sum of memory (u64).
 #![no_std]
 
 extern crate alloc;
@@ -15,8 +16,8 @@ use alloc::vec::Vec;
 
 use aurora_bpe::{Engine, Environment, Processor};
 use aurora_machine::{
-    Exception, FxState, HostMemory, PAGE_SIZE, PageFault, PageFlags, PageTable, PhysMemory, Trap, UserContext,
-    VirtAddr, VirtRange,
+    Exception, ExtendedState, FxState, HostMemory, PAGE_SIZE, PageFault, PageFlags, PageTable, PhysMemory, Trap,
+    UserContext, VirtAddr, VirtRange,
 };
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
@@ -178,6 +179,9 @@ impl Guest {
         let words = cpu.gpr.iter().copied().chain([rip, cpu.rflags]);
         out.extend(words.flat_map(u64::to_le_bytes));
         out.extend(cpu.fx.to_bytes());
+        let present = cpu.extended.header[0] & ExtendedState::AVX != 0;
+        let high = if present { cpu.extended.ymm_high } else { [0; 16] };
+        out.extend(high.into_iter().flat_map(u128::to_le_bytes));
         let mut sum = 0xcbf2_9ce4_8422_2325u64;
         for (page, _) in PAGES {
             let mut bytes = [0; PAGE_SIZE as usize];
@@ -210,6 +214,10 @@ impl Case {
         cpu.rip = from.u64();
         cpu.rflags = from.u64();
         cpu.fx = FxState::from_bytes(from.bytes(512).first_chunk().expect("512 bytes"));
+        cpu.extended.ymm_high.fill_with(|| u128::from_le_bytes(*from.bytes(16).first_chunk().expect("16 bytes")));
+        if cpu.extended.ymm_high != [0; 16] {
+            cpu.extended.header[0] = ExtendedState::AVX;
+        }
         cpu.gs_base = GS_BASE;
         let data = (0..from.u32()).map(|_| {
             let (addr, length) = (from.u64(), from.u32() as usize);

@@ -35,6 +35,10 @@ fn is_approximate(insn: &Instruction) -> bool {
             | M::Rcpss
             | M::Rsqrtps
             | M::Rsqrtss
+            | M::Vrcpps
+            | M::Vrcpss
+            | M::Vrsqrtps
+            | M::Vrsqrtss
             | M::Fsin
             | M::Fcos
             | M::Fsincos
@@ -112,11 +116,13 @@ pub fn difference(insn: &Instruction, host: &Outcome, bpe: &Outcome) -> Option<S
 
 fn vectors(insn: &Instruction, host: &Outcome, bpe: &Outcome) -> Option<String> {
     let (h, b) = (&host.state.fx, &bpe.state.fx);
-    for (i, (&x, &y)) in h.xmm.iter().zip(&b.xmm).enumerate() {
+    let low = h.xmm.iter().zip(&b.xmm).enumerate().map(|pair| ("xmm", "", pair));
+    let high = host.state.ymm_high.iter().zip(&bpe.state.ymm_high).enumerate().map(|pair| ("ymm", " upper", pair));
+    for (name, half, (i, (&x, &y))) in low.chain(high) {
         let lanes = |v: u128| [0, 32, 64, 96].map(|s| f32::from_bits((v >> s) as u32));
         let close = || lanes(x).into_iter().zip(lanes(y)).all(|(x, y)| approximately(x, y));
         if x != y && !(is_approximate(insn) && close()) {
-            return Some(format!("xmm{i} {x:032x}, got {y:032x}"));
+            return Some(format!("{name}{i}{half} {x:032x}, got {y:032x}"));
         }
     }
     (h.mxcsr != b.mxcsr).then(|| format!("mxcsr {:x}, got {:x}", h.mxcsr, b.mxcsr))

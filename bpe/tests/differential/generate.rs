@@ -8,14 +8,17 @@ use super::layout::{CODE, ENTRY};
 use super::operands::{place_memory, place_stack, place_strings, random_state};
 use super::random::Random;
 use super::state::State;
+use super::vectors::place_terms;
 
-/// A form: prefixes, REX.W, opcode map and opcode, and the ModRM byte that made the decoder choose it.
+/// A form: prefixes, REX.W, vector length, opcode map and opcode, and the ModRM byte that made the decoder choose it.
 #[derive(Clone, Copy, Debug)]
 pub struct Template {
     pub code: Code,
     pub memory: bool,
     prefix: u8,
     wide: bool,
+    /// VEX.L: 256 bits.
+    long: bool,
     map: u8,
     opcode: u8,
     modrm: u8,
@@ -32,17 +35,24 @@ pub struct Case {
     pub data: Vec<(u64, Vec<u8>)>,
 }
 
-fn encode(t: &Template, modrm: u8, rex: u8, tail: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if t.vex {
-        // R, X, B and the further register are inverted; that takes what is left of the tail.
-        let prefix = [0, 0x66, 0xf3, 0xf2].iter().position(|&p| p == t.prefix).unwrap_or(0) as u8;
-        let further = tail.last().map_or(0, |b| b >> 4) << 3;
-        bytes.extend([0xc4, !rex << 5 | t.map, if t.wide { 0x80 } else { 0 } | !further & 0x78 | prefix, t.opcode]);
-        bytes.push(modrm);
-        bytes.extend(tail);
-        return bytes;
+/// The VEX prefix. What is left of the tail says which further register there is, and whether two bytes are to do where
+/// they can.
+fn vex(t: &Template, rex: u8, tail: &[u8]) -> Vec<u8> {
+    let prefix = [0, 0x66, 0xf3, 0xf2].iter().position(|&p| p == t.prefix).unwrap_or(0) as u8;
+    let last = tail.last().copied().unwrap_or(0);
+    // R, X, B and the further register are inverted.
+    let low = !(last >> 1) & 0x78 | if t.long { 4 } else { 0 } | prefix;
+    if last & 1 != 0 && t.map == 1 && !t.wide && rex & 3 == 0 {
+        return vec![0xc5, !rex << 5 & 0x80 | low];
     }
+    vec![0xc4, !rex << 5 | t.map, if t.wide { 0x80 } else { 0 } | low]
+}
+
+fn encode(t: &Template, modrm: u8, rex: u8, tail: &[u8]) -> Vec<u8> {
+    if t.vex {
+        return [&vex(t, rex, tail), &[t.opcode, modrm][..], tail].concat();
+    }
+    let mut bytes = Vec::new();
     if t.prefix != 0 {
         bytes.push(t.prefix);
     }
@@ -105,12 +115,29 @@ impl Template {
 }
 
 pub fn decode(bytes: &[u8]) -> Option<Instruction> {
-    let insn = Decoder::with_ip(64, bytes, CODE + ENTRY, DecoderOptions::NONE).decode();
-    (!insn.is_invalid()).then_some(insn)
+    let with = |options| Decoder::with_ip(64, bytes, CODE + ENTRY, options).decode();
+    let insn = with(DecoderOptions::NONE);
+    if !insn.is_invalid() {
+        return Some(insn);
+    }
+    // A gather whose registers are not distinct is refused, which is to be tried.
+    Some(with(DecoderOptions::NO_INVALID_CHECK)).filter(|insn| insn.is_vsib() && insn.memory_index() != Register::None)
 }
 
 pub fn has_memory(insn: &Instruction) -> bool {
     (0..insn.op_count()).any(|i| insn.op_kind(i) == OpKind::Memory)
+}
+
+/// What is announced and the real processor is without: it cannot be tried here.
+pub fn lacking() -> impl Iterator<Item = CpuidFeature> {
+    use CpuidFeature as F;
+    use std::arch::is_x86_feature_detected as has;
+    let modern = [(F::AVX, has!("avx")), (F::AVX2, has!("avx2")), (F::F16C, has!("f16c")), (F::FMA, has!("fma"))];
+    modern.into_iter().filter(|&(_, has)| !has).map(|(feature, _)| feature)
+}
+
+fn runs_here(insn: &Instruction) -> bool {
+    !lacking().any(|feature| insn.cpuid_features().contains(&feature))
 }
 
 /// What `CPUID` announces; and instructions whose result depends on more than the state, or which would end the test's own
@@ -160,6 +187,10 @@ fn is_tested(insn: &Instruction) -> bool {
                 | F::XSAVE
                 | F::XSAVEOPT
                 | F::XSAVEC
+                | F::AVX
+                | F::AVX2
+                | F::F16C
+                | F::FMA
         )
     });
     let left_out = matches!(
@@ -218,13 +249,15 @@ fn is_tested(insn: &Instruction) -> bool {
 
 /// Every form the decoder knows, with bytes that are it.
 fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
-    for (map, vex) in [(0, false), (1, false), (2, false), (3, false), (2, true), (3, true)] {
+    let legacy = [0, 1, 2, 3].map(|map| (map, false, false));
+    let vex = [1, 2, 3].into_iter().flat_map(|map| [(map, true, false), (map, true, true)]);
+    for (map, vex, long) in legacy.into_iter().chain(vex) {
         for opcode in 0..=255 {
             for prefix in [0, 0x66, 0xf3, 0xf2] {
                 for wide in [false, true] {
                     for modrm in 0..=255 {
                         let code = Code::INVALID;
-                        let mut t = Template { code, memory: false, prefix, wide, map, opcode, modrm, vex };
+                        let mut t = Template { code, memory: false, prefix, wide, long, map, opcode, modrm, vex };
                         let bytes = encode(&t, modrm, 0, &[0; 12]);
                         let Some(insn) = decode(&bytes) else { continue };
                         // Address forms are chosen later; a direct address shows the operand is memory.
@@ -245,30 +278,32 @@ pub fn templates() -> Vec<Template> {
     forms(|t, insn, _| {
         let branch = insn.flow_control() != iced_x86::FlowControl::Next;
         let prefixed_branch = branch && (t.prefix == 0x66 || t.prefix != 0 && insn.is_loopcc());
-        if is_tested(insn) && !prefixed_branch && seen.insert((t.code, t.memory, t.prefix)) {
+        if is_tested(insn) && runs_here(insn) && !prefixed_branch && seen.insert((t.code, t.memory, t.prefix)) {
             out.push(t);
         }
     });
     out
 }
 
-/// The forms that are not tested, once each.
+/// The forms that are not tested on any processor, once each.
 #[allow(dead_code, reason = "only one of the tests needs it")]
 pub fn untested() -> Vec<(Instruction, Vec<u8>)> {
     let tested: HashSet<Code> = templates().iter().map(|t| t.code).collect();
     let mut seen = HashSet::new();
     let mut out = Vec::new();
     forms(|t, insn, bytes| {
-        if !tested.contains(&t.code) && seen.insert((t.code, t.memory)) {
+        let lacking = is_tested(insn) && !runs_here(insn);
+        if !lacking && !tested.contains(&t.code) && seen.insert((t.code, t.memory)) {
             out.push((*insn, bytes[..insn.len()].to_vec()));
         }
     });
     out
 }
 
-/// Fills a template.
-pub fn case(r: &mut Random, t: &Template) -> Option<Case> {
-    let tail: Vec<u8> = (0..9).map(|_| r.integer() as u8).collect();
+/// Registers and an address for a template, at random as far as they can be.
+fn fill(r: &mut Random, t: &Template) -> Option<(Instruction, Vec<u8>)> {
+    let mut tail: Vec<u8> = (0..8).map(|_| r.integer() as u8).collect();
+    tail.push(r.next() as u8);
     let mut modrm = r.next() as u8;
     if t.memory {
         modrm &= 0x7f | (r.next() as u8 & 0x80);
@@ -279,27 +314,43 @@ pub fn case(r: &mut Random, t: &Template) -> Option<Case> {
         modrm |= 0xc0;
     }
     let rex = if r.one_in(2) { r.next() as u8 & 7 } else { 0 };
-    let mut insn = None;
-    // Where register or operand bits of ModRM are part of the opcode they are kept.
-    for m in [modrm, modrm & 0xc7 | t.modrm & 0x38, t.modrm] {
-        let mut bytes = encode(t, m, rex, &tail);
-        if t.memory && r.one_in(12) {
-            bytes.insert(0, 0x65);
-        } else if r.one_in(24) && t.memory {
-            bytes.insert(0, 0x67);
-        } else if r.one_in(40) && t.memory {
-            bytes.insert(0, 0xf0);
-        }
-        if let Some(found) = decode(&bytes)
-            && found.code() == t.code
-            && has_memory(&found) == t.memory
-        {
-            insn = Some((found, bytes));
-            break;
+    let mut ways = vec![(*t, tail.clone())];
+    if t.vex {
+        // Many ignore W or L, and many have no further register.
+        let ignored = Template { wide: r.one_in(2), long: r.one_in(2), ..*t };
+        let mut without = tail.clone();
+        without[8] &= 0x0f;
+        ways = vec![(ignored, tail.clone()), (ignored, without.clone()), (*t, tail), (*t, without)];
+    }
+    for (form, tail) in &ways {
+        // Where register or operand bits of ModRM are part of the opcode, or mean a SIB byte, they are kept.
+        for m in [modrm, modrm & 0xc7 | t.modrm & 0x38, modrm & 0xf8 | t.modrm & 7, t.modrm] {
+            let mut bytes = encode(form, m, rex, tail);
+            if t.memory && r.one_in(12) {
+                bytes.insert(0, 0x65);
+            } else if r.one_in(24) && t.memory {
+                bytes.insert(0, 0x67);
+            } else if r.one_in(40) && t.memory {
+                bytes.insert(0, 0xf0);
+            }
+            if let Some(found) = decode(&bytes)
+                && found.code() == t.code
+                && has_memory(&found) == t.memory
+            {
+                return Some((found, bytes));
+            }
         }
     }
-    let (insn, mut bytes) = insn?;
+    None
+}
+
+/// Fills a template.
+pub fn case(r: &mut Random, t: &Template) -> Option<Case> {
+    let (insn, mut bytes) = fill(r, t)?;
     bytes.truncate(insn.len());
+    if insn.is_vsib() && !are_distinct(&insn) && !r.one_in(8) {
+        return None;
+    }
     // FS is the test's own. A repeat prefix decides what LOOPE waits for on AMD's processors.
     let repeats = insn.is_loopcc() && bytes[..insn.len() - 2].iter().any(|b| matches!(b, 0xf2 | 0xf3));
     if insn.segment_prefix() == Register::FS || repeats {
@@ -312,11 +363,18 @@ pub fn case(r: &mut Random, t: &Template) -> Option<Case> {
     place_stack(r, &insn, &mut state, &mut data);
     let insn = place_memory(r, &mut bytes, insn, &mut state, &mut data)?;
     place_strings(r, &insn, &mut state);
+    place_terms(r, &insn, &mut state, &mut data);
     if is_undefined(&insn, &state) {
         return None;
     }
     state.rip = CODE + ENTRY;
     Some(Case { bytes, insn, state, data })
+}
+
+/// Whether the registers of a gather are distinct, as they must be.
+fn are_distinct(insn: &Instruction) -> bool {
+    let numbers = [insn.op_register(0), insn.memory_index(), insn.op_register(2)].map(Register::number);
+    numbers[0] != numbers[1] && numbers[1] != numbers[2] && numbers[0] != numbers[2]
 }
 
 /// Results the manuals leave undefined: a double shift of 16 bits by more than 16, and transcendental functions of what

@@ -51,6 +51,7 @@ impl Bpe {
         cpu.gpr = state.gpr;
         cpu.rflags = state.rflags;
         cpu.fx = state.fx.clone();
+        cpu.extended = state.extended();
         cpu.gs_base = GS_BASE;
         let mut trap = Trap::Interrupted;
         // A repeated instruction retires once an iteration.
@@ -61,7 +62,9 @@ impl Bpe {
             }
         }
         let cpu = &self.guest.cpu;
-        let state = State { gpr: cpu.gpr, rip: cpu.rip, rflags: cpu.rflags, fx: cpu.fx.clone() };
+        let (gpr, rip, rflags, fx) = (cpu.gpr, cpu.rip, cpu.rflags, cpu.fx.clone());
+        let mut state = State { gpr, rip, rflags, fx, ymm_high: [0; 16] };
+        state.set_extended(&cpu.extended);
         let (vector, error, address) = match trap {
             // Linux tells programs that everything outside their space is present and forbidden.
             Trap::PageFault(fault @ PageFault { addr, protection, .. }) => {

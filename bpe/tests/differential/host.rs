@@ -6,7 +6,7 @@
 use std::cell::UnsafeCell;
 use std::ptr;
 
-use aurora_machine::FxState;
+use aurora_machine::{ExtendedState, FxState};
 
 use super::layout::{CODE, DATA, GS_BASE, PAGE, PAGES};
 use super::state::{Outcome, State};
@@ -15,7 +15,8 @@ use super::state::{Outcome, State};
 struct Exchange {
     running: bool,
     saved: libc::ucontext_t,
-    saved_fx: [u8; 512],
+    saved_fx: [u8; 416],
+    saved_high: [u128; 16],
     state: State,
     outcome: Outcome,
 }
@@ -84,7 +85,8 @@ impl Host {
             *SHARED.0.get() = Some(Box::new(Exchange {
                 running: false,
                 saved: std::mem::zeroed(),
-                saved_fx: [0; 512],
+                saved_fx: [0; 416],
+                saved_high: [0; 16],
                 state: State::default(),
                 outcome: Outcome::default(),
             }));
@@ -178,6 +180,58 @@ fn map_code() -> *mut u8 {
     }
 }
 
+/// What a signal frame has of x87 and vector registers: an `XSAVE` area in the standard format, in whose `FXSAVE` image the
+/// kernel keeps notes (`struct _xstate` in Linux's `asm/sigcontext.h`). Without the magic number it ends with that image.
+#[repr(C)]
+struct Area {
+    fx: [u8; 416],
+    unused: [u8; 48],
+    magic: u32,
+    size: u32,
+    /// The components that have their place here.
+    features: u64,
+    notes: [u64; 4],
+    /// `XSTATE_BV`: the others are in their initial state, whatever their place contains.
+    present: u64,
+    header: [u64; 7],
+    high: [u128; 16],
+}
+
+const _: () = assert!(size_of::<Area>() == 512 + ExtendedState::SIZE);
+
+impl Area {
+    const MAGIC: u32 = 0x4650_5853;
+
+    fn fx(&self) -> FxState {
+        let mut image = [0; 512];
+        image[..416].copy_from_slice(&self.fx);
+        FxState::from_bytes(&image)
+    }
+
+    fn has_high(&self) -> bool {
+        self.magic == Self::MAGIC && self.features & ExtendedState::AVX != 0
+    }
+
+    /// The upper halves of the YMM registers.
+    fn high(&self) -> [u128; 16] {
+        let present = self.has_high() && self.present & ExtendedState::AVX != 0;
+        if present { self.high } else { [0; 16] }
+    }
+
+    /// Upper halves that are all zero are their initial state. Components of which nobody here knows stay as they are.
+    fn set(&mut self, fx: &[u8], high: &[u128; 16]) {
+        self.fx.copy_from_slice(&fx[..416]);
+        if self.magic == Self::MAGIC {
+            self.present |= ExtendedState::X87_SSE;
+        }
+        if self.has_high() {
+            let present = if *high == [0; 16] { 0 } else { ExtendedState::AVX };
+            self.present = self.present & !ExtendedState::AVX | present;
+            self.high = *high;
+        }
+    }
+}
+
 /// The vector of a run that took too long.
 const LATE: u8 = 255;
 
@@ -186,7 +240,7 @@ extern "C" fn handler(signal: i32, _: *mut libc::siginfo_t, context: *mut libc::
     unsafe {
         let context = &mut *context.cast::<libc::ucontext_t>();
         let Some(exchange) = (*SHARED.0.get()).as_mut() else { libc::abort() };
-        let fx = context.uc_mcontext.fpregs.cast::<[u8; 512]>();
+        let area = &mut *context.uc_mcontext.fpregs.cast::<Area>();
         let gregs = &mut context.uc_mcontext.gregs;
         if !exchange.running {
             if signal == libc::SIGVTALRM {
@@ -194,17 +248,13 @@ extern "C" fn handler(signal: i32, _: *mut libc::siginfo_t, context: *mut libc::
             }
             exchange.running = true;
             exchange.saved.uc_mcontext.gregs = *gregs;
-            exchange.saved_fx = *fx;
+            (exchange.saved_fx, exchange.saved_high) = (area.fx, area.high());
             for (value, place) in exchange.state.gpr.iter().zip(REGISTERS) {
                 gregs[place as usize] = *value as i64;
             }
             gregs[libc::REG_RIP as usize] = exchange.state.rip as i64;
             gregs[libc::REG_EFL as usize] = exchange.state.rflags as i64;
-            // Past the legacy part the kernel keeps notes that must stay.
-            (&mut *fx)[..416].copy_from_slice(&exchange.state.fx.to_bytes()[..416]);
-            // The components the frame says are present: x87 and SSE must be, or they would be reset.
-            let header = fx.cast::<u8>().add(512).cast::<u64>();
-            header.write_unaligned(header.read_unaligned() | 3);
+            area.set(&exchange.state.fx.to_bytes(), &exchange.state.ymm_high);
             return;
         }
         let outcome = &mut exchange.outcome;
@@ -213,13 +263,14 @@ extern "C" fn handler(signal: i32, _: *mut libc::siginfo_t, context: *mut libc::
         }
         outcome.state.rip = gregs[libc::REG_RIP as usize] as u64;
         outcome.state.rflags = gregs[libc::REG_EFL as usize] as u64;
-        outcome.state.fx = FxState::from_bytes(&*fx);
+        outcome.state.fx = area.fx();
+        outcome.state.ymm_high = area.high();
         outcome.vector = if signal == libc::SIGVTALRM { LATE } else { gregs[libc::REG_TRAPNO as usize] as u8 };
         outcome.error = gregs[libc::REG_ERR as usize] as u64;
         outcome.address = gregs[libc::REG_CR2 as usize] as u64;
         // From here on a late timer finds nothing running.
         exchange.running = false;
         *gregs = exchange.saved.uc_mcontext.gregs;
-        *fx = exchange.saved_fx;
+        area.set(&exchange.saved_fx, &exchange.saved_high);
     }
 }

@@ -1,8 +1,8 @@
 //! Failures that were found once, minimised and kept: `bpe/tests/corpus/*/*.case`, run again before anything else.
 //!
-//! A file has a line a part: `code` (bytes), `gpr` (RAX to R15), `rflags`, `fx` (an `FXSAVE` image), `data` (address and
-//! bytes), and of a sequence `memory` (the seed of what is in memory) and `place` (an instruction's offset, and the flags
-//! that are undefined before it).
+//! A file has a line a part: `code` (bytes), `gpr` (RAX to R15), `rflags`, `fx` (an `FXSAVE` image), `ymm` (the upper
+//! halves of YMM0 to YMM15, unless all are zero), `data` (address and bytes), and of a sequence `memory` (the seed of what
+//! is in memory) and `place` (an instruction's offset, and the flags that are undefined before it).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,10 @@ fn write(kept: &Kept) -> String {
         let _ = write!(text, " {register:x}");
     }
     let _ = write!(text, "\nrflags {:x}\nfx {}\n", kept.state.rflags, hex(&kept.state.fx.to_bytes()[..416]));
+    if kept.state.ymm_high != [0; 16] {
+        let halves: String = kept.state.ymm_high.iter().map(|half| format!(" {half:x}")).collect();
+        let _ = writeln!(text, "ymm{halves}");
+    }
     for (at, bytes) in &kept.data {
         let _ = writeln!(text, "data {at:x} {}", hex(bytes));
     }
@@ -97,6 +101,10 @@ fn read(text: &str) -> Kept {
                 whole[..416].copy_from_slice(&bytes(image));
                 kept.state.fx = FxState::from_bytes(&whole);
             }
+            ["ymm", ref all @ ..] => {
+                let halves = all.iter().map(|word| u128::from_str_radix(word, 16).expect("a number"));
+                kept.state.ymm_high.iter_mut().zip(halves).for_each(|(half, value)| *half = value);
+            }
             ["data", at, data] => kept.data.push((number(at), bytes(data))),
             ["memory", seed] => kept.memory = number(seed),
             ["place", at, undefined] => kept.places.push((number(at), number(undefined))),
@@ -124,6 +132,7 @@ pub fn plainer(mut kept: Kept, mut fails: impl FnMut(&Kept) -> bool) -> Kept {
     for i in 0..16 {
         changes.push(Box::new(move |k| k.state.gpr[i] = 0));
         changes.push(Box::new(move |k| k.state.fx.xmm[i] = 0));
+        changes.push(Box::new(move |k| k.state.ymm_high[i] = 0));
     }
     for i in 0..kept.data.len() {
         changes.push(Box::new(move |k| k.data[i].1.fill(0)));

@@ -6,6 +6,12 @@ use super::generate::{decode, has_memory};
 use super::layout::{CODE, DATA, ENTRY, PAGE};
 use super::random::Random;
 use super::state::State;
+use super::vectors::{elements, is_masked_move, place_indices, place_mask};
+
+/// Whether the real processor has upper halves to give to a test.
+pub fn has_avx() -> bool {
+    std::arch::is_x86_feature_detected!("avx")
+}
 
 pub fn random_state(r: &mut Random) -> State {
     let mut state = State::default();
@@ -13,6 +19,9 @@ pub fn random_state(r: &mut Random) -> State {
     const FLAGS: u64 = 0x8d5;
     state.rflags = 0x20_0202 | r.next() & FLAGS | if r.one_in(3) { 0x400 } else { 0 };
     state.fx.xmm.fill_with(|| r.vector());
+    if has_avx() && !r.one_in(16) {
+        state.ymm_high.fill_with(|| r.vector());
+    }
     state.fx.mxcsr = 0x1f80 | if r.one_in(2) { 0x20 } else { r.next() as u32 & 0x3f };
     if r.one_in(3) {
         state.fx.mxcsr |= (r.next() as u32 & 3) << 13;
@@ -44,14 +53,15 @@ pub fn random_state(r: &mut Random) -> State {
     state
 }
 
+/// An address around the boundary of the two writable pages, into the hole, or out of it.
+fn edge_address(r: &mut Random, size: u64) -> u64 {
+    DATA + (1 + r.below(3)) * PAGE - 1 - r.below(size.max(2))
+}
+
 /// An address in or near the data, often at an edge.
 fn data_address(r: &mut Random, size: u64) -> u64 {
     match r.below(16) {
-        // Around the boundary of the two writable pages.
-        0 => DATA + PAGE - 1 - r.below(size.max(2)),
-        // Into the hole, and out of it.
-        1 => DATA + 2 * PAGE - 1 - r.below(size.max(2)),
-        2 => DATA + 3 * PAGE - 1 - r.below(size.max(2)),
+        0..=2 => edge_address(r, size),
         // The read-only page.
         3 => DATA + 3 * PAGE + (r.below(PAGE - 64) & !15),
         4 => DATA + PAGE + r.below(PAGE - 600),
@@ -84,7 +94,7 @@ fn operand_data(r: &mut Random, insn: &Instruction, size: usize) -> Vec<u8> {
         }
     }
     data.truncate(size);
-    if insn.mnemonic() == M::Ldmxcsr {
+    if matches!(insn.mnemonic(), M::Ldmxcsr | M::Vldmxcsr) {
         data[2..].fill(0);
     }
     if matches!(insn.mnemonic(), M::Fxrstor | M::Fxrstor64) && !r.one_in(8) {
@@ -105,6 +115,11 @@ pub fn is_extended_state(insn: &Instruction) -> bool {
     matches!(insn.mnemonic(), Xsave | Xsave64 | Xsaveopt | Xsaveopt64 | Xsavec | Xsavec64 | Xrstor | Xrstor64)
 }
 
+/// The components both processors have: x87, SSE, AVX.
+fn components() -> u64 {
+    if has_avx() { 7 } else { 3 }
+}
+
 /// Makes random bytes an area `XRSTOR` takes, most of the time.
 fn extended_state(r: &mut Random, data: &mut [u8]) {
     data[26..28].fill(0);
@@ -112,9 +127,13 @@ fn extended_state(r: &mut Random, data: &mut [u8]) {
         // A bit that is reserved on every processor.
         data[27] = 0x80;
     }
-    let format: u64 = r.pick(&[0, 0, 0, 1 << 63 | 3, 1 << 63 | 1, 1 << 63 | 2, 1 << 63, 3]);
-    let present = r.next() & 3 | if r.one_in(16) { 1 << 60 } else { 0 };
-    data[512..].fill(0);
+    let all = components();
+    let some = r.next() & all;
+    let format: u64 = r.pick(&[0, 0, 0, 1 << 63 | all, 1 << 63 | some, 1 << 63 | some, 1 << 63, all]);
+    // In the compacted format nothing may be present that has no place.
+    let possible = if format & 1 << 63 != 0 && !r.one_in(4) { format } else { all };
+    let present = r.next() & possible & all | if r.one_in(16) { 1 << 60 } else { 0 };
+    data[512..576].fill(0);
     data[512..520].copy_from_slice(&present.to_le_bytes());
     data[520..528].copy_from_slice(&format.to_le_bytes());
     if r.one_in(10) {
@@ -123,7 +142,7 @@ fn extended_state(r: &mut Random, data: &mut [u8]) {
 }
 
 /// Splits what goes across pages; leaves out what has no page.
-fn put(data: &mut Vec<(u64, Vec<u8>)>, addr: u64, bytes: Vec<u8>) {
+pub fn put(data: &mut Vec<(u64, Vec<u8>)>, addr: u64, bytes: Vec<u8>) {
     for (i, byte) in bytes.into_iter().enumerate() {
         let at = addr.wrapping_add(i as u64);
         let page = at.wrapping_sub(DATA) / PAGE;
@@ -177,7 +196,7 @@ pub fn place_memory(
     let size = insn.memory_size().size() as u64;
     let size = match insn.mnemonic() {
         M::Fxsave | M::Fxsave64 | M::Fxrstor | M::Fxrstor64 => 512,
-        _ if is_extended_state(&insn) => 576,
+        _ if is_extended_state(&insn) => 576 + if has_avx() { 256 } else { 0 },
         M::Fnsave | M::Frstor => 108,
         M::Fnstenv | M::Fldenv => 28,
         M::Fbld | M::Fbstp => 10,
@@ -185,6 +204,9 @@ pub fn place_memory(
         _ => size.max(1),
     };
     let mut target = data_address(r, size);
+    if is_masked_move(&insn) && r.one_in(2) {
+        target = edge_address(r, size);
+    }
     if is_extended_state(&insn) && !r.one_in(4) {
         target &= !63;
     }
@@ -192,7 +214,14 @@ pub fn place_memory(
         target = target.wrapping_sub(super::layout::GS_BASE);
     }
     let base = insn.memory_base();
-    let index = insn.memory_index();
+    let mut index = insn.memory_index();
+    if insn.is_vsib() {
+        place_indices(r, &insn, state);
+        index = Register::None;
+    } else if is_masked_move(&insn) {
+        let lane = if matches!(insn.mnemonic(), M::Vmaskmovps | M::Vpmaskmovd) { 4 } else { 8 };
+        place_mask(r, insn.op_register(1).number(), lane, state);
+    }
     let mut insn = insn;
     if matches!(base, Register::RIP | Register::EIP) || base == Register::None && index == Register::None {
         // The displacement is in the bytes.
@@ -238,6 +267,12 @@ pub fn place_memory(
             state.gpr[n.full_register().number()] = r.below(0x2000).wrapping_sub(0x1000);
         }
     }
+    if insn.is_vsib() {
+        for addr in elements(&insn, state) {
+            put(data, addr, operand_data(r, &insn, size as usize));
+        }
+        return Some(insn);
+    }
     let addr = effective_address(&insn, state);
     let value = match insn.is_jmp_near_indirect() || insn.is_call_near_indirect() {
         true => (if r.one_in(4) { r.integer() } else { near(r) }).to_le_bytes().to_vec(),
@@ -258,10 +293,19 @@ pub fn place_memory(
 
 /// Where the memory operand is.
 pub fn effective_address(insn: &Instruction, state: &State) -> u64 {
-    insn.virtual_address(memory_operand(insn), 0, |register, _, _| match register {
+    element_address(insn, state, 0)
+}
+
+/// Where an element of the memory operand is, of instructions that have an index for each.
+pub fn element_address(insn: &Instruction, state: &State, element: usize) -> u64 {
+    insn.virtual_address(memory_operand(insn), element, |register, element, size| match register {
         Register::GS => Some(super::layout::GS_BASE),
         Register::DS | Register::ES | Register::SS | Register::CS | Register::FS => Some(0),
         _ if register.is_gpr32() => Some(state.gpr[register.number()] & 0xffff_ffff),
+        _ if register.is_vector_register() => {
+            let lanes = &state.ymm(register.number())[element * size..][..size];
+            Some(lanes.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte)))
+        }
         _ => Some(state.gpr[register.number()]),
     })
     .unwrap_or(0)
@@ -272,7 +316,7 @@ fn memory_operand(insn: &Instruction) -> u32 {
 }
 
 pub fn place_strings(r: &mut Random, insn: &Instruction, state: &mut State) {
-    let masked = matches!(insn.mnemonic(), M::Maskmovq | M::Maskmovdqu);
+    let masked = matches!(insn.mnemonic(), M::Maskmovq | M::Maskmovdqu | M::Vmaskmovdqu);
     if insn.mnemonic() == M::Xlatb {
         state.gpr[3] = data_address(r, 256);
     }
@@ -287,7 +331,7 @@ pub fn place_strings(r: &mut Random, insn: &Instruction, state: &mut State) {
     }
     if is_extended_state(insn) {
         // Components the processor has and we have not are not asked for.
-        state.gpr[0] &= !0xffff_ffff | 3;
+        state.gpr[0] &= !0xffff_ffff | components();
         state.gpr[2] &= !0xffff_ffff;
     }
     if matches!(insn.mnemonic(), M::Div | M::Idiv) && !r.one_in(4) {

@@ -35,6 +35,21 @@ impl Random {
         }
     }
 
+    /// Half precision.
+    pub fn f16(&mut self) -> u16 {
+        let sign = (self.below(2) as u16) << 15;
+        let fraction = self.next() as u16 & 0x3ff;
+        sign | match self.below(7) {
+            0 => 0,
+            1 => fraction,
+            2 => 0x7c00,
+            3 => 0x7e00 | fraction >> 1,
+            4 => 0x7c01 | fraction >> 1,
+            5 => 0x3c00,
+            _ => self.next() as u16 & 0x7fff,
+        }
+    }
+
     pub fn f32(&mut self) -> u32 {
         let sign = (self.below(2) as u32) << 31;
         sign | match self.below(12) {
@@ -102,7 +117,7 @@ impl Random {
             1 | 2 => r.f64(),
             _ => r.integer(),
         };
-        let kind = self.below(5);
+        let kind = self.below(6);
         let lane32 = |r: &mut Self| u128::from(r.f32());
         match kind {
             0 => lane32(self) | lane32(self) << 32 | lane32(self) << 64 | lane32(self) << 96,
@@ -112,6 +127,7 @@ impl Random {
                 // Small bytes, as strings have, with zeros among them.
                 (0..16).fold(0, |v, i| v | u128::from(self.below(4)) << (8 * i))
             }
+            4 => (0..8).fold(0, |v, i| v | u128::from(self.f16()) << (16 * i)),
             _ => u128::from(half(self)) | u128::from(half(self)) << 64,
         }
     }
