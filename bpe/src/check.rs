@@ -11,10 +11,10 @@ use alloc::string::String;
 use core::fmt::Write as _;
 
 use aurora_machine::{FxState, PAGE_SIZE, PhysAddr, Trap};
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, RflagsBits};
+use iced_x86::{Decoder, Instruction, Mnemonic, RflagsBits};
 
 use crate::core::Core;
-use crate::decode::{LONGEST, copy_code};
+use crate::decode::{LONGEST, OPTIONS, copy_code};
 use crate::flags::{AF, CF, OF, PF, SF, ZF};
 use crate::jit::Place;
 use crate::processor::{Environment, Processor};
@@ -175,7 +175,7 @@ impl Processor {
             copy_code(&self.core, PhysAddr(frame.0 + addr % PAGE_SIZE), &mut bytes[have..have + more]);
             have += more;
         }
-        let insn = Decoder::with_ip(64, &bytes[..have], rip, DecoderOptions::NONE).decode();
+        let insn = Decoder::with_ip(64, &bytes[..have], rip, OPTIONS).decode();
         (!insn.is_invalid()).then_some((insn, bytes))
     }
 

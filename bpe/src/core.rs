@@ -51,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) fx: FxState,
     /// The upper halves of the YMM registers.
     pub(crate) ymm_high: [u128; 16],
+    /// `CPUID` says that there is FMA.
+    pub(crate) announces_fma: bool,
     /// Cached translations.
     pub(crate) tlb: Tlb,
     /// Physical memory.
@@ -76,6 +78,7 @@ impl Core {
             request: Request::Tsc,
             fx: FxState::new(),
             ymm_high: [0; 16],
+            announces_fma: false,
             tlb: Tlb::new(),
             memory,
             exchange: Exchange::new(),

@@ -15,7 +15,7 @@ const HIGHEST_EXTENDED: u32 = 0x8000_0008;
 const SIGNATURE: u32 = 0x0080_0f11;
 /// FPU, TSC, CX8, CMOV, CLFSH, MMX, FXSR, SSE, SSE2.
 const FEATURES_EDX: u32 = 1 | 1 << 4 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26;
-/// SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, OSXSAVE, RDRAND, hypervisor.
+/// SSE3, PCLMULQDQ, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, OSXSAVE, AVX, F16C, RDRAND, hypervisor.
 const FEATURES_ECX: u32 = 1
     | 1 << 1
     | 1 << 9
@@ -27,14 +27,18 @@ const FEATURES_ECX: u32 = 1
     | 1 << 25
     | 1 << 26
     | 1 << 27
+    | 1 << 28
+    | 1 << 29
     | 1 << 30
     | 1 << 31;
+/// FMA: where it is as fast as a multiplication and an addition, since mathematical libraries then use it.
+const FMA: u32 = 1 << 12;
 /// XSAVEOPT, XSAVEC, XGETBV of what is in use.
 const XSAVE_EAX: u32 = 1 | 1 << 1 | 1 << 2;
 /// Cache lines of 64 bytes.
 const LINE: u32 = 8 << 8;
-/// BMI1, BMI2, REP MOVSB and STOSB are fast, RDSEED, ADX, SHA.
-const STRUCTURED_EBX: u32 = 1 << 3 | 1 << 8 | 1 << 9 | 1 << 18 | 1 << 19 | 1 << 29;
+/// BMI1, AVX2, BMI2, REP MOVSB and STOSB are fast, RDSEED, ADX, SHA.
+const STRUCTURED_EBX: u32 = 1 << 3 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 18 | 1 << 19 | 1 << 29;
 /// SYSCALL, NX, RDTSCP, long mode.
 const EXTENDED_EDX: u32 = 1 << 11 | 1 << 20 | 1 << 27 | 1 << 29;
 /// LAHF in 64-bit mode, LZCNT.
@@ -54,10 +58,10 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// EAX, EBX, ECX and EDX for a leaf and subleaf.
-pub(crate) fn leaf(leaf: u32, subleaf: u32) -> [u32; 4] {
+pub(crate) fn leaf(leaf: u32, subleaf: u32, fma: bool) -> [u32; 4] {
     match (leaf, subleaf) {
         (0, _) => [HIGHEST, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
-        (1, _) => [SIGNATURE, LINE | 1 << 16, FEATURES_ECX, FEATURES_EDX],
+        (1, _) => [SIGNATURE, LINE | 1 << 16, FEATURES_ECX | if fma { FMA } else { 0 }, FEATURES_EDX],
         (7, 0) => [0, STRUCTURED_EBX, 0, 0],
         (0xd, 0) => [COMPONENTS as u32, AREA as u32, AREA as u32, 0],
         (0xd, 1) => [XSAVE_EAX, AREA as u32, 0, 0],

@@ -15,6 +15,8 @@ use crate::ops::{branch, system};
 pub(crate) const LONGEST_BLOCK: usize = 64;
 /// Longest instruction the architecture allows.
 pub(crate) const LONGEST: usize = 15;
+/// `PAUSE` is `NOP` here; and with REX.B processors exchange registers, which is what that option leaves it to be.
+pub(crate) const OPTIONS: u32 = DecoderOptions::NO_PAUSE;
 const BUFFER: usize = LONGEST_BLOCK * LONGEST + LONGEST;
 
 /// Decodes at most `limit` instructions from `at`, which is where RIP of `core` is mapped. Fails as the fetch does when
@@ -27,7 +29,7 @@ pub(crate) fn block(core: &mut Core, at: PhysAddr, limit: usize) -> Result<Block
     let here = (PAGE_SIZE as usize - offset).min(limit * LONGEST);
     copy_code(core, at, &mut buffer[..here]);
     let mut ops = Vec::with_capacity(16);
-    let mut decoder = Decoder::with_ip(64, &buffer[..here], offset as u64, DecoderOptions::NONE);
+    let mut decoder = Decoder::with_ip(64, &buffer[..here], offset as u64, OPTIONS);
     let mut insn = Instruction::default();
     let mut count = 0;
     let mut previous = None;
@@ -64,7 +66,7 @@ fn crossing_block(core: &mut Core, at: PhysAddr, buffer: &mut [u8], here: usize)
     let frame = core.fetch_frame(next)?;
     copy_code(core, frame, &mut buffer[here..here + LONGEST]);
     let mut ops = Vec::with_capacity(2);
-    let mut decoder = Decoder::with_ip(64, &buffer[..here + LONGEST], offset, DecoderOptions::NONE);
+    let mut decoder = Decoder::with_ip(64, &buffer[..here + LONGEST], offset, OPTIONS);
     let insn = decoder.decode();
     if insn.is_invalid() {
         system::lower_invalid(&mut ops, offset as u16, 0, buffer);

@@ -96,7 +96,12 @@ impl Processor {
 
     /// From now on translates hot code for `engine`, which runs this very program. Only for 32-bit WebAssembly.
     pub fn translate_for(&mut self, engine: Box<dyn Engine>) {
+        let first = self.jit.is_none();
         self.jit = Jit::new(engine, &self.core);
+        // What programs were told does not change under them.
+        if first {
+            self.core.announces_fma = self.jit.as_ref().is_some_and(Jit::is_fused);
+        }
         self.set_key();
     }
 

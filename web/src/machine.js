@@ -86,6 +86,8 @@ export class Machine {
           return 0;
         }
       },
+      validate: (/** @type {number} */ at, /** @type {number} */ length) =>
+        Number(WebAssembly.validate(bytes(at, length))),
       clear_slot: (/** @type {number} */ slot) => machine.#table.set(slot, null),
       ...machine.#disks.imports,
     };

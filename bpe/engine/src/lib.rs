@@ -37,6 +37,7 @@ static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
 unsafe extern "C" {
     safe fn grow_table(count: u32) -> i32;
     fn install(at: *const u8, len: usize) -> i32;
+    fn validate(at: *const u8, len: usize) -> i32;
     safe fn clear_slot(slot: u32);
     fn print_line(at: *const u8, len: usize);
 }
@@ -50,6 +51,10 @@ impl Engine for Host {
     fn install(&mut self, module: &[u8]) -> bool {
         // SAFETY: the host reads these bytes and instantiates what the translator made.
         unsafe { install(module.as_ptr(), module.len()) != 0 }
+    }
+    fn validate(&mut self, module: &[u8]) -> bool {
+        // SAFETY: the host reads these bytes.
+        unsafe { validate(module.as_ptr(), module.len()) != 0 }
     }
     fn clear(&mut self, slot: u32) {
         clear_slot(slot);

@@ -150,9 +150,10 @@ impl Clean {
             if let Some(float) = float_of(insn) {
                 let lanes = Lanes::all_if(float.packed);
                 let asks = match float.calculation {
-                    Calculation::FromInteger | Calculation::ToInteger => [None, None],
-                    Calculation::Convert | Calculation::SquareRoot => [None, last],
-                    _ => [first, last],
+                    Calculation::FromInteger | Calculation::ToInteger => [None; 3],
+                    Calculation::Convert | Calculation::SquareRoot => [last, None, None],
+                    Calculation::Fused(_) => [to, first, last],
+                    _ => [first, last, None],
                 };
                 for register in asks.into_iter().flatten() {
                     wanted.0 |= Self::fact(register, float.double, lanes);

@@ -8,12 +8,11 @@ use alloc::vec::Vec;
 
 use aurora_machine::{PAGE_SIZE, PhysAddr};
 use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
-    RflagsBits,
+    Decoder, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, RflagsBits,
 };
 
 use super::translate;
-use crate::decode::LONGEST;
+use crate::decode::{LONGEST, OPTIONS};
 use crate::ops::system;
 
 /// Most instructions of one function.
@@ -375,7 +374,7 @@ impl Discovery<'_> {
         let mut have = room.min(LONGEST);
         self.source.copy(PhysAddr(frame.0 + (at - page) as u64), &mut bytes[..have]);
         let decode = |bytes: &[u8]| {
-            let insn = Decoder::with_ip(64, bytes, at as u64, DecoderOptions::NONE).decode();
+            let insn = Decoder::with_ip(64, bytes, at as u64, OPTIONS).decode();
             (!insn.is_invalid()).then_some(insn)
         };
         let mut found = decode(&bytes[..have]);

@@ -14,7 +14,8 @@ use super::lazy::{Kind, Setter};
 use super::memory::As;
 use super::packed::Normal;
 use crate::lower::legacy::legacy;
-use crate::lower::vex::{is_vex, last_source};
+use crate::lower::vex::{fused_of, is_vex, last_source};
+use crate::vector::fused::Fused;
 
 /// What an instruction calculates.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) enum Calculation {
     FromInteger,
     /// A float to an integer, towards zero.
     ToInteger,
+    /// A product and a sum, rounded once.
+    Fused(Fused),
 }
 
 #[derive(Clone, Copy)]
@@ -56,6 +59,11 @@ pub(super) fn float_of(insn: &Instruction) -> Option<Float> {
     let packed = |calculation, double| Some(Float { calculation, double, packed: true });
     if !matches!(insn.encoding(), EncodingKind::Legacy) && !is_vex(insn) {
         return None;
+    }
+    if is_vex(insn)
+        && let Some((fused, double, scalar)) = fused_of(insn.mnemonic())
+    {
+        return Some(Float { calculation: C::Fused(fused), double, packed: !scalar });
     }
     match legacy(insn.mnemonic()) {
         M::Addsd => scalar(C::Add, true),
@@ -104,9 +112,10 @@ fn type_of(double: bool) -> ValType {
     if double { ValType::F64 } else { ValType::F32 }
 }
 
-/// The first source: where SSE has its result, too.
+/// The first source, of which the result has what is above it: where SSE and FMA have their result, too.
 fn first_source(insn: &Instruction) -> Register {
-    if is_vex(insn) { insn.op1_register() } else { insn.op0_register() }
+    let keeps_own = !is_vex(insn) || fused_of(insn.mnemonic()).is_some();
+    if keeps_own { insn.op0_register() } else { insn.op1_register() }
 }
 
 impl Emitter<'_> {
@@ -117,6 +126,7 @@ impl Emitter<'_> {
             Calculation::Compare => return self.compare_floats(insn, float.double),
             Calculation::ToInteger => return self.integer_of_float(insn, float.double),
             Calculation::FromInteger => self.float_of_integer(insn, float.double),
+            Calculation::Fused(fused) => self.fused_scalar(insn, float, fused),
             _ => self.scalar(insn, float),
         }
         if is_vex(insn) && !float.packed {
@@ -141,6 +151,12 @@ impl Emitter<'_> {
     fn push_low(&mut self, register: Register, double: bool) {
         self.push_xmm(register);
         self.either(double, |s| s.f64x2_extract_lane(0), |s| s.f32x4_extract_lane(0));
+    }
+
+    /// Takes the low lane of the vector on the stack.
+    pub(super) fn take_low(&mut self, double: bool) -> Temp {
+        self.either(double, |s| s.f64x2_extract_lane(0), |s| s.f32x4_extract_lane(0));
+        self.take(type_of(double))
     }
 
     /// The last source, and its register if it is one.
@@ -186,7 +202,7 @@ impl Emitter<'_> {
     }
 
     /// Pushes whether a number is neither zero, denormal, infinite nor NaN.
-    fn push_is_normal(&mut self, value: Temp, double: bool) {
+    pub(super) fn push_is_normal(&mut self, value: Temp, double: bool) {
         self.push_magnitude(value, double);
         if double {
             self.i().i64_const(1 << 53).i64_sub().i64_const((0x7fe_u64 << 53) as i64).i64_lt_u();
@@ -220,7 +236,7 @@ impl Emitter<'_> {
 
     /// Goes to `label` unless everything is as it mostly is: operands, as far as that is not known, with an exponent, and
     /// a result that is normal.
-    fn branch_unless_usual(
+    pub(super) fn branch_unless_usual(
         &mut self,
         operands: &[(Temp, Option<Register>)],
         r: Temp,
@@ -254,7 +270,7 @@ impl Emitter<'_> {
     }
 
     /// Pushes whether operands may be used, as far as that is not known.
-    fn push_operands_are_clean(&mut self, operands: &[(Temp, Option<Register>)], double: bool) {
+    pub(super) fn push_operands_are_clean(&mut self, operands: &[(Temp, Option<Register>)], double: bool) {
         let fast = self.fast_float();
         self.i().local_get(fast);
         for &(value, register) in operands {
@@ -266,7 +282,7 @@ impl Emitter<'_> {
     }
 
     /// Makes the result a value, and above it what is there in the first source.
-    fn put_low(&mut self, insn: &Instruction, value: Temp, double: bool) {
+    pub(super) fn put_low(&mut self, insn: &Instruction, value: Temp, double: bool) {
         self.push_xmm(first_source(insn));
         self.get(value);
         self.either(double, |s| s.f64x2_replace_lane(0), |s| s.f32x4_replace_lane(0));
@@ -275,10 +291,11 @@ impl Emitter<'_> {
 
     /// The interpreter executes the instruction. Then, where one of these registers is denormal, what follows must not
     /// assume otherwise: translated code is left.
-    fn slowly(&mut self, insn: &Instruction, registers: &[Option<Register>], double: bool) {
+    pub(super) fn slowly(&mut self, insn: &Instruction, registers: &[Option<Register>], double: bool) {
         self.call_out(true);
         let mut some = false;
-        for &register in registers.iter().flatten() {
+        for (i, register) in registers.iter().enumerate() {
+            let Some(register) = register.filter(|r| !registers[..i].contains(&Some(*r))) else { continue };
             self.push_low_is_denormal(register, double);
             if some {
                 self.i().i32_or();

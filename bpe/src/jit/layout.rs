@@ -64,6 +64,8 @@ pub(crate) mod signature {
 /// Addresses, and table slots of our functions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
+    /// The engine's relaxed multiplication with addition rounds once.
+    pub(crate) fused: bool,
     pub(crate) core: u32,
     pub(crate) regs: u32,
     pub(crate) page: u32,

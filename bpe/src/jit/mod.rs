@@ -23,6 +23,7 @@ mod flags;
 mod float;
 mod flow;
 mod function;
+mod fused;
 mod graph;
 mod held;
 mod inline;
@@ -73,6 +74,8 @@ pub trait Engine: Send {
     /// exports by names (`e`), and functions in slots of the table by their numbers (`s`). Exports whose names are numbers go into those slots of the table. Returns whether the engine
     /// took it.
     fn install(&mut self, module: &[u8]) -> bool;
+    /// Whether the engine has all instructions in `module`.
+    fn validate(&mut self, module: &[u8]) -> bool;
     /// Empties a slot.
     fn clear(&mut self, slot: u32);
 }
@@ -167,11 +170,12 @@ impl Jit {
     /// A translator for the processor whose state is `core`, which must not move. `None` if the engine will not have it.
     pub(crate) fn new(mut engine: Box<dyn Engine>, core: &Core) -> Option<Self> {
         let jumps = vec![Jump::EMPTY; JUMPS];
-        let layout = layout(core, &jumps);
+        let mut layout = layout(core, &jumps);
         let first = engine.grow(SLOTS)?;
         if !engine.install(&module::entrance(&layout, first)) {
             return None;
         }
+        layout.fused = fused::is_fused(&mut *engine, first + 1);
         Some(Self {
             engine,
             layout,
@@ -185,6 +189,11 @@ impl Jit {
             free: (first + 1..first + SLOTS).rev().collect(),
             seen: BTreeMap::new(),
         })
+    }
+
+    /// Whether the engine multiplies and adds with one rounding.
+    pub(crate) fn is_fused(&self) -> bool {
+        self.layout.fused
     }
 
     /// Modules there are, and their bytes.
@@ -542,6 +551,7 @@ fn layout(core: &Core, jumps: &[Jump]) -> Layout {
     let fx = at + offset_of!(Core, fx) as u32;
     let regs = at + offset_of!(Core, regs) as u32;
     Layout {
+        fused: false,
         core: at,
         regs,
         page: regs + u32::from(slot::PAGE),

@@ -151,6 +151,51 @@ pub(crate) fn entrance(layout: &Layout, slot: u32) -> Vec<u8> {
     module.finish()
 }
 
+/// A module with one function, to be put into a slot: of each pair of numbers at its first parameter it makes what is left of
+/// the first's square and the second by relaxed instructions, and of both negated; the second pair is done as singles.
+pub(crate) fn fused_probe(slot: u32) -> Vec<u8> {
+    let mut imports = ImportSection::new();
+    import_memory(&mut imports);
+    let (mut declared, mut code, mut exports) = (FunctionSection::new(), CodeSection::new(), ExportSection::new());
+    declared.function(signature::ENTER);
+    exports.export(&slot.to_string(), ExportKind::Func, 0);
+    let (number, rest, c) = (3, 4, 5);
+    let mut f = Function::new([(3, ValType::V128)]);
+    let mut s = f.instructions();
+    for (offset, double) in [(0, true), (16, false)] {
+        for (from, to) in [(offset, number), (offset + 8, c)] {
+            s.local_get(0).f64_load(at(from));
+            if double {
+                s.f64x2_splat()
+            } else {
+                s.f32_demote_f64().f32x4_splat()
+            };
+            s.local_set(to);
+        }
+        for (to, negated) in [(offset, false), (offset + 8, true)] {
+            s.local_get(number).local_get(number).local_get(c);
+            match (negated, double) {
+                (false, true) => s.f64x2_relaxed_madd(),
+                (false, false) => s.f32x4_relaxed_madd(),
+                (true, true) => s.f64x2_neg().f64x2_relaxed_nmadd(),
+                (true, false) => s.f32x4_neg().f32x4_relaxed_nmadd(),
+            };
+            s.local_set(rest).local_get(0).local_get(rest);
+            if double {
+                s.f64x2_extract_lane(0)
+            } else {
+                s.f32x4_extract_lane(0).f64_promote_f32()
+            };
+            s.f64_store(at(to));
+        }
+    }
+    s.end();
+    code.function(&f);
+    let mut module = Module::new();
+    module.section(&types(signature::ALL)).section(&imports).section(&declared).section(&exports).section(&code);
+    module.finish()
+}
+
 /// Calls a function of ours with the first `count` parameters: the one in this slot, or the one the next parameter names.
 fn forward(count: u32, ty: u32, slot: Option<u32>) -> Function {
     let mut f = Function::new([]);
@@ -228,7 +273,7 @@ fn probe(s: &mut InstructionSink<'_>, layout: &Layout, spec: u32, entry: u32, wr
 
 /// For each size writes what `with` does for it, if the spec says that size.
 fn by_size(s: &mut InstructionSink<'_>, spec: u32, with: impl Fn(&mut InstructionSink<'_>, i32)) {
-    for size in [8, 4, 1, 2, 16] {
+    for size in [8, 4, 1, 2, 16, 32] {
         s.local_get(spec).i32_const(size).i32_and().if_(BlockType::Empty);
         with(s, size);
         s.end();
@@ -248,7 +293,12 @@ fn load(layout: &Layout) -> Function {
             4 => s.local_get(entry).i64_load32_u(at(0)),
             2 => s.local_get(entry).i64_load16_u(at(0)),
             1 => s.local_get(entry).i64_load8_u(at(0)),
-            _ => s.i32_const(0).local_get(entry).v128_load(at(0)).v128_store(at(layout.wide)).i64_const(0),
+            _ => {
+                for part in (0..size as u32).step_by(16) {
+                    s.i32_const(0).local_get(entry).v128_load(at(part)).v128_store(at(layout.wide + part));
+                }
+                s.i64_const(0)
+            }
         };
         s.i32_const(0).return_();
     });
@@ -266,14 +316,17 @@ fn store(layout: &Layout) -> Function {
     let mut s = f.instructions();
     probe(&mut s, layout, spec, entry, true);
     by_size(&mut s, spec, |s, size| {
-        s.local_get(entry);
         match size {
-            8 => s.local_get(1).i64_store(at(0)),
-            4 => s.local_get(1).i64_store32(at(0)),
-            2 => s.local_get(1).i64_store16(at(0)),
-            1 => s.local_get(1).i64_store8(at(0)),
-            _ => s.i32_const(0).v128_load(at(layout.wide)).v128_store(at(0)),
-        };
+            8 => _ = s.local_get(entry).local_get(1).i64_store(at(0)),
+            4 => _ = s.local_get(entry).local_get(1).i64_store32(at(0)),
+            2 => _ = s.local_get(entry).local_get(1).i64_store16(at(0)),
+            1 => _ = s.local_get(entry).local_get(1).i64_store8(at(0)),
+            _ => {
+                for part in (0..size as u32).step_by(16) {
+                    s.local_get(entry).i32_const(0).v128_load(at(layout.wide + part)).v128_store(at(part));
+                }
+            }
+        }
         s.i32_const(0).return_();
     });
     s.end();

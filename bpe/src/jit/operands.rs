@@ -82,13 +82,8 @@ impl Emitter<'_> {
         let [to, first, third] = [0, 1, 3].map(|i| insn.try_op_register(i).unwrap_or(Register::None));
         let [to, first, third] = [to, first, third].map(lower_of);
         let low = Half { to, first, last: last[0], third, imm: vex.imm[0] };
-        let high = Half {
-            to: upper_of(to),
-            first: upper_of(first),
-            last: last[1],
-            third: upper_of(third),
-            imm: vex.imm[1],
-        };
+        let high =
+            Half { to: upper_of(to), first: upper_of(first), last: last[1], third: upper_of(third), imm: vex.imm[1] };
         (low, vex.wide.then_some(high))
     }
 

@@ -3,6 +3,7 @@
 //! What always holds: see [`super::float`]. The numbers results are compared with are locals that no result passes when
 //! MXCSR wants more than the engine does, so asking for the one asks for the other.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use iced_x86::{Instruction, Register};
@@ -12,7 +13,7 @@ use super::clean;
 use super::code::Function;
 use super::emit::{Emitter, Temp, at};
 use super::float::{Calculation, Float, float_of};
-use super::operands::{Half, Last};
+use super::operands::{Half, Last, halves};
 use crate::lower::vex::is_vex;
 
 /// What must be so in MXCSR for the engine's arithmetic: all exceptions masked, rounding to nearest, denormals as they
@@ -49,10 +50,9 @@ struct Lanes {
 }
 
 /// Half of a packed operation that has been tried.
-#[derive(Clone, Copy)]
 struct Calculated {
     to: Register,
-    operands: [(Temp, Option<Register>); 2],
+    operands: Vec<(Temp, Option<Register>)>,
     result: Temp,
 }
 
@@ -163,29 +163,33 @@ impl Emitter<'_> {
     /// An operation on all lanes: of one half, or of both at once, since both are done or neither.
     pub(super) fn packed(&mut self, insn: &Instruction, float: Float) {
         let (low, high) = if is_vex(insn) { self.vex_halves(insn) } else { (Half::of_sse(insn), None) };
-        let low = self.calculate_half(insn, float, low);
-        let high = high.map(|half| self.calculate_half(insn, float, half));
-        let halves = || [Some(low), high].into_iter().flatten();
+        if matches!(float.calculation, Calculation::Fused(_)) && !self.layout.fused {
+            return self.slowly_packed(insn, float.double);
+        }
+        let mut all = vec![self.calculate_half(insn, float, low)];
+        if let Some(high) = high {
+            all.push(self.calculate_half(insn, float, high));
+        }
         let fast = self.fast_float();
         let sum = matches!(float.calculation, Calculation::Add | Calculation::Subtract);
         let double = float.double;
         let done = self.open();
         let unusual = self.open();
-        for (i, half) in halves().enumerate() {
-            self.push_some_lane_is_unusual(half.operands, half.result, double);
+        for (i, half) in all.iter().enumerate() {
+            self.push_some_lane_is_unusual(&half.operands, half.result, double);
             if i > 0 {
                 self.i().i32_or();
             }
         }
         let label = self.label(unusual);
         self.branch_rarely(label);
-        halves().for_each(|half| self.put_calculated(half));
+        all.iter().for_each(|half| self.put_calculated(half));
         let label = self.label(done);
         self.i().br(label);
         self.close();
-        for (i, half) in halves().enumerate() {
+        for (i, half) in all.iter().enumerate() {
             self.push_lanes_are_normal(half.result, double, sum);
-            for (operand, _) in half.operands {
+            for &(operand, _) in &half.operands {
                 self.push_lanes_are_normal(operand, double, true);
                 self.i().v128_and();
             }
@@ -196,17 +200,9 @@ impl Emitter<'_> {
         self.either(double, |s| s.i64x2_all_true(), |s| s.i32x4_all_true());
         self.i().local_get(fast).i32_and();
         self.open_usual(BlockType::Empty);
-        halves().for_each(|half| self.put_calculated(half));
+        all.iter().for_each(|half| self.put_calculated(half));
         self.or_else();
-        self.call_out(true);
-        self.i().i32_const(0);
-        for half in halves() {
-            for register in [Some(half.to)].into_iter().chain(half.operands.map(|o| o.1)).flatten() {
-                self.push_a_lane_is_denormal(register, double);
-                self.i().i32_or();
-            }
-        }
-        self.leave_after(insn);
+        self.slowly_packed(insn, double);
         self.close();
         self.close();
         if is_vex(insn) && high.is_none() {
@@ -214,7 +210,23 @@ impl Emitter<'_> {
         }
     }
 
-    fn put_calculated(&mut self, half: Calculated) {
+    /// The interpreter executes the instruction. Then, where a register it worked on is denormal, translated code is left.
+    fn slowly_packed(&mut self, insn: &Instruction, double: bool) {
+        self.call_out(true);
+        self.i().i32_const(0);
+        let mut asked = Vec::new();
+        for register in halves(insn).flatten().flatten() {
+            if asked.contains(&register) {
+                continue;
+            }
+            asked.push(register);
+            self.push_a_lane_is_denormal(register, double);
+            self.i().i32_or();
+        }
+        self.leave_after(insn);
+    }
+
+    fn put_calculated(&mut self, half: &Calculated) {
         self.get(half.result);
         self.pop_vector(half.to);
     }
@@ -223,6 +235,14 @@ impl Emitter<'_> {
     fn calculate_half(&mut self, insn: &Instruction, float: Float, half: Half) -> Calculated {
         use Calculation as C;
         let double = float.double;
+        if let C::Fused(fused) = float.calculation {
+            let sources = self.fused_sources(insn, &half);
+            self.push_fused(fused, sources, double);
+            let result = self.take(ValType::V128);
+            let last = if let Last::Register(register) = half.last { Some(register) } else { None };
+            let operands = sources.into_iter().zip([Some(half.to), Some(half.first), last]).collect();
+            return Calculated { to: half.to, operands, result };
+        }
         let source = if let Last::Register(register) = half.last { Some(register) } else { None };
         let b = self.take_last(insn, &half);
         self.push_xmm(half.first);
@@ -236,23 +256,21 @@ impl Emitter<'_> {
             _ => self.either(double, |s| s.f64x2_div(), |s| s.f32x4_div()),
         }
         let result = self.take(ValType::V128);
-        Calculated { to: half.to, operands: [(a, Some(half.first)), (b, source)], result }
+        Calculated { to: half.to, operands: vec![(a, Some(half.first)), (b, source)], result }
     }
 
     /// Pushes whether in some lane an operand not known to have one has no exponent, or the result is not normal.
-    fn push_some_lane_is_unusual(&mut self, operands: [(Temp, Option<Register>); 2], r: Temp, double: bool) {
+    fn push_some_lane_is_unusual(&mut self, operands: &[(Temp, Option<Register>)], r: Temp, double: bool) {
         let Some(Lanes { magnitude, least, most }) = self.floats.usual(double).lanes else { return };
         self.i().local_get(r.index).local_get(magnitude).v128_and();
         let result = self.take(ValType::V128);
         self.get(result);
-        let mut before = None;
-        for (value, register) in operands {
+        for (i, &(value, register)) in operands.iter().enumerate() {
             let known = register.is_some_and(|r| self.clean.has(r, double, clean::Lanes::All));
-            // Both may be the same register.
-            if known || register.is_some() && before == register {
+            // Some may be the same register.
+            if known || register.is_some() && operands[..i].iter().any(|o| o.1 == register) {
                 continue;
             }
-            before = register;
             self.i().local_get(value.index).local_get(magnitude).v128_and();
             self.either(double, |s| s.f64x2_pmin(), |s| s.f32x4_pmin());
         }

@@ -3,9 +3,9 @@
 //! What always holds: the pointers it passes are those in [`super::layout::Layout`] and in the call-outs of its own
 //! cluster, which live as long as it does; and while it runs nobody else uses the processor's state.
 
+use super::WIDEST;
 use super::flags::ALL;
 use super::layout::CallOut;
-use super::WIDEST;
 use super::lazy::{STOP_CODE_WRITE, STOP_FAULT, STOP_OP};
 use super::memory::{STACK, WRITE};
 use crate::core::Core;

@@ -123,11 +123,7 @@ impl Emitter<'_> {
     }
 
     /// Pushes whether `combine` of the last source and the first has no bit set in any half.
-    fn push_none_set(
-        &mut self,
-        sources: [Option<(Register, Temp)>; 2],
-        combine: super::emit::Instruction,
-    ) {
+    fn push_none_set(&mut self, sources: [Option<(Register, Temp)>; 2], combine: super::emit::Instruction) {
         for (i, (first, last)) in sources.into_iter().flatten().enumerate() {
             self.get(last);
             self.push_xmm(first);

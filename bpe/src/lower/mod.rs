@@ -69,7 +69,8 @@ pub(crate) fn instruction(
     let op = Op { ip: insn.ip() as u16, len: insn.len() as u8, count, ..blank(system::invalid) };
     let mut lowering = Lowering { insn, op, ops, previous };
     lowering.operands();
-    let lowered = lowering.integer().or_else(|| lowering.x87()).or_else(|| lowering.vex()).or_else(|| lowering.vector());
+    let lowered =
+        lowering.integer().or_else(|| lowering.x87()).or_else(|| lowering.vex()).or_else(|| lowering.vector());
     if let Some(run) = lowered {
         lowering.op.run = run;
     }

@@ -4,6 +4,7 @@ use iced_x86::{EncodingKind, Instruction, Mnemonic as M, OpKind, Register};
 
 use super::Lowering;
 use super::legacy::legacy;
+use super::vex::last_source;
 use crate::op::{Op, Run, slot};
 use crate::vector::arithmetic::*;
 use crate::vector::calculate::{self, AddSubtract, Approximate, Compare, Horizontal, Round};
@@ -342,7 +343,8 @@ pub(crate) fn pure(insn: &Instruction) -> Option<Pure> {
         return Some(crypto::sha256_rounds_pure);
     }
     let found = super::vex::lanewise(insn);
-    let found = found.or_else(|| operation(legacy(insn.mnemonic()), insn.op_kind(1) == OpKind::Register));
+    let found =
+        found.or_else(|| operation(legacy(insn.mnemonic()), insn.op_kind(last_source(insn)) == OpKind::Register));
     Some(found?.pure)
 }
 

@@ -9,9 +9,7 @@ use crate::op::{Op, Run, slot};
 use crate::vector::calculate::{
     self, AddSubtract, AllLanes, Approximate, Compare, Horizontal, LowLane, Round, dot_product_vex,
 };
-use crate::vector::convert::{
-    DqToPd, DqToPs, IntegerToScalar, PdToPs, PsToPd, ScalarToScalar, ToDq,
-};
+use crate::vector::convert::{DqToPd, DqToPs, IntegerToScalar, PdToPs, PsToPd, ScalarToScalar, ToDq};
 use crate::vector::float::{Add, Divide, Maximum, Minimum, Multiply, SquareRoot, Subtract};
 use crate::vector::fused::{self, Fused, HalfToSingle, MultiplyAdd};
 use crate::vector::permute::*;
@@ -56,10 +54,7 @@ pub(crate) fn last_source(insn: &Instruction) -> u32 {
 /// Shifts of lanes: by an immediate the register is the first source.
 fn shifts(insn: &Instruction) -> bool {
     use M::{Vpslld, Vpslldq, Vpsllq, Vpsllw, Vpsrad, Vpsraw, Vpsrld, Vpsrldq, Vpsrlq, Vpsrlw};
-    matches!(
-        insn.mnemonic(),
-        Vpslld | Vpslldq | Vpsllq | Vpsllw | Vpsrad | Vpsraw | Vpsrld | Vpsrldq | Vpsrlq | Vpsrlw
-    )
+    matches!(insn.mnemonic(), Vpslld | Vpslldq | Vpsllq | Vpsllw | Vpsrad | Vpsraw | Vpsrld | Vpsrldq | Vpsrlq | Vpsrlw)
 }
 
 /// How many bits of the immediate are only the lower half's.

@@ -103,7 +103,7 @@ pub(crate) fn std(core: &mut Core, _: &Op) -> Flow {
 
 /// `CPUID`.
 pub(crate) fn cpuid(core: &mut Core, _: &Op) -> Flow {
-    let leaf = cpuid::leaf(core.reg::<u32>(RAX) as u32, core.reg::<u32>(RCX) as u32);
+    let leaf = cpuid::leaf(core.reg::<u32>(RAX) as u32, core.reg::<u32>(RCX) as u32, core.announces_fma);
     for (reg, value) in [RAX, RBX, RCX, RDX].into_iter().zip(leaf) {
         core.set(reg, u64::from(value));
     }

@@ -243,7 +243,11 @@ pub(crate) fn test<const LANE: u16>(core: &mut Core, op: &Op) -> Flow {
 
 /// `VPCMPESTRM` (`EXPLICIT`) and `VPCMPISTRM`: what SSE's do, and zeros above the result in XMM0.
 pub(crate) fn string_mask<const EXPLICIT: bool>(core: &mut Core, op: &Op) -> Flow {
-    if EXPLICIT { strings::explicit_mask(core, op)? } else { strings::implicit_mask(core, op)? }
+    if EXPLICIT {
+        strings::explicit_mask(core, op)?
+    } else {
+        strings::implicit_mask(core, op)?
+    }
     core.ymm_high[0] = 0;
     Ok(())
 }

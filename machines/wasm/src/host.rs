@@ -21,6 +21,8 @@ unsafe extern "C" {
     safe fn grow_table(count: u32) -> i32;
     /// Instantiates a module that shares our memory and table; returns whether that worked.
     fn install(at: *const u8, len: usize) -> i32;
+    /// Whether the engine has all instructions of a module.
+    fn validate(at: *const u8, len: usize) -> i32;
     /// Empties a slot of our function table.
     safe fn clear_slot(slot: u32);
 }
@@ -62,6 +64,11 @@ impl Engine for EngineHost {
         // SAFETY: the host only reads these bytes, and what it instantiates is the translator's, which keeps to the
         // memory and the slots that are its own.
         unsafe { install(module.as_ptr(), module.len()) != 0 }
+    }
+
+    fn validate(&mut self, module: &[u8]) -> bool {
+        // SAFETY: the host only reads these bytes.
+        unsafe { validate(module.as_ptr(), module.len()) != 0 }
     }
 
     fn clear(&mut self, slot: u32) {
