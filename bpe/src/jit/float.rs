@@ -33,7 +33,7 @@ pub(super) enum Calculation {
     Convert,
     /// An integer to a float.
     FromInteger,
-    /// A float to an integer, towards zero.
+    /// A float to an integer.
     ToInteger,
     /// A product and a sum, rounded once.
     Fused(Fused),
@@ -94,8 +94,8 @@ pub(super) fn float_of(insn: &Instruction) -> Option<Float> {
         M::Cvtss2sd => scalar(C::Convert, false),
         M::Cvtsi2sd => scalar(C::FromInteger, true),
         M::Cvtsi2ss => scalar(C::FromInteger, false),
-        M::Cvttsd2si => scalar(C::ToInteger, true),
-        M::Cvttss2si => scalar(C::ToInteger, false),
+        M::Cvttsd2si | M::Cvtsd2si => scalar(C::ToInteger, true),
+        M::Cvttss2si | M::Cvtss2si => scalar(C::ToInteger, false),
         _ => None,
     }
 }
@@ -113,7 +113,7 @@ fn type_of(double: bool) -> ValType {
 }
 
 /// The first source, of which the result has what is above it: where SSE and FMA have their result, too.
-fn first_source(insn: &Instruction) -> Register {
+pub(super) fn first_source(insn: &Instruction) -> Register {
     let keeps_own = !is_vex(insn) || fused_of(insn.mnemonic()).is_some();
     if keeps_own { insn.op0_register() } else { insn.op1_register() }
 }
@@ -148,7 +148,7 @@ impl Emitter<'_> {
     }
 
     /// Pushes the low lane of a register.
-    fn push_low(&mut self, register: Register, double: bool) {
+    pub(super) fn push_low(&mut self, register: Register, double: bool) {
         self.push_xmm(register);
         self.either(double, |s| s.f64x2_extract_lane(0), |s| s.f32x4_extract_lane(0));
     }
@@ -156,11 +156,16 @@ impl Emitter<'_> {
     /// Takes the low lane of the vector on the stack.
     pub(super) fn take_low(&mut self, double: bool) -> Temp {
         self.either(double, |s| s.f64x2_extract_lane(0), |s| s.f32x4_extract_lane(0));
+        self.take_number(double)
+    }
+
+    /// Takes the number on the stack.
+    pub(super) fn take_number(&mut self, double: bool) -> Temp {
         self.take(type_of(double))
     }
 
     /// The last source, and its register if it is one.
-    fn take_scalar(&mut self, insn: &Instruction, double: bool) -> (Temp, Option<Register>) {
+    pub(super) fn take_scalar(&mut self, insn: &Instruction, double: bool) -> (Temp, Option<Register>) {
         let last = last_source(insn);
         if insn.op_kind(last) == OpKind::Register {
             let register = insn.op_register(last);
@@ -201,13 +206,14 @@ impl Emitter<'_> {
         }
     }
 
-    /// Pushes whether a number is neither zero, denormal, infinite nor NaN.
+    /// Pushes whether a number is neither zero, denormal, infinite nor NaN, nor the least normal one: a result may have been
+    /// denormal before it was rounded to that.
     pub(super) fn push_is_normal(&mut self, value: Temp, double: bool) {
         self.push_magnitude(value, double);
         if double {
-            self.i().i64_const(1 << 53).i64_sub().i64_const((0x7fe_u64 << 53) as i64).i64_lt_u();
+            self.i().i64_const((1 << 53) + 1).i64_sub().i64_const((0x7fe_u64 << 53) as i64 - 1).i64_lt_u();
         } else {
-            self.i().i32_const(1 << 24).i32_sub().i32_const((0xfe_u32 << 24) as i32).i32_lt_u();
+            self.i().i32_const((1 << 24) + 1).i32_sub().i32_const((0xfe_u32 << 24) as i32 - 1).i32_lt_u();
         }
     }
 
@@ -229,7 +235,7 @@ impl Emitter<'_> {
         self.push_usual_magnitude(value, double);
         match smallest {
             Some(smallest) => self.i().local_get(smallest).i64_add().local_get(limit).i64_ge_u(),
-            None => self.i().i32_const(1 << 24).i32_sub().local_get(limit).i32_ge_u(),
+            None => self.i().i32_const((1 << 24) + 1).i32_sub().local_get(limit).i32_ge_u(),
         };
         self.branch_rarely(label);
     }
@@ -257,7 +263,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn push_is_nan(&mut self, value: Temp, double: bool) {
+    pub(super) fn push_is_nan(&mut self, value: Temp, double: bool) {
         self.get(value);
         self.get(value);
         self.either(double, |s| s.f64_ne(), |s| s.f32_ne());
@@ -517,7 +523,12 @@ impl Emitter<'_> {
 
     fn integer_of_float(&mut self, insn: &Instruction, double: bool) {
         let wide = insn.op0_register().size() == 8;
-        let (b, _) = self.take_scalar(insn, double);
+        let (mut b, _) = self.take_scalar(insn, double);
+        if matches!(legacy(insn.mnemonic()), M::Cvtsd2si | M::Cvtss2si) {
+            self.get(b);
+            self.either(double, |s| s.f64_nearest(), |s| s.f32_nearest());
+            b = self.take_number(double);
+        }
         let fast = self.fast_float();
         self.i().local_get(fast);
         self.get(b);

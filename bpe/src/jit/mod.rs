@@ -25,6 +25,7 @@ mod flow;
 mod function;
 mod fused;
 mod graph;
+mod guarded;
 mod held;
 mod inline;
 mod layout;

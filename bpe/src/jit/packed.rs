@@ -28,7 +28,8 @@ struct Usual {
     lanes: Option<Lanes>,
 }
 
-/// What the doubled bits of a normal number are below, less those of the smallest.
+/// What the doubled bits of a normal number are below, less those of the smallest and one: see
+/// [`Emitter::push_is_normal`].
 #[derive(Clone, Copy)]
 pub(super) struct Normal {
     /// What to add for the latter: a local, since a constant of 64 bits would be put into a register each time. A single's
@@ -43,7 +44,7 @@ pub(super) struct Normal {
 struct Lanes {
     /// All bits but the signs.
     magnitude: u32,
-    /// The smallest normal number.
+    /// The smallest normal number but one.
     least: u32,
     /// The largest finite one.
     most: u32,
@@ -140,17 +141,17 @@ impl Emitter<'_> {
             if let Some(Normal { smallest, limit }) = scalar {
                 let mut s = self.i();
                 if let Some(smallest) = smallest {
-                    s.i64_const(0x7fe << 53).i64_const(0).local_get(fast).select().local_set(limit);
+                    s.i64_const((0x7fe << 53) - 1).i64_const(0).local_get(fast).select().local_set(limit);
                     // An engine must not see that this is a constant.
-                    s.i64_const(-1 << 53).i64_const(0).local_get(fast).select().local_set(smallest);
+                    s.i64_const((-1 << 53) - 1).i64_const(0).local_get(fast).select().local_set(smallest);
                 } else {
-                    s.i32_const(0xfe << 24).i32_const(0).local_get(fast).select().local_set(limit);
+                    s.i32_const((0xfe << 24) - 1).i32_const(0).local_get(fast).select().local_set(limit);
                 }
             }
             if let Some(Lanes { magnitude, least, most }) = lanes {
                 let [all, smallest, largest] = match double {
-                    true => [u64::MAX >> 1, f64::MIN_POSITIVE.to_bits(), f64::MAX.to_bits()],
-                    false => [u32::MAX >> 1, f32::MIN_POSITIVE.to_bits(), f32::MAX.to_bits()].map(u64::from),
+                    true => [u64::MAX >> 1, f64::MIN_POSITIVE.to_bits() + 1, f64::MAX.to_bits()],
+                    false => [u32::MAX >> 1, f32::MIN_POSITIVE.to_bits() + 1, f32::MAX.to_bits()].map(u64::from),
                 }
                 .map(|number| lanes_of(number, double));
                 let mut s = self.i();
@@ -296,19 +297,19 @@ impl Emitter<'_> {
         self.i().v128_and().v128_any_true();
     }
 
-    fn splat(&mut self, value: f64, double: bool) {
+    pub(super) fn splat(&mut self, value: f64, double: bool) {
         self.float_constant(value, double);
         self.either(double, |s| s.f64x2_splat(), |s| s.f32x4_splat());
     }
 
-    /// Pushes for each lane whether it is normal, or zero if that will do.
-    fn push_lanes_are_normal(&mut self, value: Temp, double: bool, or_zero: bool) {
+    /// Pushes for each lane whether it is normal and not the least number that is, or zero if that will do.
+    pub(super) fn push_lanes_are_normal(&mut self, value: Temp, double: bool, or_zero: bool) {
         self.get(value);
         self.either(double, |s| s.f64x2_abs(), |s| s.f32x4_abs());
         let magnitude = self.take(ValType::V128);
         self.get(magnitude);
         self.splat(if double { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() }, double);
-        self.either(double, |s| s.f64x2_ge(), |s| s.f32x4_ge());
+        self.either(double, |s| s.f64x2_gt(), |s| s.f32x4_gt());
         self.get(magnitude);
         self.splat(f64::INFINITY, double);
         self.either(double, |s| s.f64x2_lt(), |s| s.f32x4_lt());

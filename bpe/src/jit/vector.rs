@@ -12,7 +12,7 @@ use super::lazy::{Kind, Setter};
 use super::memory::{As, VECTOR};
 use super::operands::{Half, Last};
 use super::translate::width;
-use super::{float, vex};
+use super::{float, guarded, vex};
 use crate::lower::legacy::legacy;
 use crate::lower::vector::{is_hash, pure};
 use crate::lower::vex::{is_vex, last_source};
@@ -21,12 +21,12 @@ use crate::vector::Pure;
 /// Whether there is a translation.
 pub(super) fn is_translated(insn: &Instruction) -> bool {
     let mmx = (0..insn.op_count()).any(|i| insn.op_kind(i) == OpKind::Register && insn.op_register(i).is_mm());
-    !mmx && (vex::is_translated(insn) || family(insn).is_some() || float::is_translated(insn))
+    !mmx && (vex::is_translated(insn) || family(insn).is_some() || may_exit(insn))
 }
 
 /// Whether it may stop for another reason than memory.
 pub(super) fn may_exit(insn: &Instruction) -> bool {
-    float::is_translated(insn)
+    float::is_translated(insn) || guarded::is_translated(insn)
 }
 
 /// Whether what it writes of a vector register is all of it.
@@ -236,8 +236,13 @@ impl Emitter<'_> {
             Some(Family::Test) => self.test_vector(insn),
             Some(family) if !self.out_of_vector(insn, family) => self.half(insn, family, Half::of_sse(insn)),
             Some(_) => {}
-            None => self.float(insn),
+            None => self.calculation(insn),
         }
+    }
+
+    /// What depends on MXCSR.
+    pub(super) fn calculation(&mut self, insn: &Instruction) {
+        if guarded::is_translated(insn) { self.guarded(insn) } else { self.float(insn) }
     }
 
     /// What has no vector as its result; whether that was so.

@@ -51,7 +51,7 @@ impl Emitter<'_> {
         if let Some(own) = own(insn) {
             return self.own(insn, own);
         }
-        let Some(family) = family(insn) else { return self.float(insn) };
+        let Some(family) = family(insn) else { return self.calculation(insn) };
         let wide = (0..insn.op_count().min(2)).any(|i| insn.try_op_register(i).is_ok_and(|r| r.is_ymm()));
         match family {
             Family::Test => self.test_vectors(insn),

@@ -81,7 +81,7 @@ impl<O: Arithmetic, P: Native> Calculate for LowLane<O, P> {
 }
 
 /// For each predicate the orders it holds for: less, equal, greater, unordered, from bit 0 on.
-const PREDICATES: [u8; 16] = [2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15];
+pub(crate) const PREDICATES: [u8; 16] = [2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15];
 
 fn compare_lane<P: Native>(env: &mut Env, a: P, b: P, predicate: u8) -> P {
     // Those from 16 on are the same, the other way about with quiet NaNs.

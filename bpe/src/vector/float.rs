@@ -57,6 +57,8 @@ impl Core {
 pub(crate) trait Native: Packed + super::lanes::Lane {
     fn zero_or_normal(self) -> bool;
     fn normal(self) -> bool;
+    /// Normal, and not the least such number, to which one that is denormal may have been rounded.
+    fn above_least(self) -> bool;
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -71,6 +73,10 @@ macro_rules! native {
             fn normal(self) -> bool {
                 let exponent = self << 1 >> ($fraction + 1);
                 exponent.wrapping_sub(1) < (<$bits>::MAX >> ($fraction + 1)) - 1
+            }
+            #[inline(always)]
+            fn above_least(self) -> bool {
+                self.normal() && self << 1 != 1 << ($fraction + 1)
             }
             #[inline(always)]
             fn zero_or_normal(self) -> bool {
@@ -140,8 +146,8 @@ arithmetic! {
     Add, |a: P, b: P| sum(a, b, a.add(b)), add;
     Subtract, |a: P, b: P| sum(a, b, a.sub(b)), subtract;
     // A zero may be an underflow, so only what is normal is certain.
-    Multiply, |a: P, b: P| { let r = a.mul(b); (r.normal() && a.normal() && b.normal()).then_some(r) }, multiply;
-    Divide, |a: P, b: P| { let r = a.div(b); (r.normal() && a.normal() && b.normal()).then_some(r) }, divide;
+    Multiply, |a: P, b: P| { let r = a.mul(b); (r.above_least() && a.normal() && b.normal()).then_some(r) }, multiply;
+    Divide, |a: P, b: P| { let r = a.div(b); (r.above_least() && a.normal() && b.normal()).then_some(r) }, divide;
 }
 
 /// The square root of the second operand.
