@@ -72,7 +72,15 @@ fn encode(t: &Template, modrm: u8, rex: u8, tail: &[u8]) -> Vec<u8> {
 }
 
 impl Template {
-    /// The form with random registers. Memory is near RBX, R12 or RSP, sometimes with a small index in R13.
+    /// What the form alone says.
+    fn instruction(&self) -> Instruction {
+        let mut insn = Instruction::new();
+        insn.set_code(self.code);
+        insn
+    }
+
+    /// The form with random registers. Memory is near RBX, R12 or RSP, sometimes with a small index in R13; gathers have
+    /// theirs in any register.
     #[allow(dead_code)]
     pub fn random(&self, r: &mut Random) -> Vec<u8> {
         let mut rex = if r.one_in(2) { r.next() as u8 & 7 } else { 0 };
@@ -85,43 +93,46 @@ impl Template {
         let mut tail = Vec::new();
         if self.memory {
             modrm = modrm & 0x38 | 0x80;
-            let disp = (r.below(256) & if r.one_in(3) { !0 } else { !15 }) as i32 - 128;
-            let indexed = r.one_in(8);
+            // What has to be aligned is, most of the time, or a sequence would come to an end there.
+            let vector = self.instruction().memory_size().size() >= 16 && !r.one_in(16);
+            let disp = (r.below(256) & if vector { !31 } else { r.pick(&[!0, !15]) }) as i32 - 128;
+            let gathers = self.instruction().is_vsib();
+            let indexed = gathers || !vector && r.one_in(8);
+            let register = if gathers { r.below(16) as u8 } else { 13 };
             rex &= 4;
             match r.below(3) {
                 0 if !indexed => modrm |= 3,
                 which => {
                     modrm |= 4;
-                    let base = if which == 1 {
-                        4
-                    } else {
-                        rex |= 1;
-                        4
-                    };
-                    let index = if indexed {
-                        rex |= 2;
-                        5
-                    } else {
-                        4
-                    };
-                    tail.push((r.next() as u8 & if indexed { 0xc0 } else { 0 }) | index << 3 | base);
+                    rex |= if which == 1 { 0 } else { 1 };
+                    rex |= if indexed { register >> 3 << 1 } else { 0 };
+                    let index = if indexed { r.next() as u8 & 0xc0 | (register & 7) << 3 } else { 4 << 3 };
+                    tail.push(index | 4);
                 }
             }
             tail.extend(disp.to_le_bytes());
         }
         tail.extend((0..8).map(|_| r.integer() as u8));
+        if self.vex {
+            // Many have no further register.
+            tail.push(r.next() as u8 & if r.one_in(3) { 0x0f } else { 0xff });
+        }
         encode(self, modrm, rex, &tail)
     }
 }
 
+/// `F3 90` is `NOP`, and with REX.B it exchanges registers, as processors have it.
+pub const OPTIONS: u32 = DecoderOptions::NO_PAUSE;
+
 pub fn decode(bytes: &[u8]) -> Option<Instruction> {
     let with = |options| Decoder::with_ip(64, bytes, CODE + ENTRY, options).decode();
-    let insn = with(DecoderOptions::NONE);
+    let insn = with(OPTIONS);
     if !insn.is_invalid() {
         return Some(insn);
     }
     // A gather whose registers are not distinct is refused, which is to be tried.
-    Some(with(DecoderOptions::NO_INVALID_CHECK)).filter(|insn| insn.is_vsib() && insn.memory_index() != Register::None)
+    Some(with(OPTIONS | DecoderOptions::NO_INVALID_CHECK))
+        .filter(|insn| insn.is_vsib() && insn.memory_index() != Register::None)
 }
 
 pub fn has_memory(insn: &Instruction) -> bool {
@@ -247,12 +258,24 @@ fn is_tested(insn: &Instruction) -> bool {
     announced && !left_out && !loads_segment && !far && !(0..operands).any(special)
 }
 
+/// Whether another opcode follows: a prefix, or the way to another map.
+fn leads_on(map: u8, opcode: u8) -> bool {
+    match map {
+        0 => matches!(
+            opcode,
+            0x0f | 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x62 | 0x64..=0x67 | 0xc4 | 0xc5 | 0xf0 | 0xf2 | 0xf3
+        ),
+        1 => matches!(opcode, 0x38 | 0x3a),
+        _ => false,
+    }
+}
+
 /// Every form the decoder knows, with bytes that are it.
 fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
     let legacy = [0, 1, 2, 3].map(|map| (map, false, false));
     let vex = [1, 2, 3].into_iter().flat_map(|map| [(map, true, false), (map, true, true)]);
     for (map, vex, long) in legacy.into_iter().chain(vex) {
-        for opcode in 0..=255 {
+        for opcode in (0..=255).filter(|&opcode| vex || !leads_on(map, opcode)) {
             for prefix in [0, 0x66, 0xf3, 0xf2] {
                 for wide in [false, true] {
                     for modrm in 0..=255 {
