@@ -15,6 +15,8 @@ use super::vectors::place_terms;
 pub struct Template {
     pub code: Code,
     pub memory: bool,
+    /// The prefix for the other size of operands or addresses, where it stands besides what is in `prefix`.
+    size: u8,
     prefix: u8,
     wide: bool,
     /// VEX.L: 256 bits.
@@ -53,9 +55,7 @@ fn encode(t: &Template, modrm: u8, rex: u8, tail: &[u8]) -> Vec<u8> {
         return [&vex(t, rex, tail), &[t.opcode, modrm][..], tail].concat();
     }
     let mut bytes = Vec::new();
-    if t.prefix != 0 {
-        bytes.push(t.prefix);
-    }
+    bytes.extend([t.size, t.prefix].into_iter().filter(|&prefix| prefix != 0));
     if rex != 0 || t.wide {
         bytes.push(0x40 | rex | if t.wide { 8 } else { 0 });
     }
@@ -72,7 +72,15 @@ fn encode(t: &Template, modrm: u8, rex: u8, tail: &[u8]) -> Vec<u8> {
 }
 
 impl Template {
-    /// The form with random registers. Memory is near RBX, R12 or RSP, sometimes with a small index in R13.
+    /// What the form alone says.
+    fn instruction(&self) -> Instruction {
+        let mut insn = Instruction::new();
+        insn.set_code(self.code);
+        insn
+    }
+
+    /// The form with random registers. Memory is near RBX, R12 or RSP, sometimes with a small index in R13; gathers have
+    /// theirs in any register.
     #[allow(dead_code)]
     pub fn random(&self, r: &mut Random) -> Vec<u8> {
         let mut rex = if r.one_in(2) { r.next() as u8 & 7 } else { 0 };
@@ -85,31 +93,30 @@ impl Template {
         let mut tail = Vec::new();
         if self.memory {
             modrm = modrm & 0x38 | 0x80;
-            let disp = (r.below(256) & if r.one_in(3) { !0 } else { !15 }) as i32 - 128;
-            let indexed = r.one_in(8);
+            // What has to be aligned is, most of the time, or a sequence would come to an end there.
+            let vector = self.instruction().memory_size().size() >= 16 && !r.one_in(16);
+            let disp = (r.below(256) & if vector { !31 } else { r.pick(&[!0, !15]) }) as i32 - 128;
+            let gathers = self.instruction().is_vsib();
+            let indexed = gathers || !vector && r.one_in(8);
+            let register = if gathers { r.below(16) as u8 } else { 13 };
             rex &= 4;
             match r.below(3) {
                 0 if !indexed => modrm |= 3,
                 which => {
                     modrm |= 4;
-                    let base = if which == 1 {
-                        4
-                    } else {
-                        rex |= 1;
-                        4
-                    };
-                    let index = if indexed {
-                        rex |= 2;
-                        5
-                    } else {
-                        4
-                    };
-                    tail.push((r.next() as u8 & if indexed { 0xc0 } else { 0 }) | index << 3 | base);
+                    rex |= if which == 1 { 0 } else { 1 };
+                    rex |= if indexed { register >> 3 << 1 } else { 0 };
+                    let index = if indexed { r.next() as u8 & 0xc0 | (register & 7) << 3 } else { 4 << 3 };
+                    tail.push(index | 4);
                 }
             }
             tail.extend(disp.to_le_bytes());
         }
         tail.extend((0..8).map(|_| r.integer() as u8));
+        if self.vex {
+            // Many have no further register.
+            tail.push(r.next() as u8 & if r.one_in(3) { 0x0f } else { 0xff });
+        }
         encode(self, modrm, rex, &tail)
     }
 }
@@ -247,17 +254,29 @@ fn is_tested(insn: &Instruction) -> bool {
     announced && !left_out && !loads_segment && !far && !(0..operands).any(special)
 }
 
+/// Whether another opcode follows: a prefix, or the way to another map.
+fn leads_on(map: u8, opcode: u8) -> bool {
+    match map {
+        0 => matches!(
+            opcode,
+            0x0f | 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x62 | 0x64..=0x67 | 0xc4 | 0xc5 | 0xf0 | 0xf2 | 0xf3
+        ),
+        1 => matches!(opcode, 0x38 | 0x3a),
+        _ => false,
+    }
+}
+
 /// Every form the decoder knows, with bytes that are it.
 fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
-    let legacy = [0, 1, 2, 3].map(|map| (map, false, false));
-    let vex = [1, 2, 3].into_iter().flat_map(|map| [(map, true, false), (map, true, true)]);
-    for (map, vex, long) in legacy.into_iter().chain(vex) {
-        for opcode in 0..=255 {
+    let legacy = [0, 0x66, 0x67].into_iter().flat_map(|size| [0, 1, 2, 3].map(|map| (size, map, false, false)));
+    let vex = [false, true].into_iter().flat_map(|long| [1, 2, 3].map(|map| (0, map, true, long)));
+    for (size, map, vex, long) in legacy.chain(vex) {
+        for opcode in (0..=255).filter(|&opcode| vex || !leads_on(map, opcode)) {
             for prefix in [0, 0x66, 0xf3, 0xf2] {
                 for wide in [false, true] {
                     for modrm in 0..=255 {
                         let code = Code::INVALID;
-                        let mut t = Template { code, memory: false, prefix, wide, long, map, opcode, modrm, vex };
+                        let mut t = Template { code, memory: false, size, prefix, wide, long, map, opcode, modrm, vex };
                         let bytes = encode(&t, modrm, 0, &[0; 12]);
                         let Some(insn) = decode(&bytes) else { continue };
                         // Address forms are chosen later; a direct address shows the operand is memory.
@@ -274,12 +293,14 @@ fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
 /// Every form that is tested, once.
 pub fn templates() -> Vec<Template> {
     let mut seen = HashSet::new();
+    let mut codes = HashSet::new();
     let mut out = Vec::new();
     forms(|t, insn, _| {
         let branch = insn.flow_control() != iced_x86::FlowControl::Next;
-        let prefixed_branch = branch && (t.prefix == 0x66 || t.prefix != 0 && insn.is_loopcc());
-        if is_tested(insn) && runs_here(insn) && !prefixed_branch && seen.insert((t.code, t.memory, t.prefix)) {
-            out.push(t);
+        let prefixed_branch = branch && (t.size == 0x66 || t.prefix == 0x66 || t.prefix != 0 && insn.is_loopcc());
+        if is_tested(insn) && runs_here(insn) && !prefixed_branch {
+            let new = codes.insert((t.code, t.memory)) || t.size == 0;
+            out.extend((new && seen.insert((t.code, t.memory, t.prefix))).then_some(t));
         }
     });
     out
