@@ -6,15 +6,15 @@
 use std::fmt;
 
 use iced_x86::{
-    CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic as M, OpAccess,
-    OpKind, Register,
+    CpuidFeature, Decoder, DecoderOptions, EncodingKind, FlowControl, Instruction, InstructionInfoFactory,
+    Mnemonic as M, OpAccess, OpKind, Register,
 };
 
 use super::compare;
 use super::generate::{Case, Template};
 use super::kept::Kept;
 use super::layout::{CODE, DATA, ENTRY};
-use super::operands::is_extended_state;
+use super::operands::{has_avx, is_extended_state};
 use super::random::Random;
 use super::state::{Outcome, State};
 
@@ -176,16 +176,16 @@ pub fn random(r: &mut Random, templates: &[Template]) -> Sequence {
 fn start(r: &mut Random, floats: bool) -> State {
     let mut state = State::default();
     state.gpr.fill_with(|| r.integer());
-    state.gpr[3] = DATA + 1024 + (r.below(2048) & !15);
-    state.gpr[12] = DATA + 5120 + (r.below(512) & if r.one_in(4) { !0 } else { !15 });
+    state.gpr[3] = DATA + 1024 + (r.below(2048) & !31);
+    state.gpr[12] = DATA + 5120 + (r.below(512) & if r.one_in(4) { !0 } else { !31 });
     // Apart from the others: an overwritten return address could lead anywhere, and on for ever.
-    state.gpr[4] = DATA + 7000 + (r.below(900) & !7);
+    state.gpr[4] = DATA + 7008 + (r.below(900) & if r.one_in(2) { !7 } else { !31 });
     state.gpr[13] = r.below(64);
     state.gpr[15] = 1 + r.below(6);
     state.rflags = 0x20_0202 | r.next() & STATUS;
     state.rip = CODE + ENTRY;
     let numbers = r.below(if floats { 2 } else { 3 });
-    state.fx.xmm.fill_with(|| match numbers {
+    let mut half = || match numbers {
         // Numbers arithmetic is easy with, so that it goes on being so for a while.
         0 => {
             let mut number = || u128::from(((r.next() % 1_000_000) as f64 / 64.0 - 5000.0).to_bits());
@@ -196,7 +196,11 @@ fn start(r: &mut Random, floats: bool) -> State {
             number() | number() << 32 | number() << 64 | number() << 96
         }
         _ => r.vector(),
-    });
+    };
+    state.fx.xmm.fill_with(&mut half);
+    if has_avx() {
+        state.ymm_high.fill_with(half);
+    }
     if floats && r.one_in(3) {
         state.fx.xmm[r.below(4) as usize] = r.vector();
     }
@@ -353,6 +357,9 @@ impl Builder<'_> {
             if insn.is_invalid() || insn.code() != template.code || !self.may_stand(&insn) {
                 continue;
             }
+            if insn.is_vsib() && !self.r.one_in(8) {
+                self.shrink(insn.memory_index().number() as u8, insn.is_vsib32());
+            }
             self.raw(&bytes[..insn.len()]);
             self.undefined |= flags(insn.rflags_undefined());
             if is_shift(&insn) {
@@ -363,6 +370,13 @@ impl Builder<'_> {
             }
             return;
         }
+    }
+
+    /// VPSRLD or VPSRLQ of a register by so much that its elements are small indices.
+    fn shrink(&mut self, register: u8, narrow: bool) {
+        let (opcode, count) = if narrow { (0x72, 24) } else { (0x73, 56) };
+        let extended = if register < 8 { 0xe1 } else { 0xc1 };
+        self.raw(&[0xc4, extended, !register << 3 & 0x78 | 5, opcode, 0xd0 | register & 7, count]);
     }
 
     fn may_stand(&mut self, insn: &Instruction) -> bool {
@@ -377,6 +391,10 @@ impl Builder<'_> {
                 | M::Rcpss
                 | M::Rsqrtps
                 | M::Rsqrtss
+                | M::Vrcpps
+                | M::Vrcpss
+                | M::Vrsqrtps
+                | M::Vrsqrtss
                 | M::Fxsave
                 | M::Fxsave64
                 | M::Fxrstor
@@ -391,8 +409,10 @@ impl Builder<'_> {
                 | M::Leave
                 | M::Xlatb
                 | M::Maskmovdqu
+                | M::Vmaskmovdqu
                 | M::Std
                 | M::Ldmxcsr
+                | M::Vldmxcsr
                 | M::Rdrand
                 | M::Rdseed
         );
@@ -403,9 +423,11 @@ impl Builder<'_> {
             return false;
         }
         let odd = insn.is_string_instruction() || insn.flow_control() != FlowControl::Next;
+        // Nothing would come after what is refused, and single instructions try that.
+        let refused = insn.is_privileged() || insn.memory_displ_size() == 8 && insn.memory_base() == Register::None;
         // Like other images of the state it has parts that are the processor's own.
         let left_out = left_out || is_extended_state(insn);
-        if old || mmx || left_out || odd || reads_flags(insn) & self.undefined != 0 {
+        if old || mmx || left_out || odd || refused || reads_flags(insn) & self.undefined != 0 {
             return false;
         }
         // A scan of zero and a shift of 16 bits by more leave what nobody defined.
@@ -428,13 +450,14 @@ fn is_float(insn: &Instruction) -> bool {
     let vectors: Vec<Register> = (0..insn.op_count())
         .filter(|&i| insn.op_kind(i) == OpKind::Register)
         .map(|i| insn.op_register(i))
-        .filter(|r| r.is_xmm())
+        .filter(|r| r.is_xmm() || r.is_ymm())
         .collect();
     let sse = |f: &CpuidFeature| matches!(f, CpuidFeature::SSE | CpuidFeature::SSE2 | CpuidFeature::SSE3);
-    !vectors.is_empty()
-        && vectors.iter().all(|r| r.number() < 4)
-        && insn.cpuid_features().iter().all(sse)
-        && FLOATS.contains(&insn.mnemonic())
+    let known = match insn.encoding() {
+        EncodingKind::VEX => WIDE_FLOATS.contains(&insn.mnemonic()),
+        _ => insn.cpuid_features().iter().all(sse) && FLOATS.contains(&insn.mnemonic()),
+    };
+    known && (!vectors.is_empty() || insn.op_count() == 0) && vectors.iter().all(|r| r.number() < 4)
 }
 
 /// What programs do to floats.
@@ -497,6 +520,85 @@ const FLOATS: [M; 58] = [
     M::Shufpd,
     M::Psubd,
     M::Movmskpd,
+];
+
+/// What newer programs do to them.
+const WIDE_FLOATS: [M; 75] = [
+    M::Vaddsd,
+    M::Vaddss,
+    M::Vsubsd,
+    M::Vsubss,
+    M::Vmulsd,
+    M::Vmulss,
+    M::Vdivsd,
+    M::Vdivss,
+    M::Vsqrtsd,
+    M::Vsqrtss,
+    M::Vminsd,
+    M::Vmaxss,
+    M::Vcomisd,
+    M::Vucomisd,
+    M::Vucomiss,
+    M::Vcvtsd2ss,
+    M::Vcvtss2sd,
+    M::Vcvtsi2sd,
+    M::Vcvtsi2ss,
+    M::Vcvttsd2si,
+    M::Vcvttss2si,
+    M::Vaddpd,
+    M::Vaddps,
+    M::Vmulpd,
+    M::Vmulps,
+    M::Vsubpd,
+    M::Vsubps,
+    M::Vdivpd,
+    M::Vdivps,
+    M::Vmovsd,
+    M::Vmovss,
+    M::Vmovapd,
+    M::Vmovaps,
+    M::Vmovups,
+    M::Vmovupd,
+    M::Vmovdqa,
+    M::Vmovq,
+    M::Vmovd,
+    M::Vmovhpd,
+    M::Vmovlpd,
+    M::Vmovlhps,
+    M::Vmovhlps,
+    M::Vmovddup,
+    M::Vunpcklpd,
+    M::Vunpcklps,
+    M::Vunpckhpd,
+    M::Vxorps,
+    M::Vxorpd,
+    M::Vandpd,
+    M::Vandnpd,
+    M::Vorpd,
+    M::Vshufpd,
+    M::Vmovmskpd,
+    M::Vcmppd,
+    M::Vcmpsd,
+    M::Vblendvpd,
+    M::Vpermilpd,
+    M::Vperm2f128,
+    M::Vinsertf128,
+    M::Vextractf128,
+    M::Vbroadcastsd,
+    M::Vbroadcastss,
+    M::Vzeroupper,
+    M::Vcvtdq2pd,
+    M::Vcvtps2pd,
+    M::Vcvtpd2ps,
+    M::Vhaddpd,
+    M::Vroundsd,
+    M::Vfmadd132sd,
+    M::Vfmadd213sd,
+    M::Vfmadd231sd,
+    M::Vfmadd231pd,
+    M::Vfmadd231ps,
+    M::Vfnmadd213sd,
+    M::Vfmsub231sd,
 ];
 
 fn is_shift(insn: &Instruction) -> bool {
