@@ -15,6 +15,8 @@ use super::vectors::place_terms;
 pub struct Template {
     pub code: Code,
     pub memory: bool,
+    /// The prefix for the other size of operands or addresses, where it stands besides what is in `prefix`.
+    size: u8,
     prefix: u8,
     wide: bool,
     /// VEX.L: 256 bits.
@@ -53,9 +55,7 @@ fn encode(t: &Template, modrm: u8, rex: u8, tail: &[u8]) -> Vec<u8> {
         return [&vex(t, rex, tail), &[t.opcode, modrm][..], tail].concat();
     }
     let mut bytes = Vec::new();
-    if t.prefix != 0 {
-        bytes.push(t.prefix);
-    }
+    bytes.extend([t.size, t.prefix].into_iter().filter(|&prefix| prefix != 0));
     if rex != 0 || t.wide {
         bytes.push(0x40 | rex | if t.wide { 8 } else { 0 });
     }
@@ -280,7 +280,7 @@ fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
                 for wide in [false, true] {
                     for modrm in 0..=255 {
                         let code = Code::INVALID;
-                        let mut t = Template { code, memory: false, prefix, wide, long, map, opcode, modrm, vex };
+                        let mut t = Template { code, memory: false, size, prefix, wide, long, map, opcode, modrm, vex };
                         let bytes = encode(&t, modrm, 0, &[0; 12]);
                         let Some(insn) = decode(&bytes) else { continue };
                         // Address forms are chosen later; a direct address shows the operand is memory.
@@ -297,12 +297,14 @@ fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
 /// Every form that is tested, once.
 pub fn templates() -> Vec<Template> {
     let mut seen = HashSet::new();
+    let mut codes = HashSet::new();
     let mut out = Vec::new();
     forms(|t, insn, _| {
         let branch = insn.flow_control() != iced_x86::FlowControl::Next;
-        let prefixed_branch = branch && (t.prefix == 0x66 || t.prefix != 0 && insn.is_loopcc());
-        if is_tested(insn) && runs_here(insn) && !prefixed_branch && seen.insert((t.code, t.memory, t.prefix)) {
-            out.push(t);
+        let prefixed_branch = branch && (t.size == 0x66 || t.prefix == 0x66 || t.prefix != 0 && insn.is_loopcc());
+        if is_tested(insn) && runs_here(insn) && !prefixed_branch {
+            let new = codes.insert((t.code, t.memory)) || t.size == 0;
+            out.extend((new && seen.insert((t.code, t.memory, t.prefix))).then_some(t));
         }
     });
     out
