@@ -272,9 +272,9 @@ fn leads_on(map: u8, opcode: u8) -> bool {
 
 /// Every form the decoder knows, with bytes that are it.
 fn forms(mut each: impl FnMut(Template, &Instruction, Vec<u8>)) {
-    let legacy = [0, 1, 2, 3].map(|map| (map, false, false));
-    let vex = [1, 2, 3].into_iter().flat_map(|map| [(map, true, false), (map, true, true)]);
-    for (map, vex, long) in legacy.into_iter().chain(vex) {
+    let legacy = [0, 0x66, 0x67].into_iter().flat_map(|size| [0, 1, 2, 3].map(|map| (size, map, false, false)));
+    let vex = [false, true].into_iter().flat_map(|long| [1, 2, 3].map(|map| (0, map, true, long)));
+    for (size, map, vex, long) in legacy.chain(vex) {
         for opcode in (0..=255).filter(|&opcode| vex || !leads_on(map, opcode)) {
             for prefix in [0, 0x66, 0xf3, 0xf2] {
                 for wide in [false, true] {
