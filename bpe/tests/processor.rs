@@ -273,15 +273,22 @@ fn xgetbv_says_what_cpuid_does_and_what_is_in_use() {
     };
     let (cpuid, xgetbv) = ([0x0f, 0xa2], [0x0f, 0x01, 0xd0]);
     let features = run(&cpuid, 1, 0).1[2];
-    assert_eq!(features >> 26 & 3, 3, "XSAVE, and OSXSAVE with it");
+    assert_eq!(features >> 26 & 7, 7, "XSAVE, OSXSAVE with it, and AVX");
     let (_, [components, size, largest, high]) = run(&cpuid, 13, 0);
-    assert_eq!((components, size, largest, high), (3, 576, 576, 0));
+    assert_eq!((components, size, largest, high), (7, 832, 832, 0));
+    let mut g = guest(&cpuid);
+    g.cpu.set_reg(Reg::Rax, 13);
+    g.cpu.set_reg(Reg::Rcx, 2);
+    g.go();
+    assert_eq!([Reg::Rax, Reg::Rbx].map(|r| g.cpu.reg(r)), [256, 576], "the upper halves' size and place");
     assert_eq!(run(&xgetbv, 0, 0), (ENDED, [components, 0, 0, high]));
     // Nothing was calculated yet.
     assert_eq!(run(&xgetbv, 9, 1), (ENDED, [0, 0, 1, 0]));
     assert_eq!(run(&xgetbv, 9, 2).0, Trap::Exception(Exception::GeneralProtection(0)));
     // pcmpeqd xmm0, xmm0; xgetbv
     assert_eq!(run(&[0x66, 0x0f, 0x76, 0xc0, 0x0f, 0x01, 0xd0], 9, 1).1[0], 2);
+    // vpcmpeqd ymm0, ymm0, ymm0; xgetbv
+    assert_eq!(run(&[0xc5, 0xfd, 0x76, 0xc0, 0x0f, 0x01, 0xd0], 9, 1).1[0], 6);
 }
 
 #[test]
