@@ -401,6 +401,26 @@ static NOINLINE void small(void)
     printf("%llu %llu %d\n", (unsigned long long)sum, (unsigned long long)unusual, (int)faults);
 }
 
+/* A vector register that an image gives another value, unnamed, between a use and the next. */
+static NOINLINE void restored(void)
+{
+    static uint8_t image[1024] __attribute__((aligned(64)));
+    uint64_t i, seen, sum = 0;
+    for (i = 0; i < 20000; i++) {
+        __asm__ volatile("movq %1, %%xmm3\n"
+                         "fxsave (%2)\n"
+                         "paddq %%xmm3, %%xmm3\n"
+                         "fxrstor (%2)\n"
+                         "paddq %%xmm3, %%xmm3\n"
+                         "movq %%xmm3, %0"
+                         : "=r"(seen)
+                         : "r"(i), "r"(image)
+                         : "xmm3", "memory");
+        sum = sum * 3 + seen;
+    }
+    printf("%llu\n", (unsigned long long)sum);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -415,6 +435,7 @@ int main(int argc, char **argv)
     else if (!strcmp(what, "crossing")) crossing();
     else if (!strcmp(what, "repeated")) repeated();
     else if (!strcmp(what, "small")) small();
+    else if (!strcmp(what, "restored")) restored();
     else return 2;
     return 0;
 }

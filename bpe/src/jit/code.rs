@@ -29,6 +29,8 @@ pub(crate) const FLAGS: Set = 1 << 48;
 pub(crate) const MXCSR: Set = 1 << 49;
 /// All upper halves.
 const UPPER: Set = 0xffff << 32;
+/// All vector registers.
+const VECTORS: Set = UPPER | 0xffff << 16;
 
 /// An instruction with what the analyses need.
 #[derive(Clone)]
@@ -427,6 +429,7 @@ impl Discovery<'_> {
         if calls_out {
             // Whatever it does to MXCSR is seen afterwards.
             writes |= if translate::may_change_mxcsr(&insn) { MXCSR } else { 0 };
+            writes |= if translate::restores_vectors(&insn) { VECTORS } else { 0 };
             reads = 0;
             kills = 0;
             return Insn { insn, reads, kills, writes, may_exit, calls_out };

@@ -10,6 +10,7 @@ use super::code::Insn;
 use super::emit::{Emitter, Temp};
 use super::memory::type_of;
 use super::{bmi, branch, repeat, vector};
+use crate::lower::legacy::legacy;
 
 /// Whether a region may hold this instruction: all but those that end blocks without being branches of ours.
 pub(crate) fn may_enter(insn: &Instruction) -> bool {
@@ -36,8 +37,12 @@ pub(crate) fn calculates(insn: &Instruction) -> bool {
 /// Whether the interpreter may change MXCSR by it: anything that has to do with vectors might raise an exception.
 pub(crate) fn may_change_mxcsr(insn: &Instruction) -> bool {
     let vector = |i: u32| insn.op_kind(i) == OpKind::Register && !insn.op_register(i).is_gpr();
-    (0..insn.op_count()).any(vector)
-        || matches!(insn.mnemonic(), M::Ldmxcsr | M::Fxrstor | M::Fxrstor64 | M::Xrstor | M::Xrstor64)
+    (0..insn.op_count()).any(vector) || legacy(insn.mnemonic()) == M::Ldmxcsr || restores_vectors(insn)
+}
+
+/// Whether it may give all vector registers other values, and MXCSR, none of which it names.
+pub(crate) fn restores_vectors(insn: &Instruction) -> bool {
+    matches!(insn.mnemonic(), M::Fxrstor | M::Fxrstor64 | M::Xrstor | M::Xrstor64)
 }
 
 /// Whether what it writes of a vector register is all of it.

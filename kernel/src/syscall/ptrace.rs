@@ -12,6 +12,7 @@ use crate::memory::{AddressSpace, UserPtr};
 use crate::num::{low8, low32, low32_signed, to_usize};
 use crate::syscall::file::many;
 use crate::syscall::{Context, SysResult};
+use crate::task::fpstate;
 use crate::task::signal::{SigInfo, SignalSet};
 use crate::task::trace::{Event, INTERRUPT, Options, Resume, Stop, StopKind, may_look};
 use crate::task::{Pid, Signal, Thread};
@@ -50,6 +51,7 @@ const GET_SYSCALL_INFO: u64 = 0x420e;
 
 const NT_PRSTATUS: u64 = 1;
 const NT_PRFPREG: u64 = 2;
+const NT_X86_XSTATE: u64 = 0x202;
 
 pub(super) async fn ptrace(cx: &mut Context<'_>, request: u64, pid: Pid, addr: u64, data: u64) -> SysResult {
     if request == TRACEME {
@@ -278,11 +280,13 @@ async fn user_word(cx: &Context<'_>, target: &Thread, write: bool, addr: u64, da
     Ok(0)
 }
 
-/// One of the two sets of registers a tracer sees.
+/// One of the sets of registers a tracer sees.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Set {
     General,
     Float,
+    /// All that `XSAVE` writes, on a machine with these components.
+    Extended(u64),
 }
 
 fn set_bytes(target: &Thread, set: Set) -> Result<Vec<u8>, Errno> {
@@ -293,6 +297,7 @@ fn set_bytes(target: &Thread, set: Set) -> Result<Vec<u8>, Errno> {
             bytes
         }
         Set::Float => stop.cpu.fx.to_bytes().to_vec(),
+        Set::Extended(features) => fpstate::regset(&stop.cpu, features),
     })
 }
 
@@ -307,6 +312,7 @@ fn set_from(target: &Thread, set: Set, bytes: &[u8]) -> Result<(), Errno> {
             stop.cpu.fx = FxState::from_bytes(&all);
             Ok(())
         }
+        Set::Extended(features) => fpstate::set_regset(&mut stop.cpu, bytes, features),
     })?
 }
 
@@ -316,8 +322,11 @@ async fn registers(cx: &Context<'_>, target: &Thread, request: u64, addr: u64, d
     let set = match (request, addr) {
         (GETREGS | SETREGS, _) | (GETREGSET | SETREGSET, NT_PRSTATUS) => Set::General,
         (GETFPREGS | SETFPREGS, _) | (GETREGSET | SETREGSET, NT_PRFPREG) => Set::Float,
-        // No state beyond SSE's: as on a processor without XSAVE.
-        _ => return Err(if addr == 0x202 { Errno::ENODEV } else { Errno::EINVAL }),
+        (_, NT_X86_XSTATE) => match cx.thread.kernel().machine.extended_features() {
+            0 => return Err(Errno::ENODEV),
+            features => Set::Extended(features),
+        },
+        _ => return Err(Errno::EINVAL),
     };
     let mut bytes = set_bytes(target, set)?;
     let (at, len) = if by_note {
@@ -334,6 +343,9 @@ async fn registers(cx: &Context<'_>, target: &Thread, request: u64, addr: u64, d
         space.copy_out(at, part).await?;
     } else {
         space.copy_in(at, part).await?;
+        if matches!(set, Set::Extended(_)) && len < bytes.len() {
+            return Err(Errno::EFAULT);
+        }
         set_from(target, set, &bytes)?;
     }
     if by_note {

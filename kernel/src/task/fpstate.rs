@@ -1,5 +1,7 @@
-//! The floating-point part of a signal frame: an `FXSAVE` image and, where the processor has more, an `XSAVE` area around
+//! The floating-point part of a signal frame, and what debuggers see of it: an `FXSAVE` image and, where the processor has more, an `XSAVE` area around
 //! it, marked as Linux marks it (`arch/x86/include/uapi/asm/sigcontext.h`), which handlers and debuggers look for.
+
+use alloc::vec::Vec;
 
 use aurora_abi::{Abi as _, Errno};
 use aurora_machine::{ExtendedState, FxState, UserContext, VirtAddr};
@@ -15,6 +17,30 @@ const MAGIC_1: u32 = 0x4650_5853;
 const MAGIC_1_AT: usize = 464;
 /// Behind it all: and it is whole.
 const MAGIC_2: u32 = 0x4650_5845;
+
+/// What a debugger sees of it (`NT_X86_XSTATE`): the image, with the components where frames have their marks, and what is
+/// behind it.
+pub(crate) fn regset(cpu: &UserContext, features: u64) -> Vec<u8> {
+    let mut bytes = cpu.fx.to_bytes().to_vec();
+    if let Some(place) = bytes.get_mut(MAGIC_1_AT..MAGIC_1_AT + 8) {
+        place.copy_from_slice(&features.to_le_bytes());
+    }
+    bytes.extend(cpu.extended.to_bytes());
+    bytes
+}
+
+/// Takes over what a debugger made of it, which has to be all of it and have no component we have not.
+pub(crate) fn set_regset(cpu: &mut UserContext, bytes: &[u8], features: u64) -> Result<(), Errno> {
+    let whole = (bytes.first_chunk(), bytes.get(FX_SIZE..).and_then(|behind| behind.first_chunk()));
+    let (Some(image), Some(behind)) = whole else { return Err(Errno::EFAULT) };
+    let mxcsr = bytes.get(24..).map_or(0, u32::load);
+    let (present, reserved) = (u64::load(behind), behind.get(8..64).unwrap_or_default());
+    if present & !features != 0 || reserved.iter().any(|&byte| byte != 0) || mxcsr > 0xffff {
+        return Err(Errno::EINVAL);
+    }
+    (cpu.fx, cpu.extended) = (FxState::from_bytes(image), ExtendedState::from_bytes(behind));
+    Ok(())
+}
 
 /// The most it takes.
 pub(super) const MOST: usize = EXTENDED_SIZE + 4;

@@ -5,7 +5,7 @@ pub mod debug;
 pub mod elf;
 pub mod exec;
 pub mod exit;
-mod fpstate;
+pub(crate) mod fpstate;
 pub mod frame;
 pub mod interval;
 pub mod limits;

@@ -2,6 +2,9 @@
 // the processor has them.
 #include "calls.h"
 #include <immintrin.h>
+#include <elf.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 
 static bool has_avx(void) { return __builtin_cpu_supports("avx"); }
@@ -94,4 +97,40 @@ CASE("rt_sigreturn", "loads what a handler changed in its frame") {
   long self = getpid(), number = SYS_kill;
   __asm__ volatile("syscall" : "+a"(number), "+r"(rbx) : "D"(self), "S"((long)SIGUSR1) : "rcx", "r11", "memory");
   IS(42, rbx);
+}
+static unsigned char area[1 << 15] __attribute__((aligned(64)));
+CASE("ptrace", "GETREGSET and SETREGSET of the YMM registers") {
+  if (!has_avx()) return;
+  CHILD(pid) {
+    ptrace(PTRACE_TRACEME, 0, 0, 0);
+    long self = getpid();
+    set_all(1.5);
+    register long number __asm__("rax") = SYS_kill;
+    __asm__ volatile("syscall" : "+r"(number) : "D"(self), "S"((long)SIGSTOP) : "rcx", "r11", "memory");
+    _exit(all_are(-2.25) ? 0 : 1);
+  }
+  int status;
+  OK(waitpid((pid_t)pid, &status, 0));
+  HOLDS(WIFSTOPPED(status));
+  struct iovec all = {area, sizeof area};
+  OK(ptrace(PTRACE_GETREGSET, pid, NT_X86_XSTATE, &all));
+  HOLDS(all.iov_len >= 832);
+  uint64_t known, present;
+  memcpy(&known, area + 464, 8);
+  memcpy(&present, area + 512, 8);
+  HOLDS((known & present & 6) == 6);
+  double halves[2][2] = {{-2.25, -2.25}, {-2.25, -2.25}};
+  for (int i = 0; i < 16; i++) {
+    if (i == 7) HOLDS(*(double *)(area + 160 + i * 16) == 1.5 && *(double *)(area + 584 + i * 16) == 1.5);
+    memcpy(area + 160 + i * 16, halves[0], 16);
+    memcpy(area + 576 + i * 16, halves[1], 16);
+  }
+  struct iovec less = {area, 576};
+  FAILS(EFAULT, ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &less));
+  area[520] = 1;
+  FAILS(EINVAL, ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &all));
+  area[520] = 0;
+  OK(ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &all));
+  OK(ptrace(PTRACE_CONT, pid, 0, 0));
+  IS(0, ended((pid_t)pid));
 }
