@@ -9,6 +9,8 @@
 
 #[path = "../../bpe/tests/differential/compare.rs"]
 mod compare;
+#[path = "translator/floats.rs"]
+mod floats;
 #[path = "../../bpe/tests/differential/generate.rs"]
 mod generate;
 #[path = "../../bpe/tests/differential/host.rs"]
