@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use iced_x86::{Instruction, Mnemonic as M, Register};
 use wasm_encoder::BlockType;
 
-use super::code::{Block, End, Insn, Set};
+use super::code::{Block, End, Insn, Set, member};
 use super::emit::{Emitter, param};
 use super::float::{Calculation, Float, float_of};
 use super::flow::Flow;
@@ -91,15 +91,16 @@ impl Clean {
         if insn.calls_out {
             return Self::NOTHING;
         }
-        let (insn, rest) = (&insn.insn, self.without(insn.writes));
+        let (writes, insn, rest) = (insn.writes, &insn.insn, self.without(insn.writes));
         let mut known = match float_of(insn) {
             Some(float) => halves(insn).fold(rest, |known, half| self.after_float(float, half, known)),
             None => halves(insn).fold(rest, |known, half| self.after_move(insn, half, known)),
         };
-        // What VEX leaves above a lower half are zeros.
+        // What VEX leaves above a lower half it writes are zeros; comparisons write none.
         if is_vex(insn)
             && halves(insn).count() == 1
             && let Some([Some(to), ..]) = halves(insn).next()
+            && writes & member(upper_of(to)).0 != 0
         {
             known = known.with_known(Self::EVERYTHING, to, upper_of(to));
         }
@@ -334,6 +335,16 @@ mod tests {
         assert!(KINDS.iter().all(|&(double, lanes)| known.has(Register::XMM0, double, lanes)));
         let out = Insn { calls_out: true, ..insn(XORPS_0_0, 0) };
         assert_eq!(known.after(&out), Clean::NOTHING);
+    }
+
+    #[test]
+    fn zeros_are_above_what_vex_writes_and_not_above_what_it_compares() {
+        const VADDSD_0_1_1: &[u8] = &[0xc5, 0xf3, 0x58, 0xc1];
+        const VUCOMISD_0_1: &[u8] = &[0xc5, 0xf9, 0x2e, 0xc1];
+        let above = |known: Clean| known.has(Register::XMM16, true, Lanes::All);
+        let writes = 1 << 16 | 1 << 32;
+        assert!(above(Clean::NOTHING.after(&Insn { writes, ..insn(VADDSD_0_1_1, 0) })));
+        assert!(!above(Clean::NOTHING.after(&Insn { writes: 0, ..insn(VUCOMISD_0_1, 0) })));
     }
 
     #[test]

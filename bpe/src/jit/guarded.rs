@@ -11,9 +11,9 @@ use wasm_encoder::{BlockType, ValType};
 
 use super::emit::{Emitter, Temp};
 use super::memory::VECTOR;
-use super::operands::{Half, immediate_or_zero};
+use super::operands::Half;
 use crate::lower::legacy::legacy;
-use crate::lower::vex::is_vex;
+use crate::lower::vex::{immediate_or_zero, is_vex};
 use crate::vector::calculate::PREDICATES;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

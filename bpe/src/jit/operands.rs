@@ -7,7 +7,7 @@ use wasm_encoder::ValType;
 
 use super::emit::{Emitter, Temp};
 use super::memory::{As, VECTOR};
-use crate::lower::vex::{is_vex, last_source, operands};
+use crate::lower::vex::{immediate_or_zero, is_vex, last_source, operands};
 use crate::vector::vex::{Upper, Vex};
 
 /// What one half works on.
@@ -52,14 +52,6 @@ pub(super) fn halves(insn: &Instruction) -> impl Iterator<Item = [Option<Registe
     let wide = low.iter().flatten().any(|r| r.is_ymm());
     let high = wide.then(|| low.map(|r| r.map(upper_of)));
     [Some(low.map(|r| r.map(lower_of))), high].into_iter().flatten()
-}
-
-/// The last operand, if it is an immediate.
-pub(super) fn immediate_or_zero(insn: &Instruction) -> u8 {
-    match insn.op_count().checked_sub(1).map(|i| insn.op_kind(i)) {
-        Some(OpKind::Immediate8) => insn.immediate8(),
-        _ => 0,
-    }
 }
 
 impl Half {

@@ -8,7 +8,7 @@ use super::lazy::{Kind, Setter};
 use super::operands::{Half, Last, upper_of};
 use super::vector::{Family, family};
 use crate::lower::legacy::legacy;
-use crate::lower::vex::is_vex;
+use crate::lower::vex::{immediate_or_zero, is_vex};
 
 /// What SSE has nothing like.
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ pub(super) fn is_translated(insn: &Instruction) -> bool {
 }
 
 fn own(insn: &Instruction) -> Option<Own> {
-    let imm = usize::from(super::operands::immediate_or_zero(insn));
+    let imm = usize::from(immediate_or_zero(insn));
     Some(match insn.mnemonic() {
         M::Vzeroupper => Own::ZeroUpper,
         M::Vzeroall => Own::ZeroAll,

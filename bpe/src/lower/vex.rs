@@ -30,10 +30,7 @@ pub(crate) fn operands(insn: &Instruction) -> Vex {
     let number = |i: u32| if is_register(i) { register(insn.op_register(i)) } else { 0 };
     let is_ymm = |i: u32| is_register(i) && insn.op_register(i).is_ymm();
     let wide = is_ymm(0) || is_ymm(1) || insn.memory_size().size() == 32;
-    let imm = match insn.op_count().checked_sub(1).map(|i| insn.op_kind(i)) {
-        Some(OpKind::Immediate8) => insn.immediate8(),
-        _ => 0,
-    };
+    let imm = immediate_or_zero(insn);
     let by_immediate = shifts(insn) && insn.op_kind(2) == OpKind::Immediate8;
     let last = match insn.op_kind(last_source(insn)) {
         _ if by_immediate => Last::Immediate,
@@ -43,6 +40,14 @@ pub(crate) fn operands(insn: &Instruction) -> Vex {
     let narrows = matches!(insn.mnemonic(), M::Vcvtpd2ps | M::Vcvtpd2dq | M::Vcvttpd2dq);
     let imm = [imm, imm >> bits_for_the_lower_half(insn.mnemonic())];
     Vex { imm, first: number(1), third: number(3), last, upper: upper(insn), wide, narrows }
+}
+
+/// The last operand, if it is an immediate.
+pub(crate) fn immediate_or_zero(insn: &Instruction) -> u8 {
+    match insn.op_count().checked_sub(1).map(|i| insn.op_kind(i)) {
+        Some(OpKind::Immediate8) => insn.immediate8(),
+        _ => 0,
+    }
 }
 
 /// Which operand the last source is.

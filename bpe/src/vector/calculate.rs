@@ -171,7 +171,7 @@ pub(crate) fn dot_product<P: Native>(core: &mut Core, op: &Op) -> Flow {
 
 /// `VDPPS` and `VDPPD`.
 pub(crate) fn dot_product_vex<P: Native>(core: &mut Core, op: &Op) -> Flow {
-    let vex = Vex { narrows: false, ..Vex::of(op) };
+    let vex = Vex::of(op);
     let b = core.vex_source(op)?;
     let (a, mut env) = (core.ymm(vex.first), core.sse_env());
     let products = vex.result(|half| products::<P>(&mut env, a[half], b[half], vex.imm[half]));
