@@ -51,7 +51,13 @@ function terminal(output, keys) {
   };
 }
 
-const common = { kernel: options.wasm, image: options.image, disks: options.disk, memory: Number(options.memory) };
+const common = {
+  kernel: options.wasm,
+  image: options.image,
+  disks: options.disk,
+  memory: Number(options.memory),
+  rehearse: false,
+};
 
 /** The link goes through our own streams: whoever started us speaks it. */
 async function carry() {

@@ -125,6 +125,7 @@ pub fn page() -> Result<PathBuf> {
     let library = project::made("page/aurora-os")?;
     place_all(&project::root().join("web/src"), &library)?;
     put(&library.join("aurora.wasm"), &fs::read(&wasm)?)?;
+    put(&library.join(REHEARSAL), &rehearsal()?)?;
     let base = image::base()?;
     let archive = base.to_cpio();
     // Compressed for the kernel and the worker, so the server sends them as they are.
@@ -137,6 +138,13 @@ pub fn page() -> Result<PathBuf> {
         project::write_whole(&stamp, sum.as_bytes())?;
     }
     Ok(folder)
+}
+
+/// Beside the kernel: the archive of what it rehearses.
+const REHEARSAL: &str = "rehearsal.cpio.gz";
+
+fn rehearsal() -> Result<Vec<u8>> {
+    image::gzip(&image::rehearsal()?.to_cpio())
 }
 
 /// Bytes of a new disk of the page's.
@@ -184,6 +192,7 @@ pub fn package() -> Result<PathBuf> {
         copy(&file, &source)?;
     }
     fs::copy(&wasm, source.join("aurora.wasm"))?;
+    fs::write(source.join(REHEARSAL), rehearsal()?)?;
     for file in [web.join("package.json"), web.join("README.md"), root.join("LICENSE-MIT"), root.join("LICENSE-APACHE")]
     {
         copy(&file, &folder)?;

@@ -102,6 +102,13 @@ pub fn base() -> Result<Image> {
     Ok(image)
 }
 
+/// What a machine in WebAssembly runs while it has nothing to do yet.
+pub fn rehearsal() -> Result<Image> {
+    let mut image = Image::default();
+    image.declare(&project::root().join("image/rehearsal.list"))?;
+    Ok(image)
+}
+
 impl Image {
     fn put(&mut self, path: &str, mode: u32, member: Member) {
         let entry = Entry { owner: Owner { mode, uid: 0, gid: 0 }, modified: 0, member };

@@ -67,6 +67,8 @@ pub struct Boot {
     pub recording: Option<PathBuf>,
     /// Bytes of RAM.
     pub memory: u64,
+    /// It rehearses while it has nothing to do yet, so that programs start fast (browser only).
+    pub rehearses: bool,
     /// Show the console on standard error as it comes.
     pub show_console: bool,
 }

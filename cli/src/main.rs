@@ -54,7 +54,7 @@ enum Command {
         /// For scripts
         #[arg(long)]
         json: bool,
-        /// Of the kernel's and the disks', only these columns, and no report
+        /// Only these, and no report: columns of the kernel's and the disks', first runs of programs of the processor's
         only: Vec<String>,
     },
     /// Run tests
@@ -111,7 +111,7 @@ fn command(cli: &Cli) -> Result<u8> {
         Some(Command::Image(command)) => image::run(command)?,
         Some(Command::Doctor { json }) => return Ok(u8::from(!doctor::doctor(*json)?)),
         Some(Command::Bench { what: Bench::Boot, json, .. }) => drop(bench::boot(*json)?),
-        Some(Command::Bench { what: Bench::Cpu, .. }) => bench::cpu::run()?,
+        Some(Command::Bench { what: Bench::Cpu, only, .. }) => bench::cpu::run(only)?,
         Some(Command::Bench { what: Bench::Disk, only, .. }) => bench::disk::run(only)?,
         Some(Command::Bench { what: Bench::Kernel, only, .. }) => bench::kernel::run(only)?,
         Some(Command::Test { only, .. }) => long::run(only)?,

@@ -103,6 +103,7 @@ impl RunArgs {
             recording: None,
             disks: root_disk.into_iter().chain(&self.disk).cloned().collect(),
             memory: self.memory,
+            rehearses: true,
             show_console: self.trace.is_some(),
         })
     }

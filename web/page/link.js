@@ -47,6 +47,7 @@ try {
     disks,
     memory: Number(query.get("memory")),
     commandLine: query.get("command-line"),
+    rehearse: query.has("rehearse"),
     terminal,
   });
   const writer = writable.getWriter();

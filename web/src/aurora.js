@@ -169,7 +169,8 @@ export class Aurora {
     const { onHang } = surroundings;
     this.#hidden = platform.onHidden?.(() => this.#post("sync"));
     if (onHang) this.#watchdog = new Watchdog(() => this.#post("ping"), onHang);
-    this.#post("start", { kernel: locate(surroundings.kernel ?? platform.kernel), ...what });
+    const rehearsal = surroundings.rehearse === false ? undefined : locate(platform.rehearsal);
+    this.#post("start", { kernel: locate(surroundings.kernel ?? platform.kernel), rehearsal, ...what });
   }
 
   /** Programs the host started that run; after a restore, those of the machine the snapshot was made of. */

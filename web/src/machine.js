@@ -224,6 +224,7 @@ const WINDOW = 32768;
  * @property {(port: number, bytes: Uint8Array<ArrayBuffer>) => void} output takes bytes and answers with `acknowledge`
  * @property {(port: number, bytes: number) => void} taken hears how much input a port took
  * @property {() => void} [turned] hears that the machine had a turn
+ * @property {() => void} [rests] hears that it has nothing to do after it
  * @property {(code: number) => void} ended hears that the machine is off
  */
 
@@ -286,6 +287,11 @@ export class Runner {
     return this.#unacknowledged[port];
   }
 
+  /** Whether the machine has nothing to do. */
+  get rests() {
+    return !this.#due && !this.#stopped;
+  }
+
   /** There is something to do now. */
   wake() {
     if (this.#due || this.#stopped) return;
@@ -320,6 +326,7 @@ export class Runner {
     if (next < 0) this.#end = next;
     else if (next < 1 || carried) this.wake();
     else if (next < Infinity) this.#timer = setTimeout(() => this.wake(), Math.min(next, 0x7fffffff));
+    if (this.rests) this.#on.rests?.();
   }
 
   /** @param {number} port */

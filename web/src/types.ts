@@ -57,6 +57,12 @@ export interface Surroundings {
   onDiskError?: (message: string) => void;
   /** Where the kernel is, if not beside this module. */
   kernel?: Source | WebAssembly.Module;
+  /**
+   * Whether a small program runs in a second machine, unseen, while this one has nothing to do yet. Engines compile what is
+   * called, when it is called: what somebody starts first then need not wait for that. Takes about a second of one
+   * processor. Default: true.
+   */
+  rehearse?: boolean;
 }
 
 /** A disk, and what it holds when it is new. */
@@ -200,6 +206,8 @@ export interface Statistics {
   unshown: number;
   /** Bytes of console input the machine has not taken yet. */
   untaken: number;
+  /** Whether what it rehearses is done. */
+  rehearsed: boolean;
 }
 
 /** What a platform (a browser, Node) gives: a worker to keep the machine in, and where files are. */
@@ -208,6 +216,8 @@ export interface Platform {
   startWorker(receive: (message: any) => void, failed: (reason: string) => void): WorkerHandle;
   /** Where the kernel is. */
   kernel: URL;
+  /** Where the archive is that is rehearsed with. */
+  rehearsal: URL;
   /** Tells when nobody may be looking for long, or ever again: what is dirty should be saved. */
   onHidden?(act: () => void): Disposable;
   /** Asks that what is stored is not dropped when room is short. */

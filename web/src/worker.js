@@ -6,6 +6,7 @@ import { isPublished, openPublished } from "./disk-published.js";
 import { answerFor } from "./disk-store.js";
 import { Link } from "./link.js";
 import { CONSOLE, LINK, Machine, RESTART, Runner, TURN_MS } from "./machine.js";
+import { Rehearsal } from "./rehearsal.js";
 import { Requests } from "./requests.js";
 
 /** @import { Disk, DiskOptions, Ending, SnapshotCall, WorkerPort } from "./types.js" */
@@ -44,6 +45,8 @@ class Keeper {
   #runner;
   /** @type {Link} */
   #link;
+  /** @type {Rehearsal | undefined} */
+  #rehearsal;
   /** @type {Requests} */
   #files;
   /** @type {Disk[]} */
@@ -127,7 +130,7 @@ class Keeper {
   }
 
   /** @param {any} message */
-  async #start({ kernel, image, disks = [], memory, commandLine, snapshot, carriesLink = false }) {
+  async #start({ kernel, image, disks = [], memory, commandLine, snapshot, carriesLink = false, rehearsal }) {
     this.#progress("kernel", 0);
     const module = await this.#compile(kernel);
     this.#names = disks.map((/** @type {DiskOptions} */ { name }) => name);
@@ -155,6 +158,7 @@ class Keeper {
     this.#files = new Requests(this.#link);
     const running = snapshot ? this.#link.adopt() : [];
     for (const id of running) this.#know(id, id);
+    if (rehearsal) this.#rehearse(module, rehearsal);
     const ports = carriesLink ? [CONSOLE, LINK] : [CONSOLE];
     const status = (/** @type {Disk} */ { size, readOnly, store }, /** @type {number} */ i) => ({
       name: disks[i].name,
@@ -166,6 +170,15 @@ class Keeper {
     this.#run(ports, started);
     // A system that was restored, or whose link somebody else reads, says nothing more of its start.
     if (snapshot || carriesLink) started();
+  }
+
+  /**
+   * @param {WebAssembly.Module} module
+   * @param {string} archive
+   */
+  #rehearse(module, archive) {
+    const load = async () => new Uint8Array(await (await this.#fetch(archive)).arrayBuffer());
+    this.#rehearsal = new Rehearsal({ module, load, rests: () => this.#runner.rests, soon: turns() });
   }
 
   /**
@@ -188,6 +201,7 @@ class Keeper {
       exchange: ports.includes(LINK) ? undefined : () => this.#link.exchange(),
       output: (port, bytes) => this.#say(port === CONSOLE ? "console" : "link", { bytes }, [bytes.buffer]),
       turned: () => this.#settleSyncs(),
+      rests: () => this.#rehearsal?.rest(),
       taken: (port, bytes) => this.#say(port === CONSOLE ? "console taken" : "link taken", { bytes }),
       ended: (code) =>
         this.#end(
@@ -408,6 +422,7 @@ class Keeper {
         memory: this.#machine.bytes,
         unshown: this.#runner.unacknowledged(CONSOLE),
         untaken: this.#runner.waiting(CONSOLE),
+        rehearsed: this.#rehearsal?.isDone ?? false,
       };
     }
     if (FILE_CALLS.includes(method)) return /** @type {any} */ (this.#files)[method](...args);
@@ -428,6 +443,7 @@ class Keeper {
    */
   async #end(ending, errno) {
     this.#runner?.stop();
+    this.#rehearsal?.stop();
     const disks = this.#disks.splice(0);
     // The disk is somebody else's from now on. What cannot be flushed any more has been told by fsync(2).
     await Promise.allSettled(disks.map(async (disk) => disk.close()));

@@ -213,6 +213,14 @@ export const tests = {
     await fails(Aurora.boot({ image: "no-such-image" }), undefined, undefined);
   },
 
+  async a_machine_at_rest_rehearses_and_is_none_the_worse({ Aurora, image }) {
+    const os = await Aurora.boot({ image, memory: 64 });
+    // Node's ports leave others hardly a turn while they are busy.
+    while (!(await os.statistics()).rehearsed) await new Promise((resolve) => setTimeout(resolve, 20));
+    equal(await shell(os, "echo $$; ls /rehearsal"), ["2\n", "ls: /rehearsal: No such file or directory\n", exited(1)]);
+    os.terminate();
+  },
+
   async the_console_is_logged_and_shown_on_a_terminal({ Aurora, image }) {
     const lines = [];
     let shown = "";

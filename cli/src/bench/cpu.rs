@@ -58,11 +58,16 @@ struct Figures {
     first: Vec<first::Took>,
 }
 
-/// Measures and writes the report.
-pub fn run() -> Result<()> {
+/// Measures and writes the report; or measures the first runs of these programs only.
+pub fn run(only: &[String]) -> Result<()> {
     let programs = Programs::make()?;
-    let rows = programs.rows()?;
+    let mut rows = programs.rows()?;
     let archive = programs.archive()?;
+    if !only.is_empty() {
+        rows.retain(|row| only.contains(&row.name));
+        print!("{}", first::table(&first::measure(&programs, &archive, &rows)?)?);
+        return Ok(());
+    }
     let columns = columns(&programs, &archive)?;
     let mut rates: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     for round in 0..ROUNDS {
@@ -91,7 +96,7 @@ pub fn run() -> Result<()> {
 fn machine(kind: Kind, archive: &[u8]) -> Result<Running> {
     kind.prepare()?;
     let (archive, command_line) = (archive.to_vec(), "link quiet".into());
-    let boot = Boot { archive, command_line, memory: 256 << 20, ..Boot::default() };
+    let boot = Boot { archive, command_line, memory: 256 << 20, rehearses: true, ..Boot::default() };
     Running::start(kind, boot, Duration::from_secs(60))
 }
 

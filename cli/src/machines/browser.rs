@@ -83,6 +83,9 @@ pub(super) fn start(boot: Boot, timeout: Duration) -> Result<Started> {
     for (name, value) in query {
         url.push_str(&format!("&{name}={}", percent_encode(value)));
     }
+    if boot.rehearses {
+        url.push_str("&rehearse");
+    }
     let chromium = Chromium::open(url)?;
     let [(console, _unused), (link, to_link)] = streams.streams(timeout).context("chromium did not start")?;
     let guard = Box::new(Browser { chromium, _page: page });
