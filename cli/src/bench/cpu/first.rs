@@ -1,7 +1,7 @@
 //! What a first run costs: programs of some 50 ms, each in a machine that has run nothing yet.
 //!
-//! What always holds: a program does as much in a machine as on the host; the machine has had time to come to rest, as one
-//! has before a person has typed a command; and the program then runs there again, which tells what only a first run takes.
+//! What always holds: a program does as much in a machine as on the host; the machine has had time to come to rest, and to
+//! rehearse, as one has before a person has typed a command; and the program then runs there again, which tells what only a first run takes.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -108,7 +108,7 @@ fn milliseconds(run: impl FnOnce() -> Result<()>) -> Result<f64> {
 pub(super) fn table(all: &[Took]) -> Result<String> {
     let mut text = format!(
         "## First runs\n\nPrograms of some {TAKES} ms, each in {MACHINES} machines in Chromium that had run nothing yet \
-         and were at rest: milliseconds from asking for it to its end, then and when it runs there again; medians.\n\n\
+         and were at rest, so they had rehearsed: milliseconds from asking for it to its end, then and when it runs there again; medians.\n\n\
          | program | native | first | again |\n|---|---|---|---|\n"
     );
     for Took { name, native, first, again } in all {
