@@ -141,10 +141,10 @@ pub fn page() -> Result<PathBuf> {
 }
 
 /// Beside the kernel: the archive of what it rehearses.
-const REHEARSAL: &str = "rehearsal.cpio.gz";
+const REHEARSAL: &str = "rehearsal.cpio";
 
 fn rehearsal() -> Result<Vec<u8>> {
-    image::gzip(&image::rehearsal()?.to_cpio())
+    Ok(image::rehearsal()?.to_cpio())
 }
 
 /// Bytes of a new disk of the page's.

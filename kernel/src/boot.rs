@@ -20,7 +20,7 @@ use crate::security::{CapabilityTable, Credentials};
 use crate::sync::{Mutex, WaitQueue};
 use crate::task::exec::{Program, load};
 use crate::task::limits::Limits;
-use crate::task::process::{NewProcess, PROCESS_COST};
+use crate::task::process::{NewProcess, PROCESS_COST, WaitStatus};
 use crate::task::signal::{Actions, SignalSet};
 use crate::task::thread::NewThread;
 use crate::task::{Pid, Process, Thread};
@@ -31,7 +31,7 @@ use crate::vfs::inode::DeviceId;
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Follow;
 use crate::vfs::{FdTable, FileKind, FsContext, Inode, NewInode, PathRef, Vfs};
-use crate::{BootError, Kernel, Next, device, klog, run, task};
+use crate::{BootError, Kernel, Next, device, kerror, klog, run, task};
 
 /// Bytes of the kernel's heap for each name that is kept because it was used recently.
 const NAME_COST: u64 = 512;
@@ -130,7 +130,7 @@ impl Kernel {
         let starting = kernel.clone();
         kernel.scheduler.spawn(async move {
             if let Err(BootError(why)) = starting.bring_up(options).await {
-                klog!(starting, "the system cannot start: {why}");
+                kerror!(starting, "the system cannot start: {why}");
                 starting.stop(Next::PowerOff);
             }
         });
@@ -140,7 +140,7 @@ impl Kernel {
     /// What may have to wait for disks: mounts, then the first programs.
     async fn bring_up(self: &Arc<Self>, options: CommandLine) -> Result<(), BootError> {
         for complaint in self.disks.find_partitions().await {
-            klog!(self, "{complaint}");
+            kerror!(self, "{complaint}");
         }
         for volume in self.disks.volumes() {
             klog!(self, "{}: {} MiB", volume.name, volume.sectors() >> 11);
@@ -337,10 +337,12 @@ impl Kernel {
             match started {
                 Ok(init) => {
                     kernel.process_ended.wait(|| init.is_zombie().then_some(())).await;
-                    let how = init.state().ended;
-                    klog!(kernel, "init ended ({how:?}): nothing is left to run");
+                    match init.state().ended {
+                        Some(WaitStatus::Killed(signal, _)) => kerror!(kernel, "init was killed by {signal:?}"),
+                        how => klog!(kernel, "init ended ({how:?}): nothing is left to run"),
+                    }
                 }
-                Err(errno) => klog!(kernel, "{name} cannot be started: {errno:?}"),
+                Err(errno) => kerror!(kernel, "{name} cannot be started: {errno:?}"),
             }
             kernel.go_down(Next::PowerOff);
         });

@@ -134,10 +134,16 @@ pub struct BootError(
     pub String,
 );
 
-/// Adds a line to the kernel's log and shows it on the console.
+/// Adds a line about what goes on to the kernel's log, and shows it on the console unless that is to be quiet.
 #[macro_export]
 macro_rules! klog {
-    ($kernel:expr, $($arg:tt)*) => { $kernel.log_line(format_args!($($arg)*)) };
+    ($kernel:expr, $($arg:tt)*) => { $kernel.log_line($crate::log::Level::Info, format_args!($($arg)*)) };
+}
+
+/// Adds a line about what failed to the kernel's log, and shows it on the console.
+#[macro_export]
+macro_rules! kerror {
+    ($kernel:expr, $($arg:tt)*) => { $kernel.log_line($crate::log::Level::Error, format_args!($($arg)*)) };
 }
 
 impl Kernel {
@@ -191,10 +197,10 @@ impl Kernel {
         self.consoles.serial.resize(rows, columns);
     }
 
-    /// See [`klog`].
-    pub fn log_line(&self, text: core::fmt::Arguments<'_>) {
-        let line = self.log.add(self.machine.now(), text);
-        if !self.ports.is_quiet() {
+    /// See [`klog`] and [`kerror`].
+    pub fn log_line(&self, level: log::Level, text: core::fmt::Arguments<'_>) {
+        let line = self.log.add(self.machine.now(), level, text);
+        if level == log::Level::Error || !self.ports.is_quiet() {
             self.consoles.print_line(&line);
         }
     }
@@ -250,7 +256,7 @@ impl Kernel {
                 kernel.file_systems.lock().iter().filter_map(alloc::sync::Weak::upgrade).collect();
             for file_system in mounted {
                 if let Err(errno) = file_system.unmount().await {
-                    klog!(kernel, "unmounting: {}", errno.text());
+                    kerror!(kernel, "unmounting: {}", errno.text());
                 }
             }
             kernel.stop(next);

@@ -11,6 +11,16 @@ use crate::sync::Mutex;
 /// Bytes kept.
 const LIMIT: usize = 64 * 1024;
 
+/// How much a line matters, as syslog(2) counts it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Level {
+    /// Something failed. Consoles show it even if the command line says `quiet`.
+    Error = 3,
+    /// What goes on.
+    Info = 6,
+}
+
 /// The log.
 #[derive(Default)]
 pub struct Log {
@@ -19,21 +29,21 @@ pub struct Log {
 
 #[derive(Default)]
 struct Inner {
-    lines: VecDeque<String>,
+    lines: VecDeque<(Level, String)>,
     bytes: usize,
 }
 
 impl Log {
     /// Adds a line; returns it with its time, as the console shows it.
-    pub fn add(&self, now: Instant, text: core::fmt::Arguments<'_>) -> String {
+    pub fn add(&self, now: Instant, level: Level, text: core::fmt::Arguments<'_>) -> String {
         let mut line = String::new();
         let micros = now.0 / 1000;
         let _ = write!(line, "[{:5}.{:06}] {text}", micros / 1_000_000, micros % 1_000_000);
         let mut inner = self.inner.lock();
         inner.bytes += line.len() + 1;
-        inner.lines.push_back(line.clone());
+        inner.lines.push_back((level, line.clone()));
         while inner.bytes > LIMIT
-            && let Some(old) = inner.lines.pop_front()
+            && let Some((_, old)) = inner.lines.pop_front()
         {
             inner.bytes -= old.len() + 1;
         }
@@ -43,8 +53,8 @@ impl Log {
     /// All lines, each with its level as syslog(2) gives it.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for line in &self.inner.lock().lines {
-            let _ = writeln!(text, "<6>{line}");
+        for (level, line) in &self.inner.lock().lines {
+            let _ = writeln!(text, "<{}>{line}", *level as u8);
         }
         text
     }

@@ -6,18 +6,18 @@ use aurora_cli::image;
 use aurora_cli::machines::{Boot, Kind, Running};
 use aurora_tests::archive;
 
-/// What a machine says of an archive it cannot unpack.
-fn refusal(kind: Kind, archive: Vec<u8>) -> String {
+/// What a machine says that cannot start.
+fn refusal(kind: Kind, archive: Vec<u8>, command_line: &str) -> String {
     kind.prepare().unwrap_or_else(|e| panic!("{kind:?} cannot be made: {e:#}"));
-    let boot =
-        Boot { archive, command_line: "link quiet".into(), memory: 256 << 20, show_console: false, ..Boot::default() };
+    let command_line = command_line.into();
+    let boot = Boot { archive, command_line, memory: 256 << 20, show_console: false, ..Boot::default() };
     match Running::start(kind, boot, Duration::from_secs(30)) {
-        Ok(_) => panic!("{kind:?} booted a broken archive"),
+        Ok(_) => panic!("{kind:?} started"),
         Err(error) => format!("{error:#}"),
     }
 }
 
-fn refuses(kind: Kind) {
+fn refuses_what_cannot_start(kind: Kind) {
     let good = archive();
     let mut gzip = image::gzip(&good[..200_000]).expect("it compresses");
     gzip.truncate(gzip.len() / 2);
@@ -32,27 +32,29 @@ fn refuses(kind: Kind) {
         ("cut gzip", gzip),
     ];
     for (what, archive) in broken {
-        let said = refusal(kind, archive);
+        let said = refusal(kind, archive, "link quiet");
         assert!(said.contains("archive") || said.contains("initramfs"), "{what} on {kind:?}: {said}");
     }
+    let said = refusal(kind, good.to_vec(), "init=/nowhere quiet");
+    assert!(said.contains("/nowhere cannot be started: ENOENT"), "no first program on {kind:?}: {said}");
 }
 
 #[test]
-fn hosted_refuses_broken_archives() {
-    refuses(Kind::Hosted);
+fn hosted_says_why_it_cannot_start() {
+    refuses_what_cannot_start(Kind::Hosted);
 }
 
 #[test]
-fn node_refuses_broken_archives() {
-    refuses(Kind::Node);
+fn node_says_why_it_cannot_start() {
+    refuses_what_cannot_start(Kind::Node);
 }
 
 #[test]
-fn the_browser_refuses_broken_archives() {
-    refuses(Kind::Browser);
+fn the_browser_says_why_it_cannot_start() {
+    refuses_what_cannot_start(Kind::Browser);
 }
 
 #[test]
-fn qemu_refuses_broken_archives() {
-    refuses(Kind::Qemu);
+fn qemu_says_why_it_cannot_start() {
+    refuses_what_cannot_start(Kind::Qemu);
 }

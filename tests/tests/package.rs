@@ -103,7 +103,7 @@ fn the_package_contains_our_own_files_and_nothing_else() {
         for entry in fs::read_dir(at).expect("it is a folder") {
             let path = entry.expect("it can be read").path();
             let name = path.strip_prefix(&root).expect("it is below").to_string_lossy().into_owned();
-            let made = ["src/aurora.wasm", "src/rehearsal.cpio.gz"];
+            let made = ["src/aurora.wasm", "src/rehearsal.cpio"];
             let known = ["package.json", "README.md", "LICENSE-MIT", "LICENSE-APACHE"];
             if path.is_dir() {
                 pending.push(path);

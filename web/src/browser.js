@@ -13,7 +13,7 @@ const HEARD_MS = 40;
 install({
   // As bundlers want it written, so that they find the files that belong to the package.
   kernel: new URL("./aurora.wasm", import.meta.url),
-  rehearsal: new URL("./rehearsal.cpio.gz", import.meta.url),
+  rehearsal: new URL("./rehearsal.cpio", import.meta.url),
   locate: (place) => new URL(place, document.baseURI).href,
   locateDisk: (name) => name,
   persist: async () => navigator.storage?.persist?.(),

@@ -9,7 +9,7 @@ export { AuroraError } from "./error.js";
 
 install({
   kernel: new URL("./aurora.wasm", import.meta.url),
-  rehearsal: new URL("./rehearsal.cpio.gz", import.meta.url),
+  rehearsal: new URL("./rehearsal.cpio", import.meta.url),
   locate: (place) => (URL.canParse(place) ? String(place) : pathToFileURL(String(place)).href),
   locateDisk: (name) => resolve(name),
   startWorker(receive, failed) {

@@ -1,7 +1,7 @@
 // A rehearsal: while a machine has nothing to do yet, a second one of the same module runs a little of everything, unseen.
 // Engines compile a function when it is first called and optimize it once it was called often. What they make belongs to
 // the module, so the first program somebody starts need not wait for that.
-import { Machine, TURN_MS } from "./machine.js";
+import { CONSOLE, Machine, TURN_MS } from "./machine.js";
 
 /** Its memory in MiB. */
 const MEMORY = 32;
@@ -27,6 +27,8 @@ export class Rehearsal {
   #machine;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  /** How often the first machine has come to rest: what was to be done in an earlier rest is not done any more. */
+  #rest = 0;
   #stage = /** @type {"waits" | "loads" | "runs" | "over"} */ ("waits");
   #turns = 0;
   /** Why it did not come to its end, once that is so. @type {string | undefined} */
@@ -46,7 +48,9 @@ export class Rehearsal {
   rest() {
     if (this.#stage === "over") return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#go(), REST_MS);
+    this.#rest += 1;
+    const rest = this.#rest;
+    this.#timer = setTimeout(() => this.#go(rest), REST_MS);
   }
 
   /** Gives it up. */
@@ -56,56 +60,50 @@ export class Rehearsal {
     this.#machine = undefined;
   }
 
-  async #go() {
-    if (!this.#options.rests()) return;
+  /** @param {number} rest */
+  async #go(rest) {
+    if (rest !== this.#rest || !this.#options.rests()) return;
     try {
       if (this.#stage === "waits") {
-        this.#stage = "loads";
         await this.#boot();
-        if (this.#stage === "loads") this.#stage = "runs";
+        this.rest();
+      } else if (this.#machine) {
+        this.#run(this.#machine);
+        if (this.#machine) this.#options.soon(() => this.#go(rest));
       }
-      this.#turn();
     } catch (error) {
-      this.#fail(error instanceof Error ? error.message : String(error));
+      this.#end(error instanceof Error ? error.message : String(error));
     }
   }
 
   async #boot() {
+    this.#stage = "loads";
     const { module, load } = this.#options;
     const archive = await load();
     const trouble = (/** @type {string} */ message) => (this.#trouble = message);
     const machine = await Machine.load(module, { print: trouble, panicked: trouble, wake: () => {} });
-    const booted = machine.boot({ megabytes: MEMORY, commandLine: "init=/rehearsal quiet", archive });
-    if (!booted) throw new Error("it does not start");
+    if (!machine.boot({ megabytes: MEMORY, commandLine: "init=/rehearsal quiet", archive })) {
+      throw new Error("it does not start");
+    }
+    // It may have been given up meanwhile.
+    if (this.#stage !== "loads") return;
+    this.#stage = "runs";
     this.#machine = machine;
   }
 
-  #turn() {
-    if (this.#stage !== "runs" || !this.#machine || !this.#options.rests()) return;
-    const next = this.#machine.run(TURN_MS);
+  /** @param {Machine} machine */
+  #run(machine) {
+    const next = machine.run(TURN_MS);
     this.#turns += 1;
-    if (next === Infinity || this.#turns > MOST_TURNS) this.#fail("it does not end");
-    else if (next < 0) this.#end();
-    else this.#options.soon(() => this.#again());
+    if (next === Infinity || this.#turns > MOST_TURNS) return this.#end("it does not end");
+    // The program says nothing unless something is wrong.
+    if (next < 0) this.#end(new TextDecoder().decode(machine.pull(CONSOLE, 4096)) || undefined);
   }
 
-  #again() {
-    try {
-      this.#turn();
-    } catch (error) {
-      this.#fail(String(error));
-    }
-  }
-
-  #end() {
-    const trouble = this.#trouble;
+  /** @param {string} [trouble] */
+  #end(trouble) {
     this.stop();
-    if (trouble !== undefined) console.warn(`aurora's rehearsal: ${trouble}`);
-  }
-
-  /** @param {string} why */
-  #fail(why) {
-    this.#trouble ??= why;
-    this.#end();
+    this.#trouble ??= trouble;
+    if (this.#trouble !== undefined) console.warn(`aurora's rehearsal: ${this.#trouble}`);
   }
 }

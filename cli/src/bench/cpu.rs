@@ -21,7 +21,7 @@ use crate::link::{self, Spawn};
 use crate::machines::{Boot, Kind, Running};
 use crate::{image, project, setup, ui};
 
-use programs::{Programs, Row};
+use programs::{Programs, Row, Work};
 
 /// How often each test runs in each column: cold, and then as often as the median of a noisy host's figures needs.
 const ROUNDS: usize = 1 + 5;
@@ -64,7 +64,10 @@ pub fn run(only: &[String]) -> Result<()> {
     let mut rows = programs.rows()?;
     let archive = programs.archive()?;
     if !only.is_empty() {
+        rows.retain(|row| matches!(row.work, Work::Test(_)));
+        let names: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
         rows.retain(|row| only.contains(&row.name));
+        ensure!(!rows.is_empty(), "there are {}", names.join(", "));
         print!("{}", first::table(&first::measure(&programs, &archive, &rows)?)?);
         return Ok(());
     }

@@ -28,7 +28,7 @@ use crate::task::{Pid, Process, SigInfo, Signal, Thread};
 use crate::tty::pty::OtherSide;
 use crate::tty::{Tty, TtyDriver, TtyFile};
 use crate::vfs::{Fd, FdTable, OpenFile, OpenFlags};
-use crate::{Kernel, Next, klog, syscall};
+use crate::{Kernel, Next, kerror, syscall};
 use output::{Output, OutputWindow, Unfinished, carry_output, flush_terminal};
 
 /// Bytes of input the host may have under way for one program.
@@ -143,7 +143,7 @@ async fn read_frames(link: Arc<Link>) {
         let n = link.kernel.ports.queue(Port::Link).wait(read).await;
         decoder.push(bytes.get(..n).unwrap_or_default());
         if handle_all(&link, &mut decoder).is_err() {
-            klog!(link.kernel, "host link: what the host sent is not a frame; the link is closed");
+            kerror!(link.kernel, "host link: what the host sent is not a frame; the link is closed");
             return;
         }
     }

@@ -16,7 +16,7 @@ use crate::task::signal::{Actions, PendingSignals};
 use crate::task::{SigInfo, Signal, Thread};
 use crate::tty::Tty;
 use crate::vfs::PathRef;
-use crate::{Kernel, klog};
+use crate::{Kernel, kerror};
 
 /// Number of a process, a thread, a process group or a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -290,7 +290,7 @@ impl Process {
     /// Ends it for want of memory.
     pub fn kill_for_memory(self: &Arc<Self>) {
         let name = String::from_utf8_lossy(&self.name()).into_owned();
-        klog!(self.kernel, "out of memory: killed process {} ({name})", self.pid.0);
+        kerror!(self.kernel, "out of memory: killed process {} ({name})", self.pid.0);
         let _ = self.send(SigInfo::kernel(Signal::SIGKILL));
     }
     /// Its process group.

@@ -48,13 +48,14 @@ pub fn note(thread: &Thread, cpu: &UserContext, info: &SigInfo) {
     };
     let name = thread.name();
     let place = thread.space().map(|space| place(&space, VirtAddr(cpu.rip))).unwrap_or_default();
-    kernel.log_line(format_args!(
+    crate::klog!(
+        kernel,
         "{}[{}]: {what} ip {:x} sp {:x} error {error:x}{place}",
         String::from_utf8_lossy(&name),
         thread.tid().0,
         cpu.rip,
         cpu.reg(Reg::Rsp),
-    ));
+    );
 }
 
 /// Linux's names of the exceptions that raise signals.

@@ -83,7 +83,7 @@ fn drive(machine: Arc<Metal>, info: BootInfo) -> ! {
     };
     report::watch(&kernel);
     for complaint in machine.complaints() {
-        kernel.log_line(format_args!("{complaint}"));
+        aurora_kernel::kerror!(kernel, "{complaint}");
     }
     watchdog::start();
     if kernel.command_line().split_ascii_whitespace().any(|word| word == "hang") {

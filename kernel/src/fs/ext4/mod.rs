@@ -109,7 +109,7 @@ impl Disk {
             Error::Commit | Error::Busy => self.control.misses().note(Arc::new(Need { disk, what: What::Commit })),
             error => {
                 if let (Error::Corrupt(_), Some(kernel)) = (&error, self.kernel.upgrade()) {
-                    crate::klog!(kernel, "{}: {error}; it is read-only now", self.volume.name);
+                    crate::kerror!(kernel, "{}: {error}; it is read-only now", self.volume.name);
                 }
                 errno_of(&error)
             }

@@ -16,7 +16,7 @@ use crate::kept::Kept;
 use crate::num::to_usize;
 use crate::sync::{Mutex, WaitQueue};
 use crate::vfs::{FileSystem, Inode};
-use crate::{Kernel, klog};
+use crate::{Kernel, kerror, klog};
 
 /// Bytes of the kernel's heap for each inode that is kept, with what its page cache has besides pages. Those of a quarter
 /// of the heap are kept: who walks through more files than that finds none of them again.
@@ -30,7 +30,7 @@ pub async fn mount(kernel: &Arc<Kernel>, volume: &Arc<Volume>, read_only: bool) 
     let mut mounting = Mounting::new(volume.sectors() * SECTOR_SIZE, options);
     let mut ext4 = loop {
         let step = mounting.step().map_err(|error| {
-            klog!(kernel, "{}: {error}", volume.name);
+            kerror!(kernel, "{}: {error}", volume.name);
             errno_of(&error)
         })?;
         match step {

@@ -20,7 +20,7 @@ use super::{Disk, Need, What, timestamp};
 use crate::block::{Batch, Volume};
 use crate::vfs::inode::{Later, SyncOf};
 use crate::vfs::{FileSystem, Inode};
-use crate::{Kernel, klog};
+use crate::{Kernel, kerror};
 
 /// Nothing stays in memory alone for longer, in nanoseconds.
 const MAX_AGE: u64 = 1_000_000_000;
@@ -139,7 +139,7 @@ impl Disk {
                 self.ext4.lock().failed(plan.id);
                 if let Some(kernel) = self.kernel.upgrade() {
                     let why = errno.text();
-                    klog!(kernel, "{}: the journal cannot be written: {why} It is read-only now", self.volume.name);
+                    kerror!(kernel, "{}: the journal cannot be written: {why} It is read-only now", self.volume.name);
                 }
             }
         }
@@ -439,7 +439,7 @@ pub(super) async fn job(kernel: Arc<Kernel>, disk: Weak<Disk>) {
         {
             disk.urgent.store(false, Ordering::Release);
             if let Err(errno) = disk.write_back(SyncOf::All).await {
-                klog!(kernel, "{}: writing back: {}", disk.volume.name, errno.text());
+                kerror!(kernel, "{}: writing back: {}", disk.volume.name, errno.text());
                 if disk.ext4.lock().is_read_only() {
                     return;
                 }
