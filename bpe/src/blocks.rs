@@ -101,6 +101,15 @@ impl Blocks {
         self.by_address.get(&at.0).map(|block| &**block)
     }
 
+    /// There are translations of the blocks at these places, which somebody should look for.
+    pub(crate) fn expect_translations(&self, places: &[PhysAddr]) {
+        for block in places.iter().filter_map(|&at| self.find(at)) {
+            if block.patience.get() != FOREVER {
+                block.patience.set(0);
+            }
+        }
+    }
+
     /// Whether another block still fits.
     pub(crate) fn is_full(&self) -> bool {
         self.ops > MOST_OPS

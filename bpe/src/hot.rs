@@ -101,9 +101,10 @@ impl Processor {
         let outcome = jit.translate(at, (rip - page) as i64, &mut source);
         jit.seen = known;
         self.jit = Some(jit);
-        if let Outcome::Translated(frames) = &outcome {
+        if let Outcome::Translated { frames, entries } = &outcome {
             self.statistics.made += 1;
             frames.iter().for_each(|&frame| self.mark_code(frame));
+            self.blocks.expect_translations(entries);
         }
         !matches!(outcome, Outcome::Later)
     }

@@ -17,6 +17,7 @@ use super::emit::{Emitter, Exit, Tail, param};
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
 use super::held::{Known, stores};
+use super::hub::{Hub, Map, hub_of};
 use super::layout::function::DISPATCH;
 use super::layout::{CallOuts, Layout};
 use super::lazy::STOP_FUEL;
@@ -34,6 +35,8 @@ pub(crate) struct Body {
     pub(crate) map: Option<Box<[u8]>>,
     /// Offsets of the entries, in the order of their numbers.
     pub(crate) entries: Vec<i64>,
+    /// Those the hub leads to, which are numbered after them.
+    pub(crate) through_hub: Vec<i64>,
 }
 
 /// Nodes reached through a header on the way to an entry: (number of the entry, next node).
@@ -57,26 +60,11 @@ pub(crate) struct Shape {
     pub(super) known: Vec<Option<Known>>,
 }
 
-/// Where the hub's numbers of places are looked up.
-#[derive(Clone, Copy)]
-pub(super) struct Map {
-    /// The lowest place.
-    pub(super) low: i64,
-    /// Distance of the highest.
-    pub(super) span: i64,
-    /// A byte for each distance.
-    pub(super) address: u32,
-    /// The local that holds the number found.
-    pub(super) number: u32,
-}
-
-/// Most bytes between the places indirect jumps of a function go to.
-const MOST_SPAN: i64 = 1 << 16;
-
 /// Translates a function.
 pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<'_>) -> Body {
     let (mut graph, mut entries) = graph_of(function);
     let cut = graph.cut.clone();
+    let hub = hub_of(function, &graph);
     // A node that only an edge through the root reaches is an entry like others.
     for &(_, to) in &cut {
         if !entries.contains(&to) {
@@ -91,6 +79,9 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<
             entries.push(node);
         }
     }
+    // The last: numbers from its own on say where it leads.
+    let ordinary = entries.len();
+    entries.extend(hub.as_ref().map(|hub| hub.block));
     let ways = ways_of(&graph, &entries);
     let edges: Vec<(usize, usize)> =
         ways.iter().enumerate().flat_map(|(from, to)| to.iter().map(move |&(_, to)| (from, to))).collect();
@@ -100,39 +91,23 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<
     let small = SmallLoops::new(function, &graph, emitter.stack.frames());
     let mut shape = shape_of(function, &graph, entries, ways, &cut, small);
     shape.clean = clean::at_headers(&function.blocks, &graph, &flow, &shape.entries);
-    let map = hub_map(function, &cut);
-    if let Some((low, bytes)) = &map {
+    if let Some(Hub { low, map, .. }) = &hub {
         let number = emitter.local(ValType::I32);
-        let address = bytes.as_ptr() as usize as u32;
-        shape.map = Some(Map { low: *low, span: bytes.len() as i64 - 1, address, number });
+        let address = map.as_ptr() as usize as u32;
+        shape.map = Some(Map { low: *low, span: map.len() as i64 - 1, address, number });
     }
-    let entries: Vec<i64> = shape.entries.iter().map(|&b| function.blocks[b].at).collect();
+    let entries: Vec<i64> = shape.entries[..ordinary].iter().map(|&b| function.blocks[b].at).collect();
     emitter.function_body(&mut shape);
+    let (map, through_hub) = hub.map(|hub| (hub.map, hub.places)).unzip();
     Body {
-        map: map.map(|m| m.1),
+        map,
+        through_hub: through_hub.unwrap_or_default(),
         locals: emitter.locals,
         code: emitter.code,
         hints: emitter.hints,
         call_outs: emitter.call_outs,
         entries,
     }
-}
-
-/// The lowest of the hub's places, and the number of each byte after it, from 1 on.
-fn hub_map(function: &Function, cut: &[(usize, usize)]) -> Option<(i64, Box<[u8]>)> {
-    let (hub, targets) = function.blocks.iter().enumerate().find_map(|(b, block)| match &block.end {
-        End::Hub(targets) => Some((b, targets)),
-        _ => None,
-    })?;
-    let (low, high) = (targets.first()?.0, targets.last()?.0);
-    if high - low >= MOST_SPAN {
-        return None;
-    }
-    let mut bytes = vec![0u8; (high - low + 1) as usize];
-    for (i, t) in targets.iter().filter(|t| !cut.contains(&(hub, t.1))).enumerate() {
-        bytes[(t.0 - low) as usize] = i as u8 + 1;
-    }
-    Some((low, bytes.into_boxed_slice()))
 }
 
 /// Most blocks tried as the first entry.
@@ -361,8 +336,12 @@ impl Emitter<'_> {
         self.load_registers(self.flow.live_in[first]);
     }
 
-    /// Loads the registers the others need.
+    /// Loads the registers the others need, and says where the hub is to lead.
     fn load_for_others(&mut self, shape: &Shape) {
+        if let Some(map) = shape.map {
+            let before = shape.entries.len() as i32 - 2;
+            self.i().local_get(param::ENTRY).i32_const(before).i32_sub().local_set(map.number);
+        }
         let others = shape.entries[1..].iter().fold(0, |all, &e| all | self.flow.live_in[e]);
         self.load_registers(others);
     }
@@ -461,7 +440,9 @@ impl Emitter<'_> {
             };
             labels.push(self.label(level));
         }
-        let default = labels[0];
+        // Numbers after the last are the hub's.
+        let first = labels[0];
+        let default = if shape.map.is_some() { labels[labels.len() - 1] } else { first };
         if root && is_entered_where_dispatched(shape, node) {
             self.i().local_get(param::ENTRY);
             self.open_rare(BlockType::Empty);
@@ -470,7 +451,7 @@ impl Emitter<'_> {
             self.i().local_get(param::ENTRY).br_table(inside.collect::<Vec<_>>(), default + 1);
             self.close();
             self.enter_first(shape);
-            self.i().br(default);
+            self.i().br(first);
             return;
         }
         self.i().local_get(param::ENTRY).br_table(labels, default);

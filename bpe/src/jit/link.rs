@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 
 use aurora_machine::{PAGE_SIZE, PhysAddr};
 
-use super::Jit;
 use super::code::{Discovery, End, Function};
 use super::layout::{CallOuts, function};
+use super::{Jit, Translated, nests};
 
 /// What a function's code points into: call-outs and the hub's map.
 pub(super) type Kept = (CallOuts, Option<Box<[u8]>>);
@@ -67,6 +67,10 @@ impl Callees<'_> {
     }
 }
 
+/// Most functions translated together.
+const MOST_FUNCTIONS: usize = 12;
+/// Instructions of a function that is not translated again for a caller because it was entered elsewhere before.
+const LARGE: usize = 300;
 /// Linked code is no farther than this from the page its cluster begins in: see [`super::FARTHEST_BRANCH`].
 const FARTHEST: i64 = 1 << 30;
 
@@ -77,6 +81,46 @@ pub(super) fn calls(function: &Function) -> impl Iterator<Item = i64> {
 }
 
 impl Jit {
+    /// Takes in what the functions call, if that has run and cannot be linked to, or is small: a call inside a cluster is
+    /// quicker than one that leaves it. What is large and translated already, but entered elsewhere, is left to wait for a
+    /// way in: its code once more would be the larger part of what the engine has to optimize.
+    #[inline(never)]
+    pub(super) fn add_callees(&mut self, functions: &mut Vec<Function>, discovery: &mut Discovery<'_>) {
+        let mut next = 0;
+        while next < functions.len() {
+            let targets: Vec<i64> = calls(&functions[next]).collect();
+            next += 1;
+            for target in targets {
+                if functions.len() >= MOST_FUNCTIONS {
+                    return;
+                }
+                let Some(at) = discovery.warm_address(target) else { continue };
+                let elsewhere = self.function_at(at).is_some_and(|f| !f.copied);
+                let linked = elsewhere && self.link(target, discovery).is_some();
+                if !linked
+                    && !functions.iter().any(|f| f.start() == target)
+                    && let Some(mut function) = discovery.function(&[target])
+                {
+                    if !discovery.source.is_eager()
+                        && function.size() >= LARGE
+                        && self.belongs(&function, &discovery.frames, true)
+                    {
+                        continue;
+                    }
+                    nests::separate(&mut function);
+                    discovery.take_in_callees(&mut function);
+                    functions.push(function);
+                }
+            }
+        }
+    }
+
+    /// The function an entry of which is at `at`.
+    fn function_at(&self, at: PhysAddr) -> Option<&Translated> {
+        let entry = self.entries.get(&at.0)?;
+        self.clusters.get(&entry.cluster)?.functions.iter().find(|f| f.slot == entry.slot)
+    }
+
     /// Links to those functions of other clusters that these call.
     #[inline(never)]
     pub(super) fn links(&self, functions: &[Function], discovery: &mut Discovery<'_>) -> Vec<Link> {

@@ -1,7 +1,7 @@
 //! The translator: hot guest code becomes WebAssembly functions that call each other.
 //!
 //! [`code`] finds a function's blocks and [`inline`] takes in those of small callees; [`graph`] and [`flow`] analyse them,
-//! [`function`] and [`emit`] (with [`held`], [`translate`], [`vector`], [`flags`], [`memory`], [`branch`]) write them
+//! [`function`] and [`emit`] (with [`held`], [`hub`], [`translate`], [`vector`], [`flags`], [`memory`], [`branch`]) write them
 //! (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of
 //! functions are kept, which [`link`] ties to one another. [`runtime`] is what translated code calls.
 //!
@@ -27,6 +27,7 @@ mod fused;
 mod graph;
 mod guarded;
 mod held;
+mod hub;
 mod inline;
 mod layout;
 mod lazy;
@@ -81,8 +82,6 @@ pub trait Engine: Send {
     fn clear(&mut self, slot: u32);
 }
 
-/// Most functions translated together.
-const MOST_FUNCTIONS: usize = 12;
 /// Most instructions of a function translated again for a caller in another cluster, if it calls others or none.
 const MOST_COPIED: usize = 40;
 const MOST_COPIED_LEAF: usize = 120;
@@ -139,8 +138,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// It belongs to a function that is, and has to be hotter for that to be done anew.
     Later,
-    /// The code in these frames was.
-    Translated(Vec<PhysAddr>),
+    /// The code in these frames was, and can be entered at these places.
+    Translated { frames: Vec<PhysAddr>, entries: Vec<PhysAddr> },
 }
 
 /// A translated place to go to: what the entrance takes.
@@ -291,7 +290,7 @@ impl Jit {
         let eager = source.is_eager();
         let mut discovery = Discovery { source, info: InstructionInfoFactory::new(), frames: BTreeMap::new() };
         let Some(mut function) = discovery.function(&roots) else { return Outcome::Nothing };
-        if version == 0 && !eager && self.belongs(&function, &discovery.frames) {
+        if version == 0 && !eager && self.belongs(&function, &discovery.frames, false) {
             return Outcome::Later;
         }
         function::settle_first(&mut function);
@@ -305,17 +304,20 @@ impl Jit {
             return Outcome::Nothing;
         }
         let changed = frames.values().copied().collect();
-        if self.install(&functions, links, frames, version.saturating_add(1)) {
-            Outcome::Translated(changed)
-        } else {
-            Outcome::Nothing
+        match self.install(&functions, links, frames, version.saturating_add(1)) {
+            Some(entries) => Outcome::Translated { frames: changed, entries },
+            None => Outcome::Nothing,
         }
     }
 
     /// Whether most of `found` is translated already as one function: then it is a part of that which had not run yet, such
-    /// as an instruction's code in an interpreter's loop. From now on it counts as that function's.
+    /// as an instruction's code in an interpreter's loop. From now on it counts as that function's,
+    /// and if `is_called`, calls enter it there as soon as it is translated anew.
     #[inline(never)]
-    fn belongs(&mut self, found: &Function, frames: &BTreeMap<i64, PhysAddr>) -> bool {
+    fn belongs(&mut self, found: &Function, frames: &BTreeMap<i64, PhysAddr>, is_called: bool) -> bool {
+        let own = pages_of(found);
+        let frames: BTreeMap<i64, PhysAddr> =
+            frames.iter().filter(|(page, _)| own.contains(page)).map(|(page, frame)| (*page, *frame)).collect();
         let Some((&page, frame)) = frames.iter().next() else { return false };
         let ids: Vec<u32> =
             frames.values().flat_map(|f| self.by_frame.range((f.0, 0)..=(f.0, u32::MAX))).map(|&(_, id)| id).collect();
@@ -334,6 +336,10 @@ impl Jit {
                 2 * shared > found.size()
             };
             let Some(function) = cluster.functions.iter_mut().find(|f| shares(f)) else { continue };
+            let start = found.start() + moved;
+            if is_called && !function.entries.contains(&start) {
+                function.entries.insert(0, start);
+            }
             function.ranges.extend(ranges(found).iter().map(|&(from, to)| (from + moved, to + moved)));
             // In its other frames, too, it is found as part of that: else it would wait for ever.
             cluster.frames.extend(frames.iter().map(|(page, frame)| (page + moved, *frame)));
@@ -343,39 +349,7 @@ impl Jit {
         false
     }
 
-    /// Takes in what the functions call, if that has run and cannot be linked to, or is small: a call inside a cluster is
-    /// quicker than one that leaves it.
-    #[inline(never)]
-    fn add_callees(&self, functions: &mut Vec<Function>, discovery: &mut Discovery<'_>) {
-        let mut next = 0;
-        while next < functions.len() {
-            let targets: Vec<i64> = calls(&functions[next]).collect();
-            next += 1;
-            for target in targets {
-                if functions.len() >= MOST_FUNCTIONS {
-                    return;
-                }
-                let Some(at) = discovery.warm_address(target) else { continue };
-                let elsewhere = self.function_at(at).is_some_and(|f| !f.copied);
-                let linked = elsewhere && self.link(target, discovery).is_some();
-                if !linked
-                    && !functions.iter().any(|f| f.start() == target)
-                    && let Some(mut function) = discovery.function(&[target])
-                {
-                    nests::separate(&mut function);
-                    discovery.take_in_callees(&mut function);
-                    functions.push(function);
-                }
-            }
-        }
-    }
-
-    /// The function an entry of which is at `at`.
-    fn function_at(&self, at: PhysAddr) -> Option<&Translated> {
-        let entry = self.entries.get(&at.0)?;
-        self.clusters.get(&entry.cluster)?.functions.iter().find(|f| f.slot == entry.slot)
-    }
-
+    /// Has the engine take the functions; returns where they can be entered.
     #[inline(never)]
     fn install(
         &mut self,
@@ -383,9 +357,9 @@ impl Jit {
         links: Vec<Link>,
         frames: BTreeMap<i64, PhysAddr>,
         version: u8,
-    ) -> bool {
+    ) -> Option<Vec<PhysAddr>> {
         let callees = Callees { links: &links, functions };
-        let Some(slots) = self.take_slots(functions.len()) else { return false };
+        let slots = self.take_slots(functions.len())?;
         let bodies: Vec<Body> = functions
             .iter()
             .zip(&slots)
@@ -396,17 +370,17 @@ impl Jit {
         let module = module::module(&imported, &slots, &code);
         if !self.engine.install(&module) {
             self.free.extend(slots);
-            return false;
+            return None;
         }
         let id = self.next_cluster;
         self.next_cluster += 1;
         self.bytes += module.len();
         self.by_frame.extend(frames.values().map(|f| (f.0, id)));
         let mut keep = Keep { own: Vec::new(), bytes: module.len(), linked: Vec::new() };
-        let mut translated = Vec::new();
+        let (mut translated, mut entries) = (Vec::new(), Vec::new());
         let mut pages = pages(functions, &links);
         for (((body, &slot), function), pages) in bodies.into_iter().zip(&slots).zip(functions).zip(&mut pages) {
-            self.add_entries(&frames, id, slot, &body.entries);
+            self.add_entries(&frames, id, slot, &body, &mut entries);
             translated.push(Translated {
                 slot,
                 pages: pages.iter().filter_map(|page| Some((*page, *frames.get(page)?))).collect(),
@@ -421,15 +395,28 @@ impl Jit {
         self.clusters.insert(id, Cluster { functions: translated, frames, keep: Arc::new(keep) });
         self.forget_jumps();
         self.drop_oldest();
-        true
+        Some(entries)
     }
 
-    fn add_entries(&mut self, frames: &BTreeMap<i64, PhysAddr>, id: u32, slot: u32, entries: &[i64]) {
-        for (number, &offset) in entries.iter().enumerate() {
+    /// Notes where a function can be entered, in `all`, too.
+    fn add_entries(
+        &mut self,
+        frames: &BTreeMap<i64, PhysAddr>,
+        id: u32,
+        slot: u32,
+        body: &Body,
+        all: &mut Vec<PhysAddr>,
+    ) {
+        let mut known = BTreeSet::new();
+        for (number, &offset) in body.entries.iter().chain(&body.through_hub).enumerate() {
+            if !known.insert(offset) {
+                continue;
+            }
             let page = page_of(offset);
             if let Some(frame) = frames.get(&page) {
                 let at = frame.0 + (offset - page) as u64;
                 self.entries.insert(at, Entry { cluster: id, offset, slot, number: number as u32 });
+                all.push(PhysAddr(at));
             }
         }
     }
@@ -516,13 +503,16 @@ fn ranges(function: &Function) -> Vec<(i64, i64)> {
     all
 }
 
+/// The pages a function's instructions are in.
+fn pages_of(function: &Function) -> BTreeSet<i64> {
+    let insns = function.blocks.iter().flat_map(|b| &b.insns);
+    insns.flat_map(|i| [page_of(i.at()), page_of(i.next() - 1)]).collect()
+}
+
 /// For each function the pages it and those it calls are in: what must be mapped as it was to enter it.
 #[inline(never)]
 fn pages(functions: &[Function], links: &[Link]) -> Vec<BTreeSet<i64>> {
-    let insns = |f: &Function| -> BTreeSet<i64> {
-        f.blocks.iter().flat_map(|b| &b.insns).flat_map(|i| [page_of(i.at()), page_of(i.next() - 1)]).collect()
-    };
-    let mut all: Vec<BTreeSet<i64>> = functions.iter().map(insns).collect();
+    let mut all: Vec<BTreeSet<i64>> = functions.iter().map(pages_of).collect();
     let mut inside = Vec::new();
     for (caller, function) in functions.iter().enumerate() {
         for target in calls(function) {
