@@ -35,6 +35,8 @@ pub(crate) struct Block {
     pub(crate) patience: Cell<u32>,
     /// How often that was put off.
     pub(crate) waited: Cell<u8>,
+    /// It was translated when that was worth it, but got no way in.
+    pub(crate) refused: Cell<bool>,
 }
 
 /// [`Block::patience`] at first.
@@ -53,6 +55,7 @@ impl Block {
             indirect: false,
             patience: Cell::new(PATIENCE),
             waited: Cell::new(0),
+            refused: Cell::new(false),
         }
     }
 }

@@ -53,15 +53,19 @@ impl Processor {
             self.wait(block);
             return None;
         }
-        if !self.translate(at) {
-            self.wait(block);
-            return None;
+        match self.translate(at, block.refused.get()) {
+            Outcome::Nothing => block.patience.set(FOREVER),
+            Outcome::Later => self.wait(block),
+            Outcome::Translated { .. } => {
+                let place = self.verified(at);
+                if place.is_none() {
+                    block.refused.set(true);
+                    self.wait(block);
+                }
+                return place;
+            }
         }
-        let place = self.verified(at);
-        if place.is_none() {
-            block.patience.set(FOREVER);
-        }
-        place
+        None
     }
 
     /// An access that faulted is about to be tried again. A block that begins there, in the middle of another, does not get
@@ -90,15 +94,15 @@ impl Processor {
         });
     }
 
-    /// Whether the time had come.
-    fn translate(&mut self, at: PhysAddr) -> bool {
+    /// Translates what is at RIP; with a way in there in any case, if it `was_refused` before.
+    fn translate(&mut self, at: PhysAddr, was_refused: bool) -> Outcome {
         let rip = self.core.rip;
         let page = rip & !(PAGE_SIZE - 1);
-        let Some(mut jit) = self.jit.take() else { return true };
+        let Some(mut jit) = self.jit.take() else { return Outcome::Nothing };
         let known = core::mem::take(&mut jit.seen);
         let eager = self.eager;
         let mut source = Guest { core: &mut self.core, blocks: &self.blocks, seen: &known, page, eager };
-        let outcome = jit.translate(at, (rip - page) as i64, &mut source);
+        let outcome = jit.translate(at, (rip - page) as i64, was_refused, &mut source);
         jit.seen = known;
         self.jit = Some(jit);
         if let Outcome::Translated { frames, entries } = &outcome {
@@ -106,7 +110,7 @@ impl Processor {
             frames.iter().for_each(|&frame| self.mark_code(frame));
             self.blocks.expect_translations(entries);
         }
-        !matches!(outcome, Outcome::Later)
+        outcome
     }
 
     /// The translation at `at`, where RIP is, if all its pages are mapped here as they were.

@@ -186,6 +186,12 @@ impl Function {
         self.blocks[self.entries[0]].at
     }
 
+    /// Whether a call comes back to this block.
+    pub(crate) fn comes_back_to(&self, block: usize) -> bool {
+        let calls = |b: &Block| matches!(b.end, End::Call { back: Target::Block(back), .. } if back == block);
+        self.blocks.iter().any(calls)
+    }
+
     /// How many instructions it has.
     pub(crate) fn size(&self) -> usize {
         self.blocks.iter().map(|b| b.insns.len()).sum()

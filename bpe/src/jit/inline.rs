@@ -41,11 +41,7 @@ impl Discovery<'_> {
             }
         }
         // Where a callee without calls comes back to, nobody enters.
-        let called = |back: usize| {
-            let returns = |b: &Block| matches!(b.end, End::Call { back: Target::Block(to), .. } if to == back);
-            function.blocks.iter().any(returns)
-        };
-        backs.retain(|&back| !called(back));
+        backs.retain(|&back| !function.comes_back_to(back));
         let roots = function.roots;
         let mut at = 0;
         function.entries.retain(|entry| {

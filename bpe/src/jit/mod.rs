@@ -276,8 +276,15 @@ impl Jit {
         self.around(at).map_or(0, |(version, _)| version)
     }
 
-    /// Translates the function at `at` and those it calls. `offset` is the place in its page, from which all is counted.
-    pub(crate) fn translate(&mut self, at: PhysAddr, offset: i64, source: &mut dyn Source) -> Outcome {
+    /// Translates the function at `at` and those it calls. `offset` is the place in its page, from which all is counted. If
+    /// that is in the middle of a loop it can be entered there only if this `was_refused` before.
+    pub(crate) fn translate(
+        &mut self,
+        at: PhysAddr,
+        offset: i64,
+        was_refused: bool,
+        source: &mut dyn Source,
+    ) -> Outcome {
         let (version, old) = self.around(at).unwrap_or_default();
         let mut roots = vec![offset];
         if version > 0 && version < MOST_VERSIONS {
@@ -295,6 +302,9 @@ impl Jit {
         }
         function::settle_first(&mut function);
         nests::separate(&mut function);
+        if !eager && !was_refused {
+            function::enter_at_loop(&mut function, offset);
+        }
         discovery.take_in_callees(&mut function);
         let mut functions = vec![function];
         self.add_callees(&mut functions, &mut discovery);
