@@ -5,7 +5,7 @@
 //! denormal is asked once: a register known not to be stays so until it changes, and where one is after all, translated
 //! code is left.
 
-use iced_x86::{EncodingKind, Instruction, Mnemonic as M, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
 use super::clean::Lanes;
@@ -14,7 +14,7 @@ use super::lazy::{Kind, Setter};
 use super::memory::As;
 use super::packed::Normal;
 use crate::lower::legacy::legacy;
-use crate::lower::vex::{fused_of, is_vex, last_source};
+use crate::lower::vex::{fused_of, is_vex, last_source, sse_name};
 use crate::vector::fused::Fused;
 
 /// What an instruction calculates.
@@ -57,15 +57,13 @@ pub(super) fn float_of(insn: &Instruction) -> Option<Float> {
     use Calculation as C;
     let scalar = |calculation, double| Some(Float { calculation, double, packed: false });
     let packed = |calculation, double| Some(Float { calculation, double, packed: true });
-    if !matches!(insn.encoding(), EncodingKind::Legacy) && !is_vex(insn) {
-        return None;
-    }
+    let name = sse_name(insn)?;
     if is_vex(insn)
         && let Some((fused, double, scalar)) = fused_of(insn.mnemonic())
     {
         return Some(Float { calculation: C::Fused(fused), double, packed: !scalar });
     }
-    match legacy(insn.mnemonic()) {
+    match name {
         M::Addsd => scalar(C::Add, true),
         M::Addss => scalar(C::Add, false),
         M::Addpd => packed(C::Add, true),

@@ -6,14 +6,13 @@
 
 use alloc::vec::Vec;
 
-use iced_x86::{EncodingKind, Instruction, Mnemonic as M, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{BlockType, ValType};
 
 use super::emit::{Emitter, Temp};
 use super::memory::VECTOR;
 use super::operands::Half;
-use crate::lower::legacy::legacy;
-use crate::lower::vex::{immediate_or_zero, is_vex};
+use crate::lower::vex::{immediate_or_zero, is_vex, sse_name};
 use crate::vector::calculate::PREDICATES;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,11 +45,11 @@ struct Guarded {
 fn guarded_of(insn: &Instruction) -> Option<Guarded> {
     use Operation as O;
     let vector = insn.op_kind(0) == OpKind::Register && insn.op_register(0).is_vector_register();
-    if !vector || insn.encoding() != EncodingKind::Legacy && !is_vex(insn) {
+    if !vector {
         return None;
     }
     let is = |operation, double, packed| Some(Guarded { operation, double, packed });
-    match legacy(insn.mnemonic()) {
+    match sse_name(insn)? {
         M::Cmpps => is(O::Compare, false, true),
         M::Cmppd => is(O::Compare, true, true),
         M::Cmpss => is(O::Compare, false, false),
@@ -92,7 +91,7 @@ impl Emitter<'_> {
         if !guarded.packed {
             return self.guarded_scalar(insn, guarded);
         }
-        let (low, high) = if is_vex(insn) { self.vex_halves(insn) } else { (Half::of_sse(insn), None) };
+        let (low, high) = self.operand_halves(insn);
         let tried: Vec<Tried> =
             [Some(low), high].into_iter().flatten().map(|half| self.try_half(insn, guarded, &half)).collect();
         let fast = self.fast_float();

@@ -67,6 +67,11 @@ impl Half {
 }
 
 impl Emitter<'_> {
+    /// The halves of an instruction on vectors: the second is what one on 32 bytes has.
+    pub(super) fn operand_halves(&mut self, insn: &Instruction) -> (Half, Option<Half>) {
+        if is_vex(insn) { self.vex_halves(insn) } else { (Half::of_sse(insn), None) }
+    }
+
     /// The halves of one of VEX's: what it reads from memory has been read.
     pub(super) fn vex_halves(&mut self, insn: &Instruction) -> (Half, Option<Half>) {
         let vex = operands(insn);

@@ -163,7 +163,7 @@ impl Emitter<'_> {
 
     /// An operation on all lanes: of one half, or of both at once, since both are done or neither.
     pub(super) fn packed(&mut self, insn: &Instruction, float: Float) {
-        let (low, high) = if is_vex(insn) { self.vex_halves(insn) } else { (Half::of_sse(insn), None) };
+        let (low, high) = self.operand_halves(insn);
         if matches!(float.calculation, Calculation::Fused(_)) && !self.layout.fused {
             return self.slowly_packed(insn, float.double);
         }

@@ -3,7 +3,7 @@
 //!
 //! What always holds: only XMM registers are dealt with here; MMX is the interpreter's.
 
-use iced_x86::{EncodingKind, Instruction, Mnemonic as M, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 use wasm_encoder::{Ieee64, Lane, ValType};
 
 use super::emit::{Emitter, Instruction as Write, Temp, at};
@@ -15,7 +15,7 @@ use super::translate::width;
 use super::{float, guarded, vex};
 use crate::lower::legacy::legacy;
 use crate::lower::vector::{is_hash, pure};
-use crate::lower::vex::{is_vex, last_source};
+use crate::lower::vex::{is_vex, last_source, sse_name};
 use crate::vector::Pure;
 
 /// Whether there is a translation.
@@ -119,10 +119,7 @@ pub(super) fn family(insn: &Instruction) -> Option<Family> {
     let gpr = |i: u32| register(i) && insn.op_register(i).is_gpr();
     let counted_by = insn.op_count().saturating_sub(1);
     let immediate = counted_by > 0 && !memory(counted_by) && !register(counted_by);
-    if !matches!(insn.encoding(), EncodingKind::Legacy) && !is_vex(insn) {
-        return None;
-    }
-    let mnemonic = legacy(insn.mnemonic());
+    let mnemonic = sse_name(insn)?;
     if let Some(found) = binary(mnemonic) {
         return Some(found);
     }

@@ -8,7 +8,7 @@ use super::lazy::{Kind, Setter};
 use super::operands::{Half, Last, upper_of};
 use super::vector::{Family, family};
 use crate::lower::legacy::legacy;
-use crate::lower::vex::{immediate_or_zero, is_vex};
+use crate::lower::vex::{immediate_or_zero, is_vex, is_wide};
 
 /// What SSE has nothing like.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ impl Emitter<'_> {
             return self.own(insn, own);
         }
         let Some(family) = family(insn) else { return self.calculation(insn) };
-        let wide = (0..insn.op_count().min(2)).any(|i| insn.try_op_register(i).is_ok_and(|r| r.is_ymm()));
+        let wide = is_wide(insn);
         match family {
             Family::Test => self.test_vectors(insn),
             Family::Store if wide => self.store_wide(insn),

@@ -24,12 +24,22 @@ pub(crate) fn is_vex(insn: &Instruction) -> bool {
     insn.encoding() == EncodingKind::VEX && insn.cpuid_features().iter().all(known)
 }
 
+/// SSE's name of what an instruction of SSE's or one of those of AVX does; `None` of whatever else there is.
+pub(crate) fn sse_name(insn: &Instruction) -> Option<M> {
+    (insn.encoding() == EncodingKind::Legacy || is_vex(insn)).then(|| legacy(insn.mnemonic()))
+}
+
+/// Whether an instruction works on 32 bytes.
+pub(crate) fn is_wide(insn: &Instruction) -> bool {
+    let is_ymm = |i: u32| insn.try_op_register(i).is_ok_and(Register::is_ymm);
+    is_ymm(0) || is_ymm(1) || insn.memory_size().size() == 32
+}
+
 /// What the halves of the instruction work on, and how many there are.
 pub(crate) fn operands(insn: &Instruction) -> Vex {
     let is_register = |i: u32| i < insn.op_count() && insn.op_kind(i) == OpKind::Register;
     let number = |i: u32| if is_register(i) { register(insn.op_register(i)) } else { 0 };
-    let is_ymm = |i: u32| is_register(i) && insn.op_register(i).is_ymm();
-    let wide = is_ymm(0) || is_ymm(1) || insn.memory_size().size() == 32;
+    let wide = is_wide(insn);
     let imm = immediate_or_zero(insn);
     let by_immediate = shifts(insn) && insn.op_kind(2) == OpKind::Immediate8;
     let last = match insn.op_kind(last_source(insn)) {
@@ -117,17 +127,9 @@ impl Lowering<'_> {
         Some(run)
     }
 
-    fn is_wide(&self) -> bool {
-        (0..self.insn.op_count().min(2)).any(|i| self.is_ymm(i))
-    }
-
-    fn is_ymm(&self, i: u32) -> bool {
-        self.insn.op_kind(i) == OpKind::Register && self.insn.op_register(i).is_ymm()
-    }
-
     /// What writes no vector register, or does it as nothing else does.
     fn vex_as_sse(&mut self) -> Option<Run> {
-        let (to_memory, wide) = (self.is_memory(0), self.is_wide());
+        let (to_memory, wide) = (self.is_memory(0), is_wide(self.insn));
         match legacy(self.insn.mnemonic()) {
             M::Movups | M::Movupd | M::Movdqu if to_memory && wide => Some(vex::store),
             M::Movaps | M::Movapd | M::Movdqa | M::Movntps | M::Movntpd | M::Movntdq if to_memory && wide => {
