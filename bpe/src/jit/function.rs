@@ -5,7 +5,6 @@
 //! are in, which look at the parameter that says where to go on.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -14,6 +13,7 @@ use wasm_encoder::{BlockType, BranchHint, ValType};
 use super::clean::{self, Entered};
 use super::code::{End, FLAGS, Function, Set};
 use super::emit::{Emitter, Exit, Tail, param};
+use super::entries;
 use super::flow::Flow;
 use super::graph::{Graph, NONE};
 use super::held::{Known, stores};
@@ -110,74 +110,14 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<
     }
 }
 
-/// Most blocks tried as the first entry.
-const MOST_TRIED: usize = 8;
-
-/// Makes a block the first entry from which the graph needs fewer edges cut, if there is one: a function that became hot
-/// in the middle of a loop is best entered at that loop's start.
-pub(crate) fn settle_first(function: &mut Function) {
-    let cuts = |first: usize| {
-        let mut successors: Vec<Vec<usize>> = function.blocks.iter().map(|b| b.successors()).collect();
-        successors.push(vec![first]);
-        let mut graph = Graph::new(successors);
-        graph.structure();
-        let missing = function.entries.iter().filter(|&&e| graph.order[e] == NONE).count();
-        graph.cut.len() + missing
-    };
-    let mut fewest = cuts(function.entries[0]);
-    if fewest == 0 {
-        return;
-    }
-    let blocks = &function.blocks;
-    let back = |from: usize, to: &usize| !blocks[*to].insns.is_empty() && blocks[*to].at <= blocks[from].at;
-    let targets: BTreeSet<usize> =
-        (0..blocks.len()).flat_map(|b| blocks[b].successors().into_iter().filter(move |to| back(b, to))).collect();
-    let mut best = function.entries[0];
-    for &target in targets.iter().take(MOST_TRIED) {
-        let found = cuts(target);
-        if found < fewest {
-            (best, fewest) = (target, found);
-        }
-    }
-    let asked = function.entries.iter().take(function.roots).any(|&e| e == best);
-    function.roots += usize::from(!asked);
-    function.entries.retain(|&e| e != best);
-    function.entries.insert(0, best);
-}
-
-/// Takes the way in at `at` away if it leads into the middle of a loop. Whoever is there soon comes to where the loop begins;
-/// while with a second way in what the loop holds in registers is what either brings, which doubled gzip's time.
-pub(crate) fn enter_at_loop(function: &mut Function, at: i64) {
-    let is_asked_for = |&i: &usize| function.blocks[function.entries[i]].at == at;
-    let Some(number) = (1..function.roots).find(is_asked_for) else { return };
-    let block = function.entries[number];
-    let (graph, _) = graph_of(function);
-    let begins = graph.header[block] == block || function.comes_back_to(block);
-    let inside = graph.loops_around(block).last().is_some_and(|&head| head < function.blocks.len());
-    if inside && !begins {
-        function.entries.remove(number);
-        function.roots -= 1;
-    }
-}
-
 #[inline(never)]
 fn graph_of(function: &Function) -> (Graph, Vec<usize>) {
-    let mut successors: Vec<Vec<usize>> = function.blocks.iter().map(|b| b.successors()).collect();
-    successors.push(vec![function.entries[0]]);
-    let mut graph = Graph::new(successors.clone());
-    graph.structure();
+    let mut graph = entries::graph_from(function, &function.entries[..1]);
     // What the first entry does not reach needs a way in.
-    let root = graph.root();
-    let mut missing = false;
-    for &entry in &function.entries {
-        if graph.order[entry] == NONE {
-            successors[root].push(entry);
-            missing = true;
-        }
-    }
-    if missing {
-        graph = Graph::new(successors);
-        graph.structure();
+    let missing = function.entries.iter().copied().filter(|&e| graph.order[e] == NONE);
+    let begins: Vec<usize> = function.entries.iter().copied().take(1).chain(missing).collect();
+    if begins.len() > 1 {
+        graph = entries::graph_from(function, &begins);
     }
     let entries = function.entries.iter().copied().filter(|&e| graph.order[e] != NONE).collect();
     (graph, entries)

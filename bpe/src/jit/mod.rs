@@ -1,9 +1,10 @@
 //! The translator: hot guest code becomes WebAssembly functions that call each other.
 //!
-//! [`code`] finds a function's blocks and [`inline`] takes in those of small callees; [`graph`] and [`flow`] analyse them,
-//! [`function`] and [`emit`] (with [`held`], [`hub`], [`translate`], [`vector`], [`flags`], [`memory`], [`branch`]) write them
-//! (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]), [`module`] packs functions, and here clusters of
-//! functions are kept, which [`link`] ties to one another. [`runtime`] is what translated code calls.
+//! [`code`] finds a function's blocks, [`entries`] says where it is entered, and [`inline`] takes in those of small callees;
+//! [`graph`] and [`flow`] analyse them, [`function`] and [`emit`] (with [`held`], [`hub`], [`translate`], [`vector`],
+//! [`flags`], [`memory`], [`branch`]) write them (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]),
+//! [`module`] packs functions, and here clusters of functions are kept, which [`link`] ties to one another. [`runtime`] is
+//! what translated code calls.
 //!
 //! Parts that would be inlined into one another are kept apart (`#[inline(never)]`): the engine that compiles us takes longer
 //! than in proportion for large functions, and what it has not yet compiled of the program waits behind them.
@@ -19,6 +20,7 @@ mod branch;
 mod clean;
 mod code;
 mod emit;
+mod entries;
 mod flags;
 mod float;
 mod flow;
@@ -300,10 +302,10 @@ impl Jit {
         if version == 0 && !eager && self.belongs(&function, &discovery.frames, false) {
             return Outcome::Later;
         }
-        function::settle_first(&mut function);
+        entries::settle_first(&mut function);
         nests::separate(&mut function);
         if !eager && !was_refused {
-            function::enter_at_loop(&mut function, offset);
+            entries::enter_at_loop(&mut function, offset);
         }
         discovery.take_in_callees(&mut function);
         let mut functions = vec![function];

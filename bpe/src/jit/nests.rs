@@ -9,14 +9,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::code::{Block, End, Function, Target};
+use super::entries::graph_from;
 use super::graph::{Graph, NONE};
 
 /// Gives the outer of such loops a header of their own.
 pub(crate) fn separate(function: &mut Function) {
-    let mut successors: Vec<Vec<usize>> = function.blocks.iter().map(Block::successors).collect();
-    successors.push(vec![function.entries[0]]);
-    let mut graph = Graph::new(successors);
-    graph.structure();
+    let graph = graph_from(function, &function.entries[..1]);
     let predecessors = graph.predecessors();
     let blocks = function.blocks.len();
     for head in (0..blocks).filter(|&b| graph.header.get(b) == Some(&b)) {
@@ -79,11 +77,12 @@ fn lead(end: &mut End, from: usize, to: usize) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::code::Insn;
     use super::*;
 
-    fn block(at: i64, taken: usize, next: usize) -> Block {
+    /// One of an instruction that goes on in one of two blocks.
+    pub(in super::super) fn block(at: i64, taken: usize, next: usize) -> Block {
         let insn = iced_x86::Instruction::default();
         let insn = Insn { insn, reads: 0, kills: 0, writes: 0, may_exit: false, calls_out: false };
         let end = End::Branch { taken: Target::Block(taken), next: Target::Block(next) };
