@@ -5,6 +5,7 @@
 //! finds the state before it.
 
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -99,11 +100,11 @@ pub(crate) struct Emitter<'a> {
     pub(crate) at: i64,
     /// Its number in the block; at the end of one that no branch ends, how many there are.
     pub(crate) index: usize,
-    /// Which accesses of the block share a look at the TLB, and for which that was written.
-    pub(crate) plan: Plan,
-    pub(crate) groups_open: Vec<bool>,
-    /// For each of those what an offset is modulo 16 if its address is aligned, once that was asked for.
-    pub(crate) aligned: Vec<Option<i64>>,
+    /// Which accesses share a look at the TLB, and the blocks in which that was written.
+    pub(crate) plan: &'a Plan,
+    pub(crate) looked_in: Vec<usize>,
+    /// For those groups where that was asked for in the block: what an offset is modulo 16 if its address is aligned.
+    pub(crate) aligned: BTreeMap<usize, i64>,
     group_slots: Vec<u32>,
     /// The header of the loop with few accesses the block is in, or [`NONE`]: each remembers the page it was in.
     pub(crate) small_loop: usize,
@@ -139,6 +140,7 @@ impl<'a> Emitter<'a> {
         flow: &'a Flow,
         layout: &'a Layout,
         callees: &'a Callees<'a>,
+        plan: &'a Plan,
     ) -> Self {
         let mut locals = Vec::new();
         let floats = FloatLocals::new(function, &mut |ty| {
@@ -166,9 +168,9 @@ impl<'a> Emitter<'a> {
             block: 0,
             at: 0,
             index: 0,
-            plan: Plan::default(),
-            groups_open: Vec::new(),
-            aligned: Vec::new(),
+            plan,
+            looked_in: vec![NONE; plan.groups.len()],
+            aligned: BTreeMap::new(),
             group_slots: Vec::new(),
             small_loop: NONE,
             far: 0,
@@ -233,13 +235,16 @@ impl<'a> Emitter<'a> {
         [0, 1, 2, 3, 4].map(|n| self.slot(KIND + n))
     }
 
-    /// The local of a group of the block's: where it is in our memory, or 0 if the TLB does not have it.
+    /// The local of a group: where it is in our memory, or 0 if the TLB does not have it.
     pub(crate) fn group_local(&mut self, group: usize) -> u32 {
-        while self.group_slots.len() <= group {
-            let new = self.local(ValType::I32);
-            self.group_slots.push(new);
+        let slot = self.plan.groups[group].slot;
+        if self.group_slots.len() <= slot {
+            self.group_slots.resize(slot + 1, UNUSED);
         }
-        self.group_slots[group]
+        if self.group_slots[slot] == UNUSED {
+            self.group_slots[slot] = self.local(ValType::I32);
+        }
+        self.group_slots[slot]
     }
 
     /// Forgets the temporaries of the instruction before.

@@ -87,8 +87,10 @@ pub(crate) fn translate(function: &Function, layout: &Layout, callees: &Callees<
         ways.iter().enumerate().flat_map(|(from, to)| to.iter().map(move |&(_, to)| (from, to))).collect();
     graph.add(&edges);
     let flow = Flow::new(&function.blocks, &graph, &cut);
-    let mut emitter = Emitter::new(function, &graph, &flow, layout, callees);
-    let small = SmallLoops::new(function, &graph, emitter.stack.frames());
+    let led_to: Vec<usize> = edges.iter().map(|edge| edge.1).collect();
+    let plan = plan::plan(function, &graph, &led_to);
+    let mut emitter = Emitter::new(function, &graph, &flow, layout, callees, &plan);
+    let small = SmallLoops::new(function, &graph, &plan, emitter.stack.frames());
     let mut shape = shape_of(function, &graph, entries, ways, &cut, small);
     shape.clean = clean::at_headers(&function.blocks, &graph, &flow, &shape.entries);
     if let Some(Hub { low, map, .. }) = &hub {
@@ -462,11 +464,9 @@ impl Emitter<'_> {
         let block = &function.blocks[node];
         let needed = self.needed_flags(node);
         let after = self.flow.flags_after(node, block);
-        self.plan = plan::plan(block);
         self.small_loop = shape.small.header[node];
         self.far = shape.small.far.get(self.small_loop).copied().unwrap_or(0);
-        self.groups_open = vec![false; self.plan.groups.len()];
-        self.aligned = vec![None; self.plan.groups.len()];
+        self.aligned.clear();
         let kept = self.flow.is_in_region(node);
         if kept {
             self.held = self.flow.live_in[node] & !FLAGS;

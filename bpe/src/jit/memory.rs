@@ -11,6 +11,7 @@ use wasm_encoder::{BlockType, Lane, MemArg, ValType};
 
 use super::code::Set;
 use super::emit::{Emitter, Temp, at, param};
+use super::graph::NONE;
 use super::layout::function;
 use super::plan::Address;
 use super::stack::{Page, RSP, StackPage};
@@ -161,9 +162,8 @@ impl Emitter<'_> {
     #[inline(never)]
     fn place<'a>(&mut self, address: Address<'a>, width: u8, writes: bool, asked_again: bool) -> Place<'a> {
         let spec = Self::spec_of(address) | 1 << width | if writes { WRITE } else { 0 };
-        let which = usize::from(!matches!(address, Address::Operand(_)));
         let hit = self.temp(ValType::I32).index;
-        let Some(member) = self.plan.members.get(self.index).and_then(|m| m[which]) else {
+        let Some(member) = self.plan.member(self.block, self.index, address) else {
             let host = self.temp(ValType::I32).index;
             self.push_place(address);
             let addr = self.take(ValType::I64);
@@ -174,10 +174,12 @@ impl Emitter<'_> {
         let group = self.plan.groups[member.group];
         let host = self.group_local(member.group);
         let offset = (member.offset - group.low) as u32;
-        if self.groups_open[member.group] {
+        // What a block asked for is known in those it dominates.
+        let asked = self.looked_in[member.group];
+        if asked != NONE && self.graph.dominates(asked, self.block) {
             return Place { address, hit: host, host, offset, looked: None, spec };
         }
-        self.groups_open[member.group] = true;
+        self.looked_in[member.group] = self.block;
         self.push_place(address);
         if offset != 0 {
             self.i().i64_const(offset.into()).i64_sub();

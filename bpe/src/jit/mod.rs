@@ -1,7 +1,7 @@
 //! The translator: hot guest code becomes WebAssembly functions that call each other.
 //!
 //! [`code`] finds a function's blocks, [`entries`] says where it is entered, and [`inline`] takes in those of small callees;
-//! [`graph`] and [`flow`] analyse them, [`function`] and [`emit`] (with [`held`], [`hub`], [`translate`], [`vector`],
+//! [`graph`], [`flow`], [`changes`] and [`plan`] analyse them, [`function`] and [`emit`] (with [`held`], [`hub`], [`translate`], [`vector`],
 //! [`flags`], [`memory`], [`branch`]) write them (instructions in [`arithmetic`], [`transfer`], [`bits`], [`float`]),
 //! [`module`] packs functions, and here clusters of functions are kept, which [`link`] ties to one another. [`runtime`] is
 //! what translated code calls.
@@ -17,6 +17,7 @@ mod arithmetic;
 mod bits;
 mod bmi;
 mod branch;
+mod changes;
 mod clean;
 mod code;
 mod emit;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::code::{End, Function, Set};
 use super::graph::{Graph, NONE};
-use super::plan;
+use super::plan::{self, Plan};
 
 /// Most places in a loop that remember a page each: they take locals.
 const MOST_PLACES: usize = 6;
@@ -28,7 +28,7 @@ pub(super) struct SmallLoops {
 }
 
 impl SmallLoops {
-    pub(super) fn new(function: &Function, graph: &Graph, frames: bool) -> Self {
+    pub(super) fn new(function: &Function, graph: &Graph, plan: &Plan, frames: bool) -> Self {
         let blocks = function.blocks.len();
         let mut places = vec![0; blocks];
         let mut innermost = vec![true; blocks];
@@ -44,9 +44,10 @@ impl SmallLoops {
         }
         let far = |moves: &[u64; 16]| (0..16).filter(|&r| moves[r] >= STRIDE).fold(0, |all, r| all | 1 << r);
         let far: Vec<Set> = moves.iter().map(far).collect();
-        for (b, block) in function.blocks.iter().enumerate() {
-            let Some(&head) = graph.header.get(b).filter(|&&head| head < blocks) else { continue };
-            places[head] += plan::plan(block).looks(frames, far[head]);
+        for (b, base) in plan.looks(frames) {
+            if let Some(&head) = graph.header.get(b).filter(|&&head| head < blocks && base & far[head] == 0) {
+                places[head] += 1;
+            }
         }
         let small = |&head: &usize| head < blocks && innermost[head] && places[head] <= MOST_PLACES;
         let header = |b: usize| graph.header.get(b).copied().filter(small).unwrap_or(NONE);

@@ -11,6 +11,7 @@ use super::layout::function as callee;
 use super::lazy::{Kind, Setter};
 use super::memory::{As, VECTOR};
 use super::operands::{Half, Last};
+use super::plan::Address;
 use super::translate::width;
 use super::{float, guarded, vex};
 use crate::lower::legacy::legacy;
@@ -354,10 +355,10 @@ impl Emitter<'_> {
         }
         let mask = insn.memory_size().size() as i32 - 1;
         if mask == 15
-            && let Some(member) = self.plan.members.get(self.index).and_then(|m| m[0])
+            && let Some(member) = self.plan.member(self.block, self.index, Address::Operand(insn))
         {
             let within = member.offset & 15;
-            if self.aligned[member.group].replace(within) == Some(within) {
+            if self.aligned.insert(member.group, within) == Some(within) {
                 return;
             }
         }
